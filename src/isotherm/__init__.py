@@ -1,0 +1,1 @@
+"""Isotherm: a self-hosted cloud that keeps code and data at the right temperature."""

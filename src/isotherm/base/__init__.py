@@ -1,0 +1,1 @@
+"""What every room may use: errors, ids, the clock, settings. Imports nothing of ours."""

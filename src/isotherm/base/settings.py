@@ -1,0 +1,91 @@
+"""Settings: one table of name, type, default and help. Read from flags, then `ISOTHERM_…` variables, then defaults."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from isotherm.base.errors import Invalid
+
+__all__ = ["Settings", "describe_settings", "load_settings"]
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting of the platform. The environment variable of `x` is `ISOTHERM_X`."""
+
+    data: Annotated[str, Meta(description="Folder of all state; made where it is missing")] = ""
+    host: Annotated[str, Meta(description="Address to listen on")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of the console and the APIs; 0 takes a free one")] = 7070
+    content_port: Annotated[Port, Meta(description="Port of function URLs; 0 takes a free one")] = 7071
+    database: Annotated[str | None, Meta(description="SQLAlchemy URL; default: SQLite in the data folder")] = None
+    ready_file: Annotated[str | None, Meta(description="JSON file written once the platform serves")] = None
+    tls_cert: Annotated[str | None, Meta(description="PEM file of the certificate chain")] = None
+    tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's key")] = None
+    allow_unisolated: Annotated[bool, Meta(description="Run code even where it cannot be isolated")] = False
+    service_user: Annotated[str | None, Meta(description="User of the unprivileged processes")] = None
+    region: Annotated[str, Meta(description="Region name in ARNs and signatures", max_length=32)] = "local"
+
+    max_body_mb: Annotated[float, Meta(description="Largest request or response body, MB", gt=0, le=60)] = 6.0
+    max_header_kb: Annotated[int, Meta(description="Largest request head, KB", ge=1, le=128)] = 32
+    header_timeout_s: Annotated[float, Meta(description="Time for a client to send a request's head", gt=0)] = 15.0
+    body_timeout_s: Annotated[float, Meta(description="Longest pause while a client sends a body", gt=0)] = 30.0
+    idle_timeout_s: Annotated[float, Meta(description="Time that an idle connection is kept", gt=0)] = 75.0
+    max_connections: Annotated[int, Meta(description="Open client connections per port", ge=1)] = 10_000
+    drain_timeout_s: Annotated[float, Meta(description="Time for running calls to end at a stop", ge=0)] = 30.0
+
+    memory_mb: Annotated[int | None, Meta(description="Memory for all instances; default: 80 % of the machine")] = None
+    max_instances: Annotated[int, Meta(description="Instances on this host, of all workloads", ge=1)] = 1000
+    max_starts: Annotated[int, Meta(description="Template builds at the same time", ge=1)] = 4
+
+    sample_rate: Annotated[float, Meta(description="Share of ordinary calls kept in full", ge=0, le=1)] = 0.01
+    slow_ms: Annotated[float, Meta(description="A call slower than this is kept in full", gt=0)] = 1000.0
+    record_days: Annotated[float, Meta(description="Days that call records are kept", gt=0)] = 7.0
+    record_limit: Annotated[int, Meta(description="Call records kept at most", ge=1)] = 1_000_000
+    log_days: Annotated[float, Meta(description="Days that log lines are kept", gt=0)] = 3.0
+    log_limit_mb: Annotated[int, Meta(description="Log lines kept at most, MB", ge=1)] = 512
+    log_call_kb: Annotated[int, Meta(description="Log output of one call at most, KB", ge=1)] = 256
+    spool_mb: Annotated[int, Meta(description="Telemetry kept on disk while control is away, MB", ge=1)] = 256
+
+    api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
+    max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50
+    max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250
+    build_timeout_s: Annotated[float, Meta(description="Time for installing dependencies", gt=0)] = 600.0
+    build_memory_mb: Annotated[int, Meta(description="Memory for installing dependencies", ge=64)] = 2048
+    pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: pip's own files")] = None
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Flags that are not None win over the environment. Raises `Invalid` naming the setting and what was expected."""
+    values: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        variable = "ISOTHERM_" + name.upper()
+        flag = flags.get(name)
+        if flag is not None:
+            values[name] = _convert(name, "--" + name.replace("_", "-"), flag)
+        elif environ.get(variable):
+            values[name] = _convert(name, variable, environ[variable])
+    return Settings(**values)
+
+
+def describe_settings() -> list[tuple[str, str, str, str]]:
+    """`(name, environment variable, default, help)` of every setting, in order."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return [
+        (
+            field.name,
+            "ISOTHERM_" + field.name.upper(),
+            "" if field.default in (None, "") else str(field.default),
+            next(m.description or "" for m in hints[field.name].__metadata__ if isinstance(m, Meta)),
+        )
+        for field in msgspec.structs.fields(Settings)
+    ]
+
+
+def _convert(name: str, source: str, value: Any) -> Any:
+    try:
+        return msgspec.convert(value, get_type_hints(Settings, include_extras=True)[name], strict=False)
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"{source}: {exc}", setting=name, value=str(value)) from exc

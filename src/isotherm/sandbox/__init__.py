@@ -1,0 +1,1 @@
+"""Isolated instances: the port that the pool drives, and one driver per isolation technology."""

@@ -1,0 +1,113 @@
+"""Nouns of the sandbox room: what an instance is made from, what it may use, how it ended."""
+
+from dataclasses import dataclass, field
+
+__all__ = ["CheckResult", "Exit", "JobResult", "JobSpec", "Probe", "SandboxLimits", "SandboxSpec", "TemplateInfo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxLimits:
+    """Limits of one instance; the template has the same."""
+
+    memory_bytes: int
+    cpus: float
+    pids: int
+    tmp_bytes: int
+    revision_memory_bytes: int  # of template and all instances together
+    revision_pids: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSpec:
+    """What a template is made from. Paths are the host's and absolute; the sandbox sees them as /code and /deps."""
+
+    revision_id: str
+    runtime: str
+    handler: str
+    code_dir: str
+    deps_dir: str | None
+    env: dict[str, str]
+    limits: SandboxLimits
+    timeout_s: float
+    init_timeout_s: float
+    concurrency: int
+    dispatch: str
+    template: bool  # False: import in each instance
+    threads: int
+    log_limit_bytes: int  # of one invocation
+    function_name: str
+    function_version: str
+    function_arn: str
+    memory_mb: int
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateInfo:
+    """What came of the import. `unfit` says why instances cannot be forked from it (empty: they can)."""
+
+    unfit: tuple[str, ...]
+    import_ms: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How an instance ended. One of `status` and `signal` is set where the kernel said."""
+
+    status: int | None = None
+    signal: int | None = None
+    out_of_memory: bool = False
+    asked: bool = False  # we killed it
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One line of `isotherm doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    enforced: str  # what it enforces, for "not enforced: …"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether a driver works here and, if not, why."""
+
+    driver: str
+    checks: tuple[CheckResult, ...] = field(default=())
+
+    @property
+    def isolated(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        return tuple(f"{check.enforced}: {check.detail}" for check in self.checks if not check.ok)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """A program that runs to its end in a sandbox with network: the installer of dependencies.
+
+    It sees the interpreter and `read_only` (host path → path inside), and may write to `/out` (bound to
+    `out_dir`) and a private `/tmp`.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    read_only: dict[str, str]
+    out_dir: str
+    memory_bytes: int
+    pids: int
+    tmp_bytes: int
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    exit: Exit
+    output: str  # the last 64 KiB of stdout and stderr
+    timed_out: bool = False

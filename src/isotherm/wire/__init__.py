@@ -1,0 +1,1 @@
+"""What crosses between processes: typed, bounded, parsed at the border with msgspec."""

@@ -1,0 +1,133 @@
+"""Desired state: what control tells a host to serve. The host keeps the last of it on disk, encrypted."""
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "AliasSpec",
+    "Desired",
+    "GrantSpec",
+    "Item",
+    "KeySpec",
+    "Removed",
+    "RevisionSpec",
+    "Role",
+    "RouteSpec",
+    "WarmSpec",
+    "item_id",
+]
+
+Role = Literal["admin", "developer", "viewer", "invoker"]
+
+
+class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How warm a revision is kept."""
+
+    min_instances: int = 0
+    max_instances: int = 20
+    keep_alive_s: float = 600.0  # an idle instance lives this long
+    template_keep_alive_s: float = 3600.0  # an idle template lives this long
+    spare: int = 1  # instances forked ahead and parked beside the template
+    warm_event: Any = None  # JSON value: the handler may be called with it ahead of traffic; None: never
+    template: bool = True  # False: never fork from an imported module
+
+
+class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable revision: code and configuration."""
+
+    id: str  # "rev_…"
+    workload_id: str  # "wl_…"
+    namespace: str
+    name: str
+    number: int
+    runtime: str  # "python3.11"
+    handler: str  # "module.function"
+    package: str  # digest of the code's zip, as uploaded
+    requirements: str | None = None  # digest of requirements.txt, where there is one
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    memory_mb: int = 256
+    cpus: float = 1.0
+    pids: int = 64
+    tmp_mb: int = 64
+    timeout_s: float = 30.0
+    init_timeout_s: float = 60.0
+    concurrency: int = 1
+    dispatch: Literal["threads", "serial"] = "threads"
+    isolation: Literal["process"] = "process"
+    threads: int = 1  # BLAS and OpenMP threads
+    queue_limit: int = 1000
+    queue_wait_s: float = 30.0
+    warm: WarmSpec = WarmSpec()
+
+
+class AliasSpec(msgspec.Struct, frozen=True):
+    """An alias: revision ids with weights that sum to 1."""
+
+    name: str
+    weights: list[tuple[str, float]]
+
+
+class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How a workload is reached. `aliases` always has `live`, which unqualified calls take."""
+
+    workload_id: str
+    namespace: str
+    name: str
+    public: bool = False
+    aliases: list[AliasSpec] = msgspec.field(default_factory=list)
+    versions: list[tuple[int, str]] = msgspec.field(default_factory=list)  # revision number → id, callable by number
+    rate_per_s: float | None = None  # calls a second, None: unlimited
+    burst: int | None = None
+
+
+class GrantSpec(msgspec.Struct, frozen=True):
+    """A role in a namespace; `*` is every namespace."""
+
+    namespace: str
+    role: Role
+
+
+class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that a host may let in. Only its digest is known here."""
+
+    id: str  # "key_…"
+    digest: str  # SHA-256 of the token, hex
+    principal_id: str
+    grants: list[GrantSpec]
+    home_namespace: str = "default"  # where an unqualified function name is looked up
+    expires_at_ms: int | None = None
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One entry of the desired state: exactly one of the three is set."""
+
+    revision: RevisionSpec | None = None
+    route: RouteSpec | None = None
+    key: KeySpec | None = None
+
+
+class Removed(msgspec.Struct, frozen=True):
+    kind: Literal["revision", "route", "key"]
+    id: str
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole snapshot (`full`), or what changed since the version that the host said it has."""
+
+    epoch: str  # identifies the control database; another epoch means a full snapshot
+    version: int
+    full: bool
+    items: list[Item] = msgspec.field(default_factory=list)
+    removed: list[Removed] = msgspec.field(default_factory=list)
+
+
+def item_id(item: Item) -> tuple[str, str]:
+    """`(kind, id)` of an item."""
+    if item.revision is not None:
+        return "revision", item.revision.id
+    if item.route is not None:
+        return "route", item.route.workload_id
+    if item.key is not None:
+        return "key", item.key.id
+    raise ValueError("an empty item")
