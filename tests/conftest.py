@@ -1,0 +1,58 @@
+"""What every test may use: `require`, a data folder that must be left clean, guards for the markers."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+def require(condition: object, reason: str) -> None:
+    """Skip at home, saying why; fail under CI, where every real part has to be there."""
+    if condition:
+        return
+    if IN_CI:
+        pytest.fail(f"CI lacks a real part: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@cache
+def package_index_answers() -> bool:
+    """Whether pip, as it is configured here, can fetch a small package."""
+    with tempfile.TemporaryDirectory() as folder:
+        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "iniconfig"]
+        try:
+            return subprocess.run(argv, capture_output=True, timeout=60).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root"):
+        require(os.geteuid() == 0, "needs root")
+    if item.get_closest_marker("network"):
+        require(package_index_answers(), "needs a package index that pip can reach")
+
+
+def mounts_below(folder: Path) -> list[str]:
+    """Mount points of this mount namespace at or below `folder`."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """A short-named folder for a platform's state; fails the test that leaves something mounted in it."""
+    folder = Path(tempfile.mkdtemp(prefix="isotherm-test-", dir="/tmp"))
+    yield folder
+    left = mounts_below(folder)
+    if left:
+        pytest.fail(f"left mounted: {left}", pytrace=False)
+    shutil.rmtree(folder, ignore_errors=True)
