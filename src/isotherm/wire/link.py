@@ -14,6 +14,7 @@ from isotherm.wire.telemetry import Batch
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "PROTOCOL",
     "Ack",
     "FromControl",
     "FromHost",
@@ -31,6 +32,7 @@ __all__ = [
     "split_messages",
 ]
 
+PROTOCOL = 1  # of `Hello` and `Welcome`; a peer of another number is turned away
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _length = struct.Struct("<I")
 
