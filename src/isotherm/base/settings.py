@@ -78,7 +78,7 @@ def describe_settings() -> list[tuple[str, str, str, str]]:
             field.name,
             "ISOTHERM_" + field.name.upper(),
             "" if field.default in (None, "") else str(field.default),
-            next(m.description or "" for m in hints[field.name].__metadata__ if isinstance(m, Meta)),
+            next(m.description for m in hints[field.name].__metadata__ if isinstance(m, Meta) and m.description),
         )
         for field in msgspec.structs.fields(Settings)
     ]
