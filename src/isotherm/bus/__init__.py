@@ -1,0 +1,1 @@
+"""What moves inside the control process: fan-out of log lines, progress of deploys, what hosts last said."""

@@ -1,0 +1,104 @@
+"""The board: what each host last said of itself. Written on the event loop; may be read from any thread."""
+
+from typing import Any
+
+import msgspec
+
+from isotherm.wire.link import Hello
+from isotherm.wire.telemetry import Batch, WorkloadState
+
+__all__ = ["HostBoard", "HostEntry"]
+
+
+class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One host as it was last seen."""
+
+    host_id: str
+    boot_id: str
+    connected: bool
+    isotherm_version: str
+    probes: dict[str, Any]  # by driver: does it work here, and if not, why
+    runtimes: list[str]
+    last_seen_ms: int
+    desired_version: int  # last version of the desired state that was sent to it
+    report: dict[str, Any]  # memory, cpu, versions, as the host tells them
+    dropped: dict[str, int]  # telemetry that the host's bounds made it drop, by kind, since its boot
+
+
+class HostBoard:
+    """Entries are replaced whole, never changed, so a reader on another thread sees a consistent one."""
+
+    def __init__(self, *, max_hosts: int = 1000) -> None:
+        self._hosts: dict[str, HostEntry] = {}
+        self._states: dict[str, dict[tuple[str, str], list[WorkloadState]]] = {}
+        self._max_hosts = max_hosts
+
+    def host_connected(self, hello: Hello, now_ms: int) -> None:
+        before = self._hosts.get(hello.host_id)
+        same_boot = before is not None and before.boot_id == hello.boot_id
+        self._make_room(hello.host_id)
+        self._hosts[hello.host_id] = HostEntry(
+            host_id=hello.host_id,
+            boot_id=hello.boot_id,
+            connected=True,
+            isotherm_version=hello.isotherm_version,
+            probes=hello.probes,
+            runtimes=hello.runtimes,
+            last_seen_ms=now_ms,
+            desired_version=hello.version,
+            report=before.report if before is not None else {},
+            dropped=before.dropped if before is not None and same_boot else {},
+        )
+        if not same_boot:
+            self._states.pop(hello.host_id, None)
+
+    def host_gone(self, host_id: str, now_ms: int) -> None:
+        entry = self._hosts.get(host_id)
+        if entry is not None:
+            self._hosts[host_id] = msgspec.structs.replace(entry, connected=False, last_seen_ms=now_ms)
+        self._states.pop(host_id, None)
+
+    def desired_sent(self, host_id: str, version: int) -> None:
+        entry = self._hosts.get(host_id)
+        if entry is not None:
+            self._hosts[host_id] = msgspec.structs.replace(entry, desired_version=version)
+
+    def telemetry_came(self, batch: Batch, now_ms: int) -> None:
+        entry = self._hosts.get(batch.host_id)
+        if entry is None:
+            return
+        dropped = dict(entry.dropped)
+        for kind, count in batch.dropped.items():
+            dropped[kind] = dropped.get(kind, 0) + count
+        self._hosts[batch.host_id] = msgspec.structs.replace(
+            entry, last_seen_ms=now_ms, report=batch.host or entry.report, dropped=dropped
+        )
+        if batch.states is not None and batch.boot_id == entry.boot_id:
+            by_workload: dict[tuple[str, str], list[WorkloadState]] = {}
+            for state in batch.states:
+                by_workload.setdefault((state.namespace, state.name), []).append(state)
+            self._states[batch.host_id] = by_workload
+
+    def hosts(self) -> list[HostEntry]:
+        return sorted(self._hosts.copy().values(), key=lambda entry: entry.host_id)
+
+    def states(self, namespace: str, name: str) -> list[WorkloadState]:
+        """What the hosts hold of a workload now, all its revisions."""
+        return [state for held in self._states.copy().values() for state in held.get((namespace, name), ())]
+
+    def instance_counts(self) -> dict[str, int]:
+        """Instances by temperature, on all hosts."""
+        counts: dict[str, int] = {}
+        for held in self._states.copy().values():
+            for states in held.values():
+                for state in states:
+                    for temperature, count in state.temperatures.items():
+                        counts[temperature] = counts.get(temperature, 0) + count
+        return counts
+
+    def _make_room(self, host_id: str) -> None:
+        if host_id in self._hosts or len(self._hosts) < self._max_hosts:
+            return
+        oldest = min(self._hosts.values(), key=lambda entry: (entry.connected, entry.last_seen_ms))
+        self._hosts.pop(oldest.host_id)
+        self._states.pop(oldest.host_id, None)
