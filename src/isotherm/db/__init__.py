@@ -1,0 +1,1 @@
+"""One engine and its migrations: SQLite by default, Postgres by the same code."""

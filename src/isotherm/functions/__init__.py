@@ -1,0 +1,1 @@
+"""Functions: a package of code and its configuration, deployed as revisions of a workload."""

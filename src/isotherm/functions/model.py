@@ -1,0 +1,111 @@
+"""Nouns of functions: their configuration (as in isotherm.toml and in the REST API), packages, and views of revisions.
+
+Pure: the command line reads manifests with these types, without a database or a web framework.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from isotherm.workloads.model import RevisionState, Weight
+
+__all__ = ["Alias", "Deployed", "Function", "FunctionConfig", "Package", "Revision", "WarmConfig"]
+
+EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+EnvValue = Annotated[str, Meta(max_length=32768)]
+
+
+class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How warm a function is kept."""
+
+    min_instances: Annotated[int, Meta(ge=0, le=1000, description="Instances kept even when idle")] = 0
+    max_instances: Annotated[int, Meta(ge=1, le=1000, description="Most instances at once")] = 20
+    keep_alive_s: Annotated[float, Meta(ge=0, le=604800, description="An idle instance lives this long")] = 600.0
+    template_keep_alive_s: Annotated[float, Meta(ge=0, le=2592000, description="An idle template lives this long")] = (
+        3600.0
+    )
+    spare: Annotated[int, Meta(ge=0, le=100, description="Instances forked ahead and parked")] = 1
+    warm_event: Annotated[Any, Meta(description="The handler may be called with it ahead of traffic")] = None
+    template: Annotated[bool, Meta(description="False: never fork from an imported module")] = True
+
+
+class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration of one revision, as the REST API takes it; isotherm.toml has the same names."""
+
+    package: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Digest of the uploaded zip")]
+    runtime: Annotated[
+        str | None, Meta(pattern=r"^python3\.[0-9]{1,2}$", description="Default: the platform's own Python")
+    ] = None
+    handler: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)+$", max_length=256)] = (
+        "app.handler"
+    )
+    memory_mb: Annotated[int, Meta(ge=32, le=65536, description="Memory of one instance, MB")] = 256
+    timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for one call")] = 30.0
+    init_timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for the import")] = 60.0
+    cpus: Annotated[float, Meta(ge=0.05, le=64, description="CPUs of one instance")] = 1.0
+    pids: Annotated[int, Meta(ge=8, le=4096, description="Processes and threads of one instance")] = 64
+    tmp_mb: Annotated[int, Meta(ge=1, le=10240, description="Size of /tmp, MB")] = 64
+    concurrency: Annotated[int, Meta(ge=1, le=1000, description="Calls at once in one instance")] = 1
+    dispatch: Literal["threads", "serial"] = "threads"
+    isolation: Literal["process"] = "process"
+    threads: Annotated[int, Meta(ge=1, le=256, description="BLAS and OpenMP threads")] = 1
+    env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
+    public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False
+    queue_limit: Annotated[int, Meta(ge=0, le=100000, description="Calls that may wait")] = 1000
+    queue_wait_s: Annotated[float, Meta(ge=0, le=900, description="Longest time a call waits")] = 30.0
+    rate_per_s: Annotated[float | None, Meta(gt=0, description="Calls a second; none: unlimited")] = None
+    burst: Annotated[int | None, Meta(ge=1, le=1000000, description="Calls at once above the rate")] = None
+    warm: WarmConfig = WarmConfig()
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """Code as it was uploaded: a zip."""
+
+    digest: str  # of the zip
+    size_bytes: int
+    files: int
+    requirements: str | None  # digest of requirements.txt, where there is one
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision, as it is shown. The env values of `config` are masked for whoever may not read them."""
+
+    id: str
+    number: int
+    state: RevisionState
+    created_at_ms: int
+    ready_after_ms: float | None  # from the deploy to ready or failed
+    config: FunctionConfig
+    problem: dict[str, Any] | None  # RFC 9457, where it failed
+    template: bool | None  # whether instances are forked from a template; None: not known yet
+    unfit: list[str]  # why not, where not
+    url: str  # of this revision by its number
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    weights: list[Weight]
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    """One function, as it is shown."""
+
+    id: str  # "wl_…"
+    namespace: str
+    name: str
+    url: str
+    public: bool
+    created_at_ms: int
+    updated_at_ms: int
+    live: list[Weight]  # where unqualified calls go; empty before the first revision is ready
+    latest: Revision | None
+    etag: str  # changes with every change of the function; without quotes
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a deploy came to. `created` is False where code and configuration were those of the latest revision."""
+
+    revision: Revision
+    created: bool
+    etag: str

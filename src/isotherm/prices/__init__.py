@@ -1,0 +1,1 @@
+"""Dated price tables, each with its source."""

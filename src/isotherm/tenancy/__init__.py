@@ -1,0 +1,1 @@
+"""Namespaces, principals, roles and keys: who may do what, and where."""

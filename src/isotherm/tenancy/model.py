@@ -1,0 +1,87 @@
+"""Nouns of tenancy: namespaces, principals and what they may do, keys."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from isotherm.wire.desired import Role
+
+__all__ = [
+    "DEFAULT_NAMESPACE",
+    "EVERYWHERE",
+    "SYSTEM",
+    "Grant",
+    "Key",
+    "Namespace",
+    "NewKey",
+    "Permission",
+    "Principal",
+]
+
+EVERYWHERE = "*"  # as a grant's namespace: every namespace, and the platform itself
+DEFAULT_NAMESPACE = "default"
+
+Permission = Literal[
+    "platform.read",  # status, me: any principal that has a role anywhere
+    "hosts.read",
+    "events.read",
+    "namespaces.read",
+    "namespaces.create",
+    "namespaces.delete",
+    "functions.read",
+    "functions.deploy",
+    "functions.delete",
+    "functions.invoke",
+    "functions.read_env",  # the values of environment variables: they are secrets
+    "invocations.read",
+    "logs.read",
+    "keys.read",
+    "keys.create",
+    "keys.revoke",
+]
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A role in a namespace; `*` is every namespace."""
+
+    namespace: str
+    role: Role
+
+
+class Namespace(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who asks: a person or a program that holds a key, or the platform itself (`SYSTEM`)."""
+
+    id: str
+    grants: tuple[Grant, ...]
+    home_namespace: str = DEFAULT_NAMESPACE
+
+
+SYSTEM = Principal(id="system", grants=(Grant(EVERYWHERE, "admin"),))
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is shown: its secret is not here."""
+
+    id: str  # "key_…"
+    namespace: str  # where its role holds; `*`: everywhere
+    name: str
+    role: Role
+    principal_id: str  # "pr_…"
+    access_key_id: str
+    created_at_ms: int
+    expires_at_ms: int | None = None
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made (or the bootstrap admin's): the only time that its secrets are shown."""
+
+    key: Key
+    token: str  # "iso_…", the bearer token
+    secret_access_key: str  # goes with `key.access_key_id` where requests are signed

@@ -1,0 +1,63 @@
+"""Nouns of workloads: revisions, aliases, and how a workload is reached."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from isotherm.wire.desired import RevisionSpec
+
+__all__ = ["LIVE", "AliasRow", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow"]
+
+LIVE = "live"  # the alias that unqualified calls take
+
+Kind = Literal["function"]
+RevisionState = Literal["building", "ready", "failed"]
+
+
+class Weight(msgspec.Struct, frozen=True):
+    """A share of an alias: `weight` above 0, at most 1; those of an alias sum to 1."""
+
+    number: int
+    weight: float
+
+
+class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision as stored. `spec.env` is empty here: the values are secrets, kept apart and encrypted."""
+
+    spec: RevisionSpec
+    public: bool
+    rate_per_s: float | None
+    burst: int | None
+    env_names: list[str]
+    fingerprint: str  # equal where code, configuration and env values are
+    state: RevisionState
+    created_at_ms: int
+    ready_after_ms: float | None = None
+    problem: dict[str, Any] | None = None
+    template: bool | None = None
+    unfit: list[str] = msgspec.field(default_factory=list)
+
+
+class AliasRow(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    weights: list[Weight]
+
+
+class WorkloadRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One workload as stored. `version` is that of its history: it grows with every change."""
+
+    id: str
+    kind: Kind
+    namespace: str
+    name: str
+    version: int
+    created_at_ms: int
+    updated_at_ms: int
+    public: bool
+    live: list[Weight]
+    latest: RevisionRow | None
+
+    @property
+    def etag(self) -> str:
+        """Opaque, without quotes; unlike that of a deleted workload of the same name."""
+        return f"{self.id.removeprefix('wl_')[:10]}-{self.version}"
