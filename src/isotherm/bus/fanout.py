@@ -44,7 +44,8 @@ class Subscription(Generic[T]):
         if not self._items and not self._lost:
             self._ready.clear()
             try:
-                await asyncio.wait_for(self._ready.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._ready.wait()
             except TimeoutError:
                 return None
         if self._lost:

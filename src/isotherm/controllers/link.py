@@ -66,7 +66,8 @@ class LinkServer:
         """Wait until another host connects, at most `timeout_s`."""
         self._arrived.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._arrived.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._arrived.wait()
 
     def desired_changed(self) -> None:
         """Push what changed to the hosts at once. May be called on any thread."""
@@ -110,7 +111,8 @@ class LinkServer:
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> HostSession:
         _check_peer(writer)
-        hello = await asyncio.wait_for(read_message(reader), _hello_timeout_s)
+        async with asyncio.timeout(_hello_timeout_s):
+            hello = await read_message(reader)
         if not isinstance(hello, Hello):
             raise LinkError("the first message was not a hello")
         session = HostSession(hello, reader, writer)
@@ -142,7 +144,8 @@ class LinkServer:
         """Push after each change that this process made, and look once a `poll_s` for any other."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._poll_s)
+                async with asyncio.timeout(self._poll_s):
+                    await self._changed.wait()
             self._changed.clear()
             if not self._sessions:
                 continue

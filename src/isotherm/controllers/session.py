@@ -92,7 +92,8 @@ class HostSession:
             raise ConnectionResetError("the host has left")
         self._writer.write(frame)
         try:
-            await asyncio.wait_for(self._writer.drain(), _write_timeout_s)
+            async with asyncio.timeout(_write_timeout_s):
+                await self._writer.drain()
         except TimeoutError as exc:
             self.close()
             raise ConnectionAbortedError(f"the host took nothing for {_write_timeout_s:.0f} s") from exc
@@ -117,7 +118,8 @@ class HostSession:
         self._pending[order.id] = pending
         try:
             await self.send(order)
-            return await asyncio.wait_for(pending.reply, timeout_s + _order_grace_s)
+            async with asyncio.timeout(timeout_s + _order_grace_s):
+                return await pending.reply
         except TimeoutError as exc:
             raise TimedOut(
                 f"host {self.hello.host_id} did not finish {verb} within {timeout_s:.0f} s",
