@@ -1,0 +1,1 @@
+"""The package that is deployed for every row of a trace."""
