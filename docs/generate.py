@@ -12,6 +12,18 @@ REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py (`make docs`); edits here are lost. -->\n"
 
 
+# Variables that are no settings: who reads them, and what for.
+VARIABLES = (
+    (
+        "ISOTHERM_MASTER_KEY",
+        "control, host",
+        "32 bytes, base64, that encrypt secrets at rest; default: `keys/master.key`",
+    ),
+    ("ISOTHERM_URL", "command line", "Where the platform is; default: the profile that `login` or `up` saved"),
+    ("ISOTHERM_KEY", "command line", "The key to call it with; default: that of the profile"),
+)
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
@@ -33,7 +45,10 @@ A flag of `isotherm up` wins over an environment variable, a variable over the d
 does not show are set by their variable only. A bad value stops the start; the message names the source and what was
 expected.
 
-{table(("setting", "flag", "variable", "default", "meaning"), rows)}"""
+{table(("setting", "flag", "variable", "default", "meaning"), rows)}
+## Other variables
+
+{table(("variable", "read by", "meaning"), [(code(name), reader, meaning) for name, reader, meaning in VARIABLES])}"""
 
 
 def errors_page() -> str:
