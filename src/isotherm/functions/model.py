@@ -35,7 +35,8 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     package: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Digest of the uploaded zip")]
     runtime: Annotated[
-        str | None, Meta(pattern=r"^python3\.[0-9]{1,2}$", description="Default: the platform's own Python")
+        Annotated[str, Meta(pattern=r"^python3\.[0-9]{1,2}$")] | None,
+        Meta(description="Default: the platform's own Python"),
     ] = None
     handler: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)+$", max_length=256)] = (
         "app.handler"
@@ -54,8 +55,12 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False
     queue_limit: Annotated[int, Meta(ge=0, le=100000, description="Calls that may wait")] = 1000
     queue_wait_s: Annotated[float, Meta(ge=0, le=900, description="Longest time a call waits")] = 30.0
-    rate_per_s: Annotated[float | None, Meta(gt=0, description="Calls a second; none: unlimited")] = None
-    burst: Annotated[int | None, Meta(ge=1, le=1000000, description="Calls at once above the rate")] = None
+    rate_per_s: Annotated[Annotated[float, Meta(gt=0)] | None, Meta(description="Calls a second; none: unlimited")] = (
+        None
+    )
+    burst: Annotated[
+        Annotated[int, Meta(ge=1, le=1000000)] | None, Meta(description="Calls at once above the rate")
+    ] = None
     warm: WarmConfig = WarmConfig()
 
 
