@@ -1,14 +1,21 @@
 """Write docs/reference from the code, or with --check say which page no longer matches it (exit 1)."""
 
 import argparse
+import ast
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import msgspec
 
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
+from isotherm.functions.model import FunctionConfig, WarmConfig
 
 REFERENCE = Path(__file__).parent / "reference"
+SOURCE = Path(__file__).parents[1] / "src"
 NOTE = "<!-- Written by docs/generate.py (`make docs`); edits here are lost. -->\n"
 
 
@@ -69,9 +76,114 @@ the same message and ends with the exit code.
 {table(("code", "HTTP status", "exit code", "title", "when"), rows)}"""
 
 
+# Keys whose meaning needs more than their bounds say.
+KEYS = {
+    "handler": "`module.function`; a package's module as `package.module.function`",
+    "dispatch": "How a sync handler takes calls at once: on threads, or one after the other",
+    "isolation": "The driver",
+    "env": "Variables that the code sees; encrypted at rest",
+    "runtime": "`python3.11` or newer, of those that the host has; default: the platform's own",
+}
+
+
+def keys_table(kind: type[msgspec.Struct], hidden: set[str]) -> str:
+    hints = get_type_hints(kind, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(kind):
+        if field.name in hidden:
+            continue
+        plain, metas = unwrapped(hints[field.name])
+        described = KEYS.get(field.name) or next((meta.description for meta in metas if meta.description), "")
+        assert described, f"{kind.__name__}.{field.name} has no description"
+        default = "" if field.default in (msgspec.NODEFAULT, None) else toml(field.default)
+        rows.append((code(field.name), allowed(plain, metas), code(default), described))
+    return table(("key", "value", "default", "meaning"), rows)
+
+
+def toml(value: Any) -> str:
+    return msgspec.json.encode(value).decode()  # the scalars of TOML are written as in JSON
+
+
+def unwrapped(hint: Any) -> tuple[Any, list[msgspec.Meta]]:
+    """The type below `Annotated` and `… | None`, and all that was annotated on the way."""
+    metas: list[msgspec.Meta] = []
+    while True:
+        if hasattr(hint, "__metadata__"):
+            metas += [each for each in hint.__metadata__ if isinstance(each, msgspec.Meta)]
+            hint = hint.__origin__
+        elif NoneType in get_args(hint):
+            hint = next(each for each in get_args(hint) if each is not NoneType)
+        else:
+            return hint, metas
+
+
+def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
+    """What may stand there, in words: type and bounds."""
+    if options := [each for each in get_args(kind) if isinstance(each, str)]:
+        return " or ".join(code(toml(option)) for option in options)
+    named = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "any JSON value"}
+    name = named.get(kind, "table of texts")
+    lower = next((f"{meta.ge:g}" for meta in metas if meta.ge is not None), None)
+    lower = lower or next((f"above {meta.gt:g}" for meta in metas if meta.gt is not None), None)
+    upper = next((f"{meta.le:,}" for meta in metas if meta.le is not None), None)
+    return f"{name}, {lower} to {upper}" if lower and upper else f"{name}, {lower}" if lower else name
+
+
+def manifest_page() -> str:
+    return f"""# isotherm.toml
+
+The manifest stands beside the code. `name` is the function's name: lower-case letters, digits and `-`, at most 63
+characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
+expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
+
+{keys_table(FunctionConfig, {"package", "warm"})}
+## [warm]
+
+{keys_table(WarmConfig, set())}
+## Example
+
+```toml
+name = "hello"
+handler = "app.handler"
+memory_mb = 256
+timeout_s = 30
+
+[env]
+GREETING = "hi"
+
+[warm]
+max_instances = 20
+spare = 1
+warm_event = {{ ping = true }}
+```
+"""
+
+
+def metric_families() -> dict[str, tuple[str, str]]:
+    """Metric name → (type, help), from every `family(name, type, help)` in the source."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "family":
+                name, kind, meaning = (ast.literal_eval(argument) for argument in node.args)
+                found[name] = (kind, meaning)
+    return found
+
+
+def metrics_page() -> str:
+    rows = [(code(name), kind, meaning) for name, (kind, meaning) in sorted(metric_families().items())]
+    return f"""# Metrics
+
+`/metrics` on the API port, in Prometheus' text format. Times are seconds, sizes are bytes.
+
+{table(("name", "type", "meaning"), rows)}"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
+    "manifest.md": manifest_page,
+    "metrics.md": metrics_page,
 }
 
 
