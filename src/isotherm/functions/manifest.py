@@ -1,0 +1,123 @@
+"""`isotherm.toml`: what a function is called and how it runs, beside its code.
+
+Its keys are those of `FunctionConfig` (all but `package`) and `name`; types and bounds are declared there alone.
+"""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+
+from isotherm.base.errors import InvalidManifest
+from isotherm.base.ids import NAME_PATTERN, is_name
+from isotherm.functions.model import FunctionConfig, WarmConfig
+
+__all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
+
+MANIFEST = "isotherm.toml"
+_MAX_BYTES = 1 << 20
+_tables: dict[type, str] = {dict: "table", list: "list"}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A parsed manifest. `fields` holds what was given, by the names of `FunctionConfig`."""
+
+    name: str
+    fields: dict[str, Any]
+
+    def config(self, package: str) -> FunctionConfig:
+        """The configuration to deploy with the package of this digest."""
+        return FunctionConfig(package=package, **self.fields)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Parse a file. Raises `InvalidManifest` with all that is wrong in it."""
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError as exc:
+        raise InvalidManifest(f"{path}: there is no such file; `isotherm init` makes one", file=str(path)) from exc
+    except OSError as exc:
+        raise InvalidManifest(f"{path}: cannot be read: {exc.strerror}", file=str(path)) from exc
+    if len(content) > _MAX_BYTES:
+        raise InvalidManifest(f"{path}: larger than 1 MiB; is this the right file?", file=str(path))
+    return parse_manifest(content, str(path))
+
+
+def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
+    """Parse the text of a manifest; `file` is how messages call it. Raises `InvalidManifest`."""
+    try:
+        document = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise InvalidManifest(f"{file}: not valid TOML: {exc}", file=file) from exc
+    problems: list[str] = []
+    name = document.pop("name", None)
+    if name is None:
+        problems.append('name: missing; expected a line such as name = "hello"')
+    elif not isinstance(name, str) or not is_name(name):
+        problems.append(f"name: expected a string that matches {NAME_PATTERN}, got {_shown(name)}")
+    warm = document.pop("warm", None)
+    fields = _convert(FunctionConfig, document, "", {"package", "warm"}, {"name", "warm"}, problems)
+    if warm is not None and not isinstance(warm, dict):
+        problems.append(f"warm: expected a table, got {_shown(warm)}")
+    elif warm is not None:
+        settings = _convert(WarmConfig, warm, "warm.", set(), set(), problems)
+        fields["warm"] = WarmConfig(**settings)
+    if problems:
+        text = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
+        raise InvalidManifest(f"{file}: {text}", file=file, problems=problems)
+    return Manifest(name=str(name), fields=fields)
+
+
+def _convert(
+    kind: type[msgspec.Struct],
+    table: dict[str, Any],
+    prefix: str,
+    hidden: set[str],
+    also_known: set[str],
+    problems: list[str],
+) -> dict[str, Any]:
+    """The values of `table` as fields of `kind`; what is wrong goes to `problems`."""
+    hints = get_type_hints(kind, include_extras=True)
+    known = [name for name in kind.__struct_fields__ if name not in hidden]
+    values = {}
+    for key, value in table.items():
+        if key not in known:
+            problems.append(_unknown(prefix, key, [*known, *also_known], isinstance(value, dict)))
+            continue
+        try:
+            values[key] = msgspec.convert(value, hints[key])
+        except msgspec.ValidationError as exc:
+            expected = _expectation(str(exc))
+            problems.append(f"{prefix}{key}: {expected}" + ("" if ", got" in expected else f"; got {_shown(value)}"))
+    return values
+
+
+def _unknown(prefix: str, key: str, known: list[str], is_table: bool) -> str:
+    what = "table" if is_table else "key"
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if close:
+        return f"{prefix}{key}: unknown {what}; did you mean {prefix}{close[0]}?"
+    return f"{prefix}{key}: unknown {what}; expected one of {', '.join(sorted(known))}"
+
+
+def _expectation(message: str) -> str:
+    """msgspec's sentence, lower case, in our words for places."""
+    text, _, where = message.partition(" - at ")
+    text = text.replace("`object`", "a table").replace("`array`", "a list")
+    if where.startswith("`key`"):
+        text += " for each name"
+    elif where:
+        text += " for each value"
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = (
+        repr(value) if isinstance(value, (str, int, float)) else f"a {_tables.get(type(value), type(value).__name__)}"
+    )
+    return text if len(text) <= 80 else text[:77] + "…"

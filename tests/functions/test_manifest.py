@@ -1,0 +1,102 @@
+"""isotherm.toml: every mistake is named with file, key and what was expected, all at once."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isotherm.base.errors import InvalidManifest
+from isotherm.functions.manifest import parse_manifest, read_manifest
+from isotherm.functions.model import FunctionConfig, WarmConfig
+
+DIGEST = "ab" * 32
+
+
+def problems_of(text: str) -> list[str]:
+    with pytest.raises(InvalidManifest) as caught:
+        parse_manifest(text.encode())
+    assert caught.value.message.startswith("isotherm.toml: ")
+    return caught.value.data.get("problems", [caught.value.message])
+
+
+def test_a_name_is_enough() -> None:
+    manifest = parse_manifest(b'name = "hello"')
+    assert manifest.name == "hello"
+    assert manifest.config(DIGEST) == FunctionConfig(package=DIGEST)
+
+
+def test_all_that_the_manifest_can_say() -> None:
+    manifest = parse_manifest(b"""
+        name = "hello"
+        runtime = "python3.11"
+        handler = "app.handler"
+        memory_mb = 512
+        timeout_s = 2
+        concurrency = 8
+        dispatch = "serial"
+        isolation = "process"
+        public = true
+        [env]
+        GREETING = "hi"
+        [warm]
+        min_instances = 1
+        max_instances = 3
+        keep_alive_s = 60
+        spare = 2
+        warm_event = { ping = true }
+    """)
+    config = manifest.config(DIGEST)
+    assert config.timeout_s == 2.0
+    assert config.env == {"GREETING": "hi"}
+    assert config.warm == WarmConfig(
+        min_instances=1, max_instances=3, keep_alive_s=60.0, spare=2, warm_event={"ping": True}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "name: missing"),
+        ('name = "Hello World"', "name: expected a string that matches"),
+        ('name = "a"\nmemroy_mb = 5', "memroy_mb: unknown key; did you mean memory_mb?"),
+        ('name = "a"\nfrobnicate = 5', "frobnicate: unknown key; expected one of burst, concurrency"),
+        ('name = "a"\n[warn]\nspare = 1', "warn: unknown table; did you mean warm?"),
+        ('name = "a"\n[warm]\nspares = 1', "warm.spares: unknown key; did you mean warm.spare?"),
+        ('name = "a"\nmemory_mb = "256"', "memory_mb: expected `int`, got `str`"),
+        ('name = "a"\nmemory_mb = 1', "memory_mb: expected `int` >= 32; got 1"),
+        ('name = "a"\ntimeout_s = 0', "timeout_s: expected `float` > 0.0; got 0"),
+        ('name = "a"\npublic = "yes"', "public: expected `bool`, got `str`"),
+        ('name = "a"\ndispatch = "fast"', "dispatch: invalid enum value 'fast'"),
+        ('name = "a"\nruntime = "python2.7"', "runtime: expected `str` matching regex"),
+        ('name = "a"\n[env]\nPORT = 80', "env: expected `str`, got `int` for each value"),
+        ('name = "a"\n[env]\n"A B" = "x"', "for each name; got a table"),
+        ('name = "a"\nwarm = 3', "warm: expected a table, got 3"),
+        ('name = "a"\npackage = "x"', "package: unknown key"),
+    ],
+)
+def test_a_mistake_names_the_key_and_what_was_expected(text: str, expected: str) -> None:
+    (problem,) = problems_of(text)
+    assert expected in problem
+
+
+def test_all_mistakes_come_at_once() -> None:
+    found = problems_of('nam = "a"\nmemory_mb = 1\n[warm]\nspare = -1\nx = 1')
+    assert len(found) == 5
+
+
+def test_broken_toml_says_where() -> None:
+    (problem,) = problems_of('name = "a"\nname = "b"\nx = 1')
+    assert "line 2" in problem
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match="isotherm init"):
+        read_manifest(tmp_path / "isotherm.toml")
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
+    with contextlib.suppress(InvalidManifest):
+        assert parse_manifest(content).name
