@@ -42,6 +42,10 @@ format: $(DEV_STAMP)
 check: lint docs-check
 	$(MAKE) --no-print-directory test
 
+# Long runs that `check` leaves out: calls for MINUTES while processes are killed and functions deployed anew.
+soak: $(DEV_STAMP)
+	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --json benchmarks/results/soak.json $(ARGS)
+
 docs: $(DEV_STAMP)
 	$(BIN)/python docs/generate.py
 

@@ -1,0 +1,118 @@
+"""A platform under soak: its processes, what it holds of the machine, and what it leaves behind."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+__all__ = ["Holding", "Running", "holding", "leftovers", "start"]
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+MODULES = {"host": "isotherm.host", "control": "isotherm.controllers", "warden": "isotherm.warden"}
+
+
+@dataclass(frozen=True)
+class Running:
+    process: asyncio.subprocess.Process
+    data_dir: Path
+    url: str
+    content_url: str
+    admin_key: str
+
+    def pid_of(self, name: str) -> int | None:
+        """The pid of `host`, `control` or `warden` as it is now; None while it is being restarted."""
+        for child in _family(self.process.pid):
+            try:
+                arguments = child.cmdline()
+            except psutil.Error:
+                continue
+            if MODULES[name] in arguments:
+                return child.pid
+        return None
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit code. Raises `TimeoutError`."""
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), STOP_TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What the platform's own processes hold at one moment."""
+
+    at_s: float
+    rss_mb: dict[str, float]  # by process name
+    descriptors: dict[str, int]
+    processes: int
+
+
+async def start(data_dir: Path, log: Path) -> Running:
+    """`isotherm up` on free ports. Raises `TimeoutError` where it does not serve in time."""
+    ready = data_dir / "ready.json"
+    argv = [sys.executable, "-m", "isotherm", "up", "--data", str(data_dir / "state"), "--port", "0"]
+    argv += ["--content-port", "0", "--ready-file", str(ready)]
+    environ = {**os.environ, "HOME": str(data_dir), "XDG_CONFIG_HOME": str(data_dir)}
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=environ
+        )
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while not ready.exists():
+            if process.returncode is not None:
+                raise RuntimeError(f"`isotherm up` ended with {process.returncode}; see {log}")
+            await asyncio.sleep(0.05)
+    told = json.loads(ready.read_text())
+    return Running(process, data_dir, told["url"], told["content_url"], told["admin_key"])
+
+
+def holding(running: Running, started_s: float) -> Holding:
+    rss, descriptors = {}, {}
+    for name in MODULES:
+        pid = running.pid_of(name)
+        if pid is None:
+            continue
+        try:
+            process = psutil.Process(pid)
+            rss[name] = process.memory_info().rss / 2**20
+            descriptors[name] = process.num_fds()
+        except psutil.Error:
+            continue
+    return Holding(time.monotonic() - started_s, rss, descriptors, len(_family(running.process.pid)))
+
+
+def leftovers(running: Running, before: set[str]) -> list[str]:
+    """What is still there of a stopped platform: mounts, control groups that were not there `before`, processes."""
+    place = str(running.data_dir)
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    left = [f"mount {point}" for point in mounts if point.startswith(place)]
+    left += [f"group {group}" for group in sorted(groups() - before)]
+    for process in psutil.process_iter():
+        try:
+            if any(place in argument for argument in process.cmdline()):
+                left.append(f"process {process.pid} {process.name()}")
+        except psutil.Error:
+            continue
+    return left
+
+
+def groups() -> set[str]:
+    """Control groups of Isotherm on this machine, of whatever platform."""
+    found = set()
+    for folder, _, _ in os.walk("/sys/fs/cgroup"):
+        if "isotherm" in folder:
+            found.add(folder)
+    return found
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
