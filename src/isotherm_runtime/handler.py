@@ -1,0 +1,144 @@
+"""Importing the user's handler, in the environment that Lambda would give it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from isotherm_runtime.config import RuntimeConfig
+from isotherm_runtime.errors import ImportProblem, describe
+
+__all__ = ["Handler", "ImportProblem", "apply_environment", "import_handler", "load", "reserved_environment"]
+
+CO_COROUTINE = 0x80  # inspect.CO_COROUTINE; `inspect` takes 10 ms to import
+SHIMS = os.path.join(os.path.dirname(__file__), "shims")
+
+
+class Handler:
+    """The user's function. `is_async`: it is called on an event loop."""
+
+    __slots__ = ("function", "import_ms", "is_async")
+
+    def __init__(self, function: Callable[..., object], is_async: bool, import_ms: float) -> None:
+        self.function = function
+        self.is_async = is_async
+        self.import_ms = import_ms
+
+
+def load(config: RuntimeConfig) -> Handler:
+    """Set up environment, path and output, then import. Raises `ImportProblem`.
+
+    Makes no thread, descriptor or event loop, so that a process that did this can be forked.
+    """
+    from isotherm_runtime import logs
+
+    apply_environment(config)
+    logs.install()
+    return import_handler(config)
+
+
+def apply_environment(config: RuntimeConfig) -> None:
+    """Set the user's variables, then the reserved ones, which win."""
+    os.environ.update(config.env)
+    os.environ.update(reserved_environment(config))
+    time.tzset()
+
+
+def reserved_environment(config: RuntimeConfig) -> dict[str, str]:
+    """Lambda's reserved variables. TZ may be set by the user, as there."""
+    return {
+        "AWS_DEFAULT_REGION": config.region,
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.runtime}",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
+        "AWS_LAMBDA_FUNCTION_NAME": config.function_name,
+        "AWS_LAMBDA_FUNCTION_VERSION": config.function_version,
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{config.function_name}",
+        "AWS_REGION": config.region,
+        "LAMBDA_TASK_ROOT": config.path[0] if config.path else "/code",
+        "TZ": config.env.get("TZ", ":UTC"),
+        "_HANDLER": config.handler,
+    }
+
+
+def import_handler(config: RuntimeConfig) -> Handler:
+    """Put the path entries first in sys.path and import. Raises `ImportProblem`."""
+    started = time.perf_counter()
+    sys.path[:] = [*config.path, *(entry for entry in sys.path if entry not in config.path)]
+    if SHIMS not in sys.path:
+        sys.path.append(SHIMS)  # last: the user's own copy of a module wins
+    module_name, function_name = _split(config.handler)
+    function = _find(_import(module_name), module_name, function_name)
+    is_async = _is_async(function)
+    if is_async:
+        import asyncio  # noqa: F401 - 40 ms that no fork should pay; it makes no loop
+    elif config.concurrency > 1:
+        import threading  # noqa: F401 - as above
+    return Handler(function, is_async, (time.perf_counter() - started) * 1000)
+
+
+def _split(name: str) -> tuple[str, str]:
+    module_name, dot, function_name = name.rpartition(".")
+    if not dot or not module_name or not function_name:
+        raise ImportProblem(
+            "Runtime.MalformedHandlerName",
+            f"Bad handler {name!r}: it must be module.function, for instance app.handler",
+        )
+    return module_name.replace("/", "."), function_name
+
+
+def _import(module_name: str) -> object:
+    import importlib
+
+    try:
+        return importlib.import_module(module_name)
+    except SystemExit as exc:
+        _, _, trace = describe(exc)
+        message = f"Module {module_name!r} called sys.exit({exc.code!r}) while it was imported"
+        raise ImportProblem("Runtime.ExitError", message, trace) from exc
+    except SyntaxError as exc:
+        where = f'  File "{exc.filename}", line {exc.lineno}\n    {(exc.text or "").strip()}\n'
+        message = f"Syntax error in module {module_name!r}: {exc.msg} ({os.path.basename(exc.filename or '?')}"
+        raise ImportProblem(
+            "Runtime.UserCodeSyntaxError", f"{message}, line {exc.lineno})", [*describe(exc)[2], where]
+        ) from exc
+    except ImportError as exc:
+        _, message, trace = describe(exc)
+        raise ImportProblem(
+            "Runtime.ImportModuleError", f"Unable to import module {module_name!r}: {message}", trace
+        ) from exc
+    except BaseException as exc:  # anything else that the module raised, KeyboardInterrupt included
+        error_type, message, trace = describe(exc)
+        raise ImportProblem(error_type, message, trace) from exc
+
+
+def _find(module: object, module_name: str, function_name: str) -> Callable[..., object]:
+    try:
+        function = getattr(module, function_name)
+    except AttributeError:
+        message = f"Handler {function_name!r} missing on module {module_name!r}"
+        raise ImportProblem("Runtime.HandlerNotFound", message) from None
+    if not callable(function):
+        message = f"Handler {function_name!r} of module {module_name!r} is {type(function).__name__}, not a function"
+        raise ImportProblem("Runtime.HandlerNotFound", message)
+    found: Callable[..., object] = function
+    return found
+
+
+def _is_async(function: object) -> bool:
+    """Whether calling it gives a coroutine: `inspect.iscoroutinefunction` without `inspect`."""
+    for _ in range(16):  # partials and callable objects, not endlessly
+        inner = getattr(function, "func", None)  # functools.partial
+        if inner is not None and hasattr(function, "keywords"):
+            function = inner
+            continue
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        if code is not None:
+            return bool(code.co_flags & CO_COROUTINE)
+        call = vars(type(function)).get("__call__")
+        if call is None:
+            return False
+        function = call
+    return False

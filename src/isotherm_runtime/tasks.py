@@ -1,0 +1,175 @@
+"""Async handlers: tasks on an event loop that is made after the fork."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from isotherm_runtime.frames import Kind, pack_frame
+from isotherm_runtime.invoke import Invoker, cancelled
+from isotherm_runtime.logs import CallLog, enter_call
+from isotherm_runtime.stream import Frame, Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from isotherm_runtime.context import Context
+
+__all__ = ["Tasks"]
+
+SWEEP_S = 0.005  # deadlines are looked at no more often than this
+REQUEST, CANCEL, PING, DRAIN = int(Kind.REQUEST), int(Kind.CANCEL), int(Kind.PING), int(Kind.DRAIN)
+_monotonic = time.monotonic
+
+
+class Tasks:
+    """Serves one stream with at most `limit` tasks; more requests wait in order."""
+
+    def __init__(self, stream: Stream, invoker: Invoker, limit: int) -> None:
+        self.stream = stream
+        self._invoker = invoker
+        self._limit = limit
+        self._loop = asyncio.new_event_loop()
+        self._running: dict[int, tuple[asyncio.Task[None], float]] = {}  # by stream: task and deadline
+        self._cancelled: dict[int, str] = {}  # by stream: why we cancelled its task
+        self._pending: deque[tuple[Frame, float]] = deque()
+        self._flushing = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._ended = False
+        self._failure: BaseException | None = None
+
+    def serve(self) -> int:
+        """Serve until the stream's end or DRAIN; returns 0. Raises `OSError`, `FrameError`."""
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        loop.add_reader(self.stream.fd, self._read)
+        while not self._ended:  # the user's code may stop the loop
+            loop.run_forever()
+        if self._failure is not None:
+            raise self._failure
+        return 0
+
+    def _end(self, failure: BaseException | None = None) -> None:
+        self._failure = self._failure or failure
+        self._ended = True
+        self._loop.stop()
+
+    def _read(self) -> None:
+        try:
+            frames = self.stream.read()
+            if frames is None:
+                self._end()
+                return
+            arrived = _monotonic()
+            for frame in frames:
+                kind = frame[0]
+                if kind == REQUEST:
+                    if len(self._running) < self._limit:
+                        self._start(frame, arrived)
+                    else:
+                        self._pending.append((frame, arrived))
+                else:
+                    self._control(kind, frame[2])
+        except BaseException as exc:  # noqa: BLE001 - ends the instance; a loop would log it and go on
+            self._end(exc)
+
+    def _control(self, kind: int, stream_id: int) -> None:
+        if kind == PING:
+            self._send(pack_frame(PING, stream_id))
+        elif kind == CANCEL:
+            self._cancel(stream_id, "nobody waits for this call any more")
+        elif kind == DRAIN:
+            self._draining = True
+            self._loop.remove_reader(self.stream.fd)
+            self._end_if_drained()
+
+    def _start(self, frame: Frame, arrived: float) -> None:
+        stream_id = frame[2]
+        log = CallLog(self._invoker.output, stream_id)
+        try:
+            event, context, variables = self._invoker.begin(frame, arrived)
+        except Exception as exc:  # noqa: BLE001 - `fail` makes the answer of it
+            self._send(self._invoker.fail(stream_id, exc, log))
+            return
+        call = self._call(stream_id, frame[1], event, context, log)
+        task = self._loop.create_task(call, context=variables)
+        deadline = context._deadline
+        self._running[stream_id] = (task, deadline)
+        if self._sweep is None or deadline < self._sweep.when() - SWEEP_S:
+            self._schedule_sweep(deadline)
+
+    async def _call(self, stream_id: int, flags: int, event: object, context: Context, log: CallLog) -> None:
+        invoker = self._invoker
+        enter_call(log)
+        try:
+            result = await invoker.function(event, context)  # type: ignore[misc]  # a coroutine function: see handler
+            answer = invoker.finish(stream_id, flags, result)
+        except BaseException as exc:  # noqa: BLE001 - whatever the user's code raised ends this call alone
+            why = self._cancelled.get(stream_id)
+            if why is not None and isinstance(exc, asyncio.CancelledError):
+                answer = cancelled(stream_id, why)
+            else:
+                answer = invoker.fail(stream_id, exc, log)
+        log.close()
+        self._finished(stream_id)
+        self._send(answer)
+
+    def _finished(self, stream_id: int) -> None:
+        self._running.pop(stream_id, None)
+        self._cancelled.pop(stream_id, None)
+        while self._pending and len(self._running) < self._limit:
+            frame, arrived = self._pending.popleft()
+            if _monotonic() - arrived > frame[3] / 1000 > 0:
+                self._send(cancelled(frame[2], "its time was over before its turn came"))
+            else:
+                self._start(frame, arrived)
+        if self._draining:
+            self._loop.call_soon(self._end_if_drained)
+
+    def _cancel(self, stream_id: int, why: str) -> None:
+        running = self._running.get(stream_id)
+        if running is not None:
+            self._cancelled[stream_id] = why
+            running[0].cancel()
+            return
+        for entry in list(self._pending):
+            if entry[0][2] == stream_id:
+                self._pending.remove(entry)
+                self._send(cancelled(stream_id, why))
+
+    def _schedule_sweep(self, deadline: float) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        # One timer for all calls, not one for each: a loop's clock is time.monotonic().
+        self._sweep = self._loop.call_at(max(deadline, _monotonic() + SWEEP_S), self._look_at_deadlines)
+
+    def _look_at_deadlines(self) -> None:
+        self._sweep = None
+        now = _monotonic()
+        later = []
+        for stream_id, (_, deadline) in list(self._running.items()):
+            if deadline > now:
+                later.append(deadline)
+            elif stream_id not in self._cancelled:
+                self._cancel(stream_id, "the time limit was reached")
+        if later:
+            self._schedule_sweep(min(later))
+
+    def _send(self, frame: bytes) -> None:
+        self.stream.queue.append(frame)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        try:
+            self.stream.flush()
+        except OSError as exc:
+            self._end(exc)
+
+    def _end_if_drained(self) -> None:
+        if not self._running and not self._pending:
+            self._flush()
+            self._end()
