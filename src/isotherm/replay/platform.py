@@ -1,0 +1,167 @@
+"""The running platform as a replay sees it: REST for what it deploys and reads back, `/metrics` for what is held."""
+
+import asyncio
+import io
+import re
+import zipfile
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import httpx
+
+from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
+
+__all__ = ["ColdRecord", "Platform", "Sample", "read_metrics", "stand_in_package"]
+
+TIMEOUT_S = 120.0
+PAGE = 500
+TRIES = 8
+LONGEST_PAUSE_S = 5.0
+_series = re.compile(rb"^(isotherm_instances|isotherm_memory_bytes)\{([^}]*)\} ([0-9.eE+]+)", re.MULTILINE)
+_label = re.compile(rb'(\w+)="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class ColdRecord:
+    """What the platform recorded of a cold call."""
+
+    function: str
+    cause: str
+    started_at_ms: int
+    start_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the platform held at one moment, by function."""
+
+    at_s: float
+    instances: dict[str, dict[str, int]] = field(default_factory=dict)  # function → temperature → number
+    memory_bytes: dict[str, int] = field(default_factory=dict)
+
+
+def stand_in_package() -> bytes:
+    """The zip that every row's function is deployed with. The same bytes each time, so that it is unpacked once."""
+    source = resources.files("isotherm.replay.standin").joinpath("app.py").read_bytes()
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo("app.py", date_time=(2020, 1, 1, 0, 0, 0))
+        entry.external_attr = 0o644 << 16
+        archive.writestr(entry, source)
+    return output.getvalue()
+
+
+def read_metrics(text: bytes, at_s: float, functions: set[str]) -> Sample:
+    """The instances and the memory of `functions` in a Prometheus exposition."""
+    sample = Sample(at_s)
+    for name, labels, value in _series.findall(text):
+        found = {key: label.decode() for key, label in _label.findall(labels)}
+        function = found.get(b"function", "")
+        if function not in functions:
+            continue
+        if name == b"isotherm_memory_bytes":
+            sample.memory_bytes[function] = sample.memory_bytes.get(function, 0) + int(float(value))
+        else:
+            by_temperature = sample.instances.setdefault(function, {})
+            by_temperature[found.get(b"temperature", "")] = int(float(value))
+    return sample
+
+
+class Platform:
+    """A thin client of `/api/v1`. Raises what the platform answers as the error it stands for."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url = url.rstrip("/")
+        self.key = key
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def home_namespace(self) -> str:
+        return str((await self._json("GET", "/api/v1/me"))["home_namespace"])
+
+    async def upload(self, namespace: str, package: bytes) -> str:
+        """The digest of the uploaded package."""
+        path = f"/api/v1/namespaces/{namespace}/packages"
+        answer = await self._json("POST", path, content=package, headers={"Content-Type": "application/zip"})
+        return str(answer["digest"])
+
+    async def deploy(self, namespace: str, name: str, config: dict[str, Any]) -> None:
+        """Deploy and wait until the revision is ready. Raises its problem where it is not to be."""
+        path = f"/api/v1/namespaces/{namespace}/functions/{name}"
+        revision = await self._json("PUT", path, json=config)
+        number = revision["number"]
+        deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+        pause_s = 0.05
+        while revision["state"] == "building":
+            if asyncio.get_running_loop().time() > deadline:
+                raise Unavailable(f"{name}: revision {number} was not ready within {TIMEOUT_S:g} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(1.0, pause_s * 1.5)
+            revision = await self._json("GET", f"{path}/revisions/{number}")
+        if revision["state"] == "failed":
+            raise error_from_problem(revision.get("problem") or {})
+
+    async def remove(self, namespace: str, name: str) -> None:
+        await self._json("DELETE", f"/api/v1/namespaces/{namespace}/functions/{name}")
+
+    async def cold_records(self, namespace: str, functions: set[str], since_ms: int) -> list[ColdRecord]:
+        """The records of cold calls to `functions` from `since_ms` on, newest first as the platform lists them."""
+        found: list[ColdRecord] = []
+        cursor: str | None = None
+        while True:
+            parameters = {"limit": str(PAGE)} | ({"cursor": cursor} if cursor else {})
+            path = f"/api/v1/namespaces/{namespace}/invocations"
+            page = await self._json("GET", path, params=parameters)
+            items = page["items"]
+            found += [
+                ColdRecord(one["name"], one["cold_cause"], one["started_at_ms"], one["start_ms"], one["total_ms"])
+                for one in items
+                if one["cold_cause"] and one["name"] in functions and one["started_at_ms"] >= since_ms
+            ]
+            cursor = page["next_cursor"]
+            if not cursor or (items and items[-1]["started_at_ms"] < since_ms):
+                return found
+
+    async def metrics(self) -> bytes:
+        answer = await self._http.get("/metrics")
+        if answer.status_code != httpx.codes.OK:
+            raise Unavailable(f"{self.url}/metrics answered {answer.status_code}")
+        return answer.content
+
+    async def _json(self, method: str, path: str, **arguments: Any) -> Any:
+        """One call; where the platform says that it is too fast or away, again after a pause, a few times."""
+        for attempt in range(TRIES):
+            try:
+                answer = await self._http.request(method, path, **arguments)
+            except httpx.TransportError as exc:
+                raise Unavailable(f"{method} {self.url}{path}: {exc!r}; is the platform up there?") from exc
+            if answer.status_code not in (429, 503) or attempt == TRIES - 1:
+                break
+            await asyncio.sleep(_pause_s(answer, attempt))
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        raise _error(answer)
+
+
+def _pause_s(answer: httpx.Response, attempt: int) -> float:
+    told = answer.headers.get("Retry-After", "")
+    return min(LONGEST_PAUSE_S, float(told) if told.isdecimal() else 0.1 * 2.0**attempt)
+
+
+def _error(answer: httpx.Response) -> IsothermError:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict):
+        return error_from_problem(problem)
+    return Unavailable(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}")
