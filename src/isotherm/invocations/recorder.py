@@ -1,0 +1,104 @@
+"""Collects aggregates, records and log lines between two shipments, within bounds; what does not fit is counted."""
+
+from dataclasses import dataclass, field
+
+from isotherm.base.clock import Clock
+from isotherm.invocations.aggregates import RevisionStats
+from isotherm.wire.telemetry import InvocationRecord, LogLine, MinuteAggregate
+
+__all__ = ["Collected", "Recorder"]
+
+MAX_SAMPLED = 100  # of one shipment: a sample of a flood needs no more
+MAX_RECORDS = 2_000
+MAX_LOG_LINES = 10_000
+MAX_LOG_BYTES = 8 * 1024 * 1024
+MAX_MINUTES = 100_000
+
+
+@dataclass(slots=True)
+class Collected:
+    """What one shipment holds."""
+
+    invocations: list[InvocationRecord] = field(default_factory=list)
+    minutes: list[MinuteAggregate] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.invocations or self.minutes or self.logs or self.dropped)
+
+
+class Recorder:
+    """One per host process; used from its loop alone."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._stats: dict[str, RevisionStats] = {}
+        self._open = Collected()
+        self._sampled = 0
+        self._log_bytes = 0
+        self._minute = clock.time_ms() // 60_000
+
+    def stats(self, namespace: str, name: str, revision_id: str) -> RevisionStats:
+        """The counters of a revision, made at first use and kept while the process lives."""
+        found = self._stats.get(revision_id)
+        if found is None:
+            found = self._stats[revision_id] = RevisionStats(namespace, name, revision_id)
+        return found
+
+    def all_stats(self) -> list[RevisionStats]:
+        return list(self._stats.values())
+
+    def keep(self, record: InvocationRecord) -> None:
+        """Keep a full record; samples beyond their bound are simply no samples, others are counted as dropped."""
+        if record.why_kept == "sampled":
+            if self._sampled >= MAX_SAMPLED:
+                return
+            self._sampled += 1
+        if len(self._open.invocations) >= MAX_RECORDS:
+            self._drop("invocations")
+            return
+        self._open.invocations.append(record)
+
+    def log(self, line: LogLine) -> None:
+        """Keep a log line, or count it as dropped where this shipment is full."""
+        size = len(line.message) + 64
+        if len(self._open.logs) >= MAX_LOG_LINES or self._log_bytes + size > MAX_LOG_BYTES:
+            self._drop("logs")
+            return
+        self._log_bytes += size
+        self._open.logs.append(line)
+
+    def drop_logs(self, count: int) -> None:
+        """Count log lines that were dropped before they got here."""
+        self._open.dropped["logs"] = self._open.dropped.get("logs", 0) + count
+
+    def tick(self) -> None:
+        """Close the minute's counts where a minute has ended. Called often, so that counts are exact to the tick."""
+        minute = self._clock.time_ms() // 60_000
+        if minute != self._minute:
+            self._close_minute()
+            self._minute = minute
+
+    def collect(self) -> Collected:
+        """Everything since the last call."""
+        self._close_minute()
+        self._minute = self._clock.time_ms() // 60_000
+        collected, self._open = self._open, Collected()
+        self._sampled = self._log_bytes = 0
+        return collected
+
+    def _close_minute(self) -> None:
+        minutes = self._open.minutes
+        for stats in self._stats.values():
+            if stats.window.count:
+                taken = stats.take(self._minute)
+                if taken is None:
+                    continue
+                if len(minutes) >= MAX_MINUTES:
+                    self._drop("minutes")
+                else:
+                    minutes.append(taken)
+
+    def _drop(self, kind: str) -> None:
+        self._open.dropped[kind] = self._open.dropped.get(kind, 0) + 1

@@ -1,0 +1,87 @@
+"""One call on its way through the pool, and who waits for its answer."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from isotherm.base.errors import IsothermError
+from isotherm.wire.telemetry import ColdCause
+
+__all__ = ["WARM", "Call", "Carrier", "Sink"]
+
+WARM = "warm"  # the source of a call that the platform makes itself; it is not counted
+
+
+class Carrier(Protocol):
+    """The instance that a call was sent to, as far as a call needs it."""
+
+    id: str
+    start_ms: float
+    start_steps_ms: Mapping[str, float]
+
+    def cancel(self, call: "Call") -> None:
+        """Tell the instance that nobody waits for this call any more."""
+
+
+class Sink(Protocol):
+    """Who waits for a call. Exactly one of the two is called, once; it returns the HTTP status that went out."""
+
+    def answered(self, call: "Call", flags: int, head: bytes, body: bytes, now_s: float) -> int:
+        """The instance answered (a RESPONSE frame)."""
+
+    def failed(self, call: "Call", error: IsothermError, now_s: float) -> int:
+        """It did not, or the handler raised."""
+
+
+class Call:
+    """A request that was let in. Times are monotonic seconds; 0.0 is "not yet"."""
+
+    __slots__ = (
+        "alias",
+        "arrived_s",
+        "body",
+        "carrier",
+        "cold_cause",
+        "cold_hint",
+        "deadline_s",
+        "flags",
+        "head",
+        "id",
+        "principal_id",
+        "sent_s",
+        "sink",
+        "source",
+        "stream",
+        "tail",
+        "tail_bytes",
+    )
+
+    def __init__(
+        self, call_id: str, flags: int, head: bytes, body: bytes, sink: "Sink | None", arrived_s: float
+    ) -> None:
+        self.id = call_id
+        self.flags = flags
+        self.head = head
+        self.body = body
+        self.sink = sink  # None: nobody waits any more
+        self.arrived_s = arrived_s
+        self.sent_s = 0.0
+        self.deadline_s = 0.0
+        self.stream = 0
+        self.carrier: Carrier | None = None
+        self.cold_hint: ColdCause | None = None  # why it would be cold, should a new instance take it
+        self.cold_cause: ColdCause | None = None
+        self.alias = "live"
+        self.source = "url"
+        self.principal_id: str | None = None
+        self.tail: list[bytes] | None = None  # the end of its log, where the caller asked for it
+        self.tail_bytes = 0
+
+    def waited_ms(self) -> tuple[float, float]:
+        """`(queue, start)`: what it waited for a busy instance and for a new one, milliseconds."""
+        if self.sent_s <= self.arrived_s:
+            return 0.0, 0.0
+        waited = (self.sent_s - self.arrived_s) * 1000.0
+        if self.cold_cause is None or self.carrier is None:
+            return waited, 0.0
+        start = min(waited, self.carrier.start_ms)
+        return waited - start, start

@@ -1,0 +1,318 @@
+"""The stream of one instance: frames out, frames in, and which calls are in it.
+
+The hot path of the platform runs through `send` and `data_received`; they are longer than they would otherwise be.
+What comes from the instance is not trusted: every length is checked before it is believed.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Protocol, cast
+
+from isotherm.base.errors import InvalidResponse, IsothermError
+from isotherm.pool.call import Call
+from isotherm.pool.model import Phase
+from isotherm.sandbox.model import Exit
+from isotherm.sandbox.port import Instance
+from isotherm_runtime.frames import HEADER, MAX_FRAME_BYTES, MAX_HEAD_BYTES, Flag, Kind, pack_frame
+
+__all__ = ["InstanceConnection", "Owner"]
+
+header_size = HEADER.size
+pack_header = HEADER.pack
+unpack_header = HEADER.unpack_from
+MAX_STREAM = 0xFFFF_FF00  # stream ids are never reused on a connection: an instance is replaced before they run out
+MAX_UNSENT_BYTES = 16 * 1024 * 1024  # requests that an instance has not read: more, and it gets no new ones
+
+REQUEST, RESPONSE, ERROR, LOG, HELLO, PING = (
+    int(Kind.REQUEST),
+    int(Kind.RESPONSE),
+    int(Kind.ERROR),
+    int(Kind.LOG),
+    int(Kind.HELLO),
+    int(Kind.PING),
+)
+MORE = int(Flag.MORE)
+
+
+class Owner(Protocol):
+    """The revision that the instance belongs to."""
+
+    def answered(
+        self, connection: "InstanceConnection", call: Call, flags: int, head: bytes, body: bytes, now_s: float
+    ) -> None: ...
+
+    def errored(self, connection: "InstanceConnection", call: Call | None, head: bytes, now_s: float) -> None: ...
+
+    def spoiled(self, connection: "InstanceConnection", call: Call, error: InvalidResponse, now_s: float) -> None: ...
+
+    def logged(
+        self, connection: "InstanceConnection", call: Call | None, flags: int, head: bytes, body: bytes
+    ) -> None: ...
+
+    def freed(self, connection: "InstanceConnection", now_s: float) -> None: ...
+
+    def blocked(self, connection: "InstanceConnection") -> None: ...
+
+    def disconnected(self, connection: "InstanceConnection") -> None: ...
+
+
+class InstanceConnection(asyncio.Protocol):
+    """One instance as the pool sees it."""
+
+    __slots__ = (
+        "_blocked",
+        "_have",
+        "_max_frame",
+        "_need",
+        "_parts",
+        "_skip",
+        "_timeout_ms",
+        "_write",
+        "calls",
+        "capacity",
+        "exit",
+        "hello",
+        "id",
+        "idle_since_s",
+        "instance",
+        "kill_reason",
+        "last_error",
+        "listed",
+        "next_stream",
+        "now",
+        "owner",
+        "phase",
+        "served",
+        "start_ms",
+        "start_steps_ms",
+        "stuck",
+        "stuck_since_s",
+        "timeout_s",
+        "transport",
+        "used_bytes",
+        "warmed",
+    )
+
+    def __init__(
+        self,
+        instance: Instance,
+        owner: Owner,
+        *,
+        capacity: int,
+        timeout_s: float,
+        max_body_bytes: int,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.id = instance.id
+        self.instance = instance
+        self.owner = owner
+        self.capacity = capacity
+        self.timeout_s = timeout_s
+        self._timeout_ms = int(timeout_s * 1000)
+        self.now = now
+        self.phase = Phase.STARTING
+        self.calls: dict[int, Call] = {}  # in the order they were sent, so also in that of their deadlines
+        self.stuck: dict[int, Call] = {}  # over their deadline, answered to the caller, still running
+        self.stuck_since_s = 0.0
+        self.next_stream = 1
+        self.served = 0
+        self.warmed = False
+        self.idle_since_s = now()
+        self.start_ms = 0.0
+        self.start_steps_ms: Mapping[str, float] = instance.start_steps_ms
+        self.used_bytes = 0
+        self.exit: Exit | None = None
+        self.kill_reason: str | None = None
+        self.last_error: IsothermError | None = None  # of the instance itself, reported before it exits
+        self.listed = False  # among those of its revision that have room
+        self.hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self._write: Callable[[bytes], None] = _nowhere
+        self._max_frame = max_body_bytes + MAX_HEAD_BYTES
+        self._parts: list[bytes] = []
+        self._have = self._need = self._skip = 0
+        self._blocked = False
+
+    # -- towards the instance ------------------------------------------------------------------------------------
+
+    def send(self, call: Call, now_s: float) -> None:
+        """Send a call that was lent to this instance; the caller has seen that there is room."""
+        stream = self.next_stream
+        self.next_stream = stream + 1
+        call.stream = stream
+        call.carrier = self
+        call.sent_s = now_s
+        call.deadline_s = now_s + self.timeout_s
+        self.calls[stream] = call
+        head = call.head
+        body = call.body
+        size = len(head)
+        self._write(pack_header(size + len(body), size, stream, self._timeout_ms, REQUEST, call.flags, 0) + head + body)
+
+    def cancel(self, call: Call) -> None:
+        """Tell the instance that nobody waits for `call` any more."""
+        self._write(pack_frame(Kind.CANCEL, call.stream))
+
+    def room(self) -> bool:
+        """Whether one more call may be sent now."""
+        return (
+            self.phase == Phase.READY
+            and not self.stuck
+            and not self._blocked
+            and len(self.calls) < self.capacity
+            and self.next_stream < MAX_STREAM
+        )
+
+    def worn_out(self) -> bool:
+        """Whether its stream ids have run out, so that it has to be replaced."""
+        return self.next_stream >= MAX_STREAM
+
+    def drain(self) -> None:
+        """No more calls: it finishes what it has and exits."""
+        if self.phase < Phase.DRAINING:
+            self.phase = Phase.DRAINING
+            self._write(pack_frame(Kind.DRAIN))
+
+    def kill(self, reason: str | None) -> None:
+        """End it now. `reason` is what the calls in it are answered with; None: whatever the kernel says."""
+        if self.kill_reason is None:
+            self.kill_reason = reason
+        if self.phase < Phase.DRAINING:
+            self.phase = Phase.DRAINING
+        self.instance.kill()
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
+        self._write = self.transport.write
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._write = _nowhere
+        self.phase = Phase.LOST
+        self._parts.clear()
+        if not self.hello.done():
+            self.hello.cancel()
+        self.owner.disconnected(self)
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+        self.owner.blocked(self)
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self.owner.freed(self, self.now())
+
+    def data_received(self, data: bytes) -> None:  # noqa: C901 -- one pass over the frames, measured
+        if self._skip or self._parts:
+            joined = self._joined(data)
+            if joined is None:
+                return
+            data = joined
+        now_s = self.now()
+        owner = self.owner
+        calls = self.calls
+        offset, end = 0, len(data)
+        while end - offset >= header_size:
+            length, head_length, stream, _, kind, flags, _ = unpack_header(data, offset)
+            start = offset + header_size
+            if head_length > length or head_length > MAX_HEAD_BYTES or length > MAX_FRAME_BYTES:
+                self._broken(f"a frame of {length} bytes with a head of {head_length} is over the limit")
+                return
+            if length > self._max_frame:
+                self._oversized(stream, length, now_s)
+                self._skip = max(0, length - (end - start))
+                offset = min(end, start + length)
+                continue
+            if end - start < length:
+                self._need = header_size + length
+                break
+            middle = start + head_length
+            offset = start + length
+            if kind == RESPONSE and not flags & MORE:
+                call = calls.pop(stream, None)
+                if call is not None:
+                    owner.answered(self, call, flags, data[start:middle], data[middle:offset], now_s)
+                elif not self._gave_up(stream, now_s):
+                    self._broken(f"it answered call {stream}, which it does not have")
+                    return
+            elif not self._other(kind, flags, stream, data[start:middle], data[middle:offset], now_s):
+                return
+        if offset < end:
+            rest = data[offset:] if offset else data
+            self._parts.append(rest)
+            self._have = len(rest)
+            if self._have < header_size:
+                self._need = header_size
+
+    # -- the rarer frames ------------------------------------------------------------------------------------------
+
+    def _joined(self, data: bytes) -> bytes | None:
+        """`data` behind what came before, or None where no whole frame is there yet."""
+        if self._skip:
+            if len(data) <= self._skip:
+                self._skip -= len(data)
+                return None
+            data = data[self._skip :]
+            self._skip = 0
+            if not self._parts:
+                return data
+        self._parts.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            return None
+        joined = b"".join(self._parts)
+        self._parts.clear()
+        self._have = self._need = 0
+        return joined
+
+    def _other(self, kind: int, flags: int, stream: int, head: bytes, body: bytes, now_s: float) -> bool:
+        """Any frame but a whole response. False: the connection is of no more use."""
+        if kind == LOG:
+            call = self.calls.get(stream) or self.stuck.get(stream) if stream else None
+            self.owner.logged(self, call, flags, head, body)
+        elif kind == ERROR:
+            call = self.calls.pop(stream, None) if stream else None
+            if call is not None or not stream:
+                self.owner.errored(self, call, head, now_s)
+            elif not self._gave_up(stream, now_s):
+                self._broken(f"it reported an error of call {stream}, which it does not have")
+                return False
+        elif kind == HELLO and not self.hello.done():
+            self.hello.set_result(None)
+        elif kind != PING:
+            self._broken(f"it sent a frame of kind {kind}, which it may not send now")
+            return False
+        return True
+
+    def _gave_up(self, stream: int, now_s: float) -> bool:
+        """A call that was over its deadline has ended after all."""
+        if self.stuck.pop(stream, None) is None:
+            return False
+        if not self.stuck:
+            if self.phase == Phase.STUCK:
+                self.phase = Phase.READY
+            self.owner.freed(self, now_s)
+        return True
+
+    def _oversized(self, stream: int, length: int, now_s: float) -> None:
+        call = self.calls.pop(stream, None)
+        if call is None:
+            self.stuck.pop(stream, None)
+            return
+        limit = self._max_frame - MAX_HEAD_BYTES
+        error = InvalidResponse(
+            f"the function's answer has about {length} bytes; the limit is {limit}", limit_bytes=limit, bytes=length
+        )
+        self.owner.spoiled(self, call, error, now_s)
+
+    def _broken(self, what: str) -> None:
+        self.kill(f"the instance broke the sandbox protocol: {what}")
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _nowhere(_data: bytes) -> None:
+    """Writes of a connection that is not there."""

@@ -1,0 +1,378 @@
+"""One revision on this host: its instances, its queue, and who gets which. No waiting here: all of it is callbacks.
+
+`submit` and `answered` are the hot path and are measured; what is rare stands in `outcome.py` and `starts.py`.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import random
+from time import monotonic
+from typing import Protocol
+
+from isotherm.base.errors import InvalidResponse, IsothermError, TimedOut, TooManyRequests
+from isotherm.invocations.aggregates import RevisionStats
+from isotherm.pool import policy
+from isotherm.pool.call import WARM, Call
+from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.faults import error_of
+from isotherm.pool.model import Phase, PoolLimits
+from isotherm.pool.outcome import Outcomes
+from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.telemetry import ColdCause
+
+__all__ = ["Host", "RevisionPool"]
+
+READY = Phase.READY
+DEADLINE_GRACE_S = 0.05  # the runtime cancels an async handler at its deadline; its answer gets this long to arrive
+STUCK_GRACE_S = 0.5  # an instance that gave no sign for a call that is over gets this long, then it is replaced
+DRAIN_GRACE_S = 2.0  # an instance that was told to drain and has no calls left gets this long to exit by itself
+SCALE_INTERVAL_S = 0.002  # how often a growing queue asks for more instances
+
+
+class Host(Protocol):
+    """The pool, as far as a revision needs it."""
+
+    def grow(self, revision: "RevisionPool", count: int) -> int:
+        """Begin up to `count` starts; returns how many there was room for."""
+
+    def refill(self, revision: "RevisionPool") -> None:
+        """Park spares again soon, off the path of the call that took one."""
+
+    def wake(self, revision: "RevisionPool") -> None:
+        """The revision has something that the tick must look after."""
+
+    def lost(self, revision: "RevisionPool", connection: InstanceConnection) -> None:
+        """The stream of an instance is gone; `revision.buried` is called once it is known how it ended."""
+
+
+class RevisionPool:
+    """The instances and the queue of one revision."""
+
+    def __init__(
+        self,
+        spec: RevisionSpec,
+        host: Host,
+        limits: PoolLimits,
+        stats: RevisionStats,
+        outcomes: Outcomes,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.spec = spec
+        self.stats = stats
+        self.connections: dict[str, InstanceConnection] = {}
+        self.free: list[InstanceConnection] = []  # those with room; the last was used last
+        self.spares: list[InstanceConnection] = []
+        self.queue: deque[Call] = deque()
+        self.starting = 0
+        self.has_template = False
+        self.loss: ColdCause | None = None  # how the last of its instances went
+        self.failures = 0  # starts that failed in a row
+        self.retry_at_s = 0.0
+        self.used_at_s = now()
+        self.ended_cpu_s = 0.0  # of instances that are gone
+        self.closing = False
+        self.awake = False
+        self.outcomes = outcomes
+        self._host = host
+        self._limits = limits
+        self._now = now
+        self._next_scale_s = 0.0
+        self._slow_ms = limits.slow_ms
+        self._sample_rate = limits.sample_rate
+
+    # -- calls in ----------------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call, now_s: float) -> None:
+        """Lend an instance to the call, or queue it, or turn it away. Its sink hears of it."""
+        free = self.free
+        if free:
+            connection = free[-1]
+            index = -1
+            if connection.calls and len(free) > 1 and len(free[-2].calls) < len(connection.calls):
+                index = -2  # of the two used last, the less busy one
+                connection = free[-2]
+            connection.send(call, now_s)
+            if len(connection.calls) >= connection.capacity:
+                del free[index]
+                connection.listed = False
+            if not self.awake:
+                self._host.wake(self)
+            return
+        self._wait(call, now_s)
+
+    def abandon(self, call: Call) -> None:
+        """The caller went away. A call that was not sent is forgotten, one that was sent is cancelled."""
+        call.sink = None
+        if call.carrier is not None:
+            call.carrier.cancel(call)
+        else:
+            try:
+                self.queue.remove(call)
+            except ValueError:
+                return
+
+    def _wait(self, call: Call, now_s: float) -> None:
+        """No instance has room: a spare, else the queue."""
+        self._host.wake(self)
+        self.used_at_s = now_s
+        if self.closing:
+            self.fail(call, TooManyRequests("the revision is being removed", retry_after_s=1.0), now_s)
+            return
+        if self.spares:
+            connection = self.spares.pop()
+            call.cold_hint = "spare"
+            connection.phase = READY
+            self.lend(connection, call, now_s)
+            self.list(connection)
+            self._host.refill(self)
+            return
+        if len(self.queue) >= self.spec.queue_limit:
+            self.fail(call, self._turned_away("its queue is full"), now_s)
+            return
+        call.cold_hint = self._cold_hint()
+        self.queue.append(call)
+        if now_s >= self._next_scale_s:
+            self.scale(now_s)
+
+    def lend(self, connection: InstanceConnection, call: Call, now_s: float) -> None:
+        """Send a call that waited."""
+        if connection.served == 0 and not connection.calls:
+            call.cold_cause = call.cold_hint
+        connection.send(call, now_s)
+
+    def serve_queue(self, connection: InstanceConnection, now_s: float) -> None:
+        """Give the instance as many of the waiting calls as it has room for; then it stands with the free ones."""
+        queue = self.queue
+        while queue and connection.room():
+            call = queue.popleft()
+            if call.sink is not None:
+                self.lend(connection, call, now_s)
+        self.list(connection)
+
+    def refuse_queue(self, now_s: float) -> None:
+        """Turn away all who wait: the revision is being removed."""
+        while self.queue:
+            self.fail(self.queue.popleft(), TooManyRequests("the revision is being removed", retry_after_s=1.0), now_s)
+
+    def scale(self, now_s: float) -> None:
+        """Start instances for those who wait, as many as the policy says and the host has room for."""
+        self._next_scale_s = now_s + SCALE_INTERVAL_S
+        if not self.queue or now_s < self.retry_at_s or self.closing:
+            return
+        wanted = policy.starts_wanted(
+            queued=len(self.queue),
+            starting=self.starting,
+            live=len(self.connections),
+            limit=self.spec.warm.max_instances,
+            concurrency=self.spec.concurrency,
+            mean_run_s=self.mean_run_s(),
+        )
+        if wanted:
+            self._host.grow(self, wanted)
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def answered(
+        self, connection: InstanceConnection, call: Call, flags: int, head: bytes, body: bytes, now_s: float
+    ) -> None:
+        connection.served += 1
+        if self.queue:
+            self.serve_queue(connection, now_s)
+        elif not connection.listed:
+            self.list(connection)
+        if not connection.calls:
+            connection.idle_since_s = now_s
+        sink = call.sink
+        if sink is None:
+            self.outcomes.left(self.stats, call, now_s)
+            return
+        call.sink = None
+        try:
+            status = sink.answered(call, flags, head, body, now_s)
+        except InvalidResponse as error:
+            self.outcomes.failed(self.spec, self.stats, call, sink.failed(call, error, now_s), error, now_s)
+            return
+        if call.source is WARM:
+            return
+        total_ms = (now_s - call.arrived_s) * 1000.0
+        sampled = random() < self._sample_rate  # noqa: S311 -- chooses a sample, no secret
+        if total_ms < self._slow_ms and call.sent_s == call.arrived_s and call.cold_cause is None and not sampled:
+            self.stats.ok(total_ms, total_ms, len(call.body), len(body))
+        else:
+            self.outcomes.answered(self.spec, self.stats, call, status, len(body), now_s, sampled)
+
+    def errored(self, connection: InstanceConnection, call: Call | None, head: bytes, now_s: float) -> None:
+        error = error_of(head)
+        if call is None:
+            connection.last_error = error
+            if not connection.hello.done():
+                connection.hello.set_exception(error)
+            return
+        self._returned(connection, now_s)
+        self.fail(call, error, now_s)
+
+    def spoiled(self, connection: InstanceConnection, call: Call, error: InvalidResponse, now_s: float) -> None:
+        self._returned(connection, now_s)
+        self.fail(call, error, now_s)
+
+    def logged(self, connection: InstanceConnection, call: Call | None, flags: int, head: bytes, body: bytes) -> None:
+        self.outcomes.logged(self.spec, connection.id, call, flags, head, body)
+
+    def freed(self, connection: InstanceConnection, now_s: float) -> None:
+        if not connection.calls:
+            connection.idle_since_s = now_s
+        self.serve_queue(connection, now_s)
+
+    def blocked(self, connection: InstanceConnection) -> None:
+        self.unlist(connection)
+
+    def disconnected(self, connection: InstanceConnection) -> None:
+        self.unlist(connection)
+        if connection in self.spares:
+            self.spares.remove(connection)
+        self._host.lost(self, connection)
+
+    def buried(self, connection: InstanceConnection, now_s: float) -> None:
+        """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
+        self.connections.pop(connection.id, None)
+        self.ended_cpu_s += connection.instance.cpu_s()
+        if connection.calls:
+            error = connection.last_error or policy.death_error(
+                connection.exit, connection.kill_reason, self.spec.memory_mb
+            )
+            for call in list(connection.calls.values()):
+                self.fail(call, error, now_s)
+            connection.calls.clear()
+        asked = connection.exit is not None and connection.exit.asked
+        if not asked:
+            self.loss = "replaced"
+            if connection.served == 0:
+                self.start_failed(None, now_s)
+        if not self.closing:
+            self.scale(now_s)
+
+    # -- free instances ------------------------------------------------------------------------------------------------
+
+    def list(self, connection: InstanceConnection) -> None:
+        """Put it with the free ones, where it has room."""
+        if not connection.listed and connection.room():
+            connection.listed = True
+            self.free.append(connection)
+
+    def unlist(self, connection: InstanceConnection) -> None:
+        """It gets no new calls for now."""
+        if connection.listed:
+            connection.listed = False
+            self.free.remove(connection)
+
+    def admit(self, connection: InstanceConnection, now_s: float) -> None:
+        """A started instance: for those who wait, else a spare, else idle."""
+        self.failures = 0
+        self.loss = None
+        connection.idle_since_s = now_s
+        if not self.queue and len(self.spares) < self.spec.warm.spare:
+            connection.phase = Phase.SPARE
+            self.spares.append(connection)
+            return
+        connection.phase = READY
+        self.serve_queue(connection, now_s)
+
+    def start_failed(self, error: IsothermError | None, now_s: float) -> None:
+        """A start failed, or an instance died before its first call: leave the revision alone for a while."""
+        self.failures += 1
+        self.retry_at_s = now_s + policy.retry_delay_s(self.failures)
+        if error is None or self.connections:
+            return
+        while self.queue:
+            self.fail(self.queue.popleft(), error, now_s)
+
+    def retire(self, connection: InstanceConnection, cause: ColdCause) -> None:
+        """End an idle instance; a call that comes later is told the cause."""
+        self.unlist(connection)
+        if connection in self.spares:
+            self.spares.remove(connection)
+        connection.kill(None)
+        if not any(other.phase <= Phase.STUCK for other in self.connections.values()):
+            self.loss = cause
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> bool:
+        """Deadlines of calls and waits. False: there is nothing to look after until `wake`."""
+        queue = self.queue
+        while queue and now_s - queue[0].arrived_s >= self.spec.queue_wait_s:
+            self.fail(queue.popleft(), self._turned_away(f"it waited {self.spec.queue_wait_s:g} s in the queue"), now_s)
+        if queue:
+            self.scale(now_s)
+        active = bool(queue or self.starting)
+        for connection in list(self.connections.values()):
+            if connection.calls or connection.stuck:
+                active = True
+                self._check(connection, now_s)
+        self.used_at_s = now_s
+        return active
+
+    def _check(self, connection: InstanceConnection, now_s: float) -> None:
+        calls = connection.calls
+        while calls:
+            call = next(iter(calls.values()))
+            if now_s < call.deadline_s + DEADLINE_GRACE_S:
+                break
+            self._over(connection, call, now_s)
+        if connection.stuck and not calls and now_s - connection.stuck_since_s >= STUCK_GRACE_S:
+            connection.kill("the instance did not give up a call that was over its time limit, and was ended")
+
+    def _over(self, connection: InstanceConnection, call: Call, now_s: float) -> None:
+        """A call is at its deadline: its caller is answered; the instance is asked to stop, or ended."""
+        del connection.calls[call.stream]
+        connection.stuck[call.stream] = call
+        connection.stuck_since_s = now_s
+        if connection.phase == READY:
+            connection.phase = Phase.STUCK
+        self.unlist(connection)
+        if connection.capacity == 1:
+            connection.kill("the call was over its time limit")
+            self.loss = "replaced"
+        else:
+            connection.cancel(call)
+        self.fail(
+            call,
+            TimedOut(f"the call ran longer than the limit of {self.spec.timeout_s:g} s", timeout_s=self.spec.timeout_s),
+            now_s,
+        )
+
+    # -- small things --------------------------------------------------------------------------------------------------
+
+    def fail(self, call: Call, error: IsothermError, now_s: float) -> None:
+        """Answer a call with an error and count it; a caller that has gone hears nothing."""
+        sink = call.sink
+        if sink is None:
+            self.outcomes.left(self.stats, call, now_s)
+            return
+        call.sink = None
+        status = sink.failed(call, error, now_s)
+        if call.source is not WARM:
+            self.outcomes.failed(self.spec, self.stats, call, status, error, now_s)
+
+    def mean_run_s(self) -> float | None:
+        """How long a call runs, of late; None where too few have run to say."""
+        window = self.stats.window if self.stats.window.count >= 20 else self.stats.total
+        return window.run_ms / window.count / 1000.0 if window.count >= 20 else None
+
+    def _returned(self, connection: InstanceConnection, now_s: float) -> None:
+        connection.served += 1
+        self.freed(connection, now_s)
+
+    def _turned_away(self, why: str) -> TooManyRequests:
+        slots = max(1, len(self.connections)) * self.spec.concurrency
+        return TooManyRequests(
+            f"{self.spec.namespace}/{self.spec.name} has no room for another call: {why}",
+            retry_after_s=policy.retry_after_s(len(self.queue), slots, self.mean_run_s()),
+        )
+
+    def _cold_hint(self) -> ColdCause:
+        if self.connections:
+            return "scale_out"
+        if self.loss is not None:
+            return self.loss
+        return "template" if self.has_template else "first"

@@ -1,0 +1,247 @@
+"""The pool of one host: all revisions on it, their starts, what is evicted, and the driver that comes and goes."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from time import monotonic
+from typing import Any
+
+from isotherm.base.clock import Clock
+from isotherm.base.errors import IsothermError
+from isotherm.base.ids import request_ids
+from isotherm.invocations.recorder import Recorder
+from isotherm.pool import policy
+from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.model import Phase, PoolLimits
+from isotherm.pool.outcome import Outcomes
+from isotherm.pool.revision import RevisionPool
+from isotherm.pool.starts import start_instance, warm_up
+from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
+from isotherm.pool.upkeep import Upkeep
+from isotherm.sandbox.model import TemplateInfo
+from isotherm.sandbox.port import Driver
+from isotherm.telemetry.logging import get_logger
+from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.telemetry import WorkloadState
+
+__all__ = ["Pool"]
+
+BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
+REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
+
+
+class Pool:
+    """Owns every instance of this host. All methods are for the loop's thread."""
+
+    def __init__(
+        self,
+        limits: PoolLimits,
+        recorder: Recorder,
+        materials: Materials,
+        clock: Clock,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self.limits = limits
+        self.revisions: dict[str, RevisionPool] = {}
+        self.templates: dict[str, TemplateSlot] = {}
+        self.drivers = DriverSlot()
+        self._recorder = recorder
+        self._materials = materials
+        self._outcomes = Outcomes(recorder, limits, clock)
+        self._now = now
+        self._builds = asyncio.Semaphore(limits.max_builds)
+        self._starts = asyncio.Semaphore(limits.max_starts)
+        self._awake: set[RevisionPool] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._starting = 0
+        self._upkeep = Upkeep(self)
+        self._new_id = request_ids()
+        self._log = get_logger("pool")
+
+    # -- revisions ---------------------------------------------------------------------------------------------------
+
+    def revision(self, spec: RevisionSpec) -> RevisionPool:
+        """The pool of a revision, made at first use."""
+        found = self.revisions.get(spec.id)
+        if found is None:
+            stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
+            found = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
+            self.revisions[spec.id] = found
+            self.templates[spec.id] = TemplateSlot(
+                spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(found, reason)
+            )
+        return found
+
+    async def prepare(self, spec: RevisionSpec) -> TemplateInfo:
+        """Build the template, start one instance, and leave it parked. Raises what either raises."""
+        revision = self.revision(spec)
+        revision.failures, revision.retry_at_s = 0, 0.0
+        revision.used_at_s = self._now()
+        template = await self.templates[spec.id].get()
+        if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
+            await self._start(revision)
+        return template.info
+
+    async def forget(self, revision_id: str) -> None:
+        """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""
+        revision = self.revisions.get(revision_id)
+        if revision is None:
+            return
+        revision.closing = True
+        now_s = self._now()
+        revision.refuse_queue(now_s)
+        until_s = now_s + revision.spec.timeout_s + BURIAL_WAIT_S
+        await self._poll(until_s, lambda: not any(c.calls for c in revision.connections.values()))
+        await self.templates[revision_id].close()
+        self.revisions.pop(revision_id, None)
+        self.templates.pop(revision_id, None)
+        self._awake.discard(revision)
+
+    def states(self) -> list[WorkloadState]:
+        """What is held of each revision that has anything."""
+        return self._upkeep.states()
+
+    # -- the driver ----------------------------------------------------------------------------------------------------
+
+    def attach(self, driver: Driver) -> None:
+        """A driver is there: what waits for a template goes on."""
+        self.drivers.put(driver)
+
+    def detach(self) -> Driver | None:
+        """The driver is gone; its templates and instances report their ends themselves."""
+        return self.drivers.take()
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Every 20 ms: deadlines, waits, growth."""
+        now_s = self._now()
+        for revision in list(self._awake):
+            if not revision.tick(now_s):
+                revision.awake = False
+                self._awake.discard(revision)
+
+    def maintain(self, referenced: Callable[[str], bool]) -> None:
+        """Every second: keep-alives, spares, minimum instances, memory. `referenced`: does an alias point to it?"""
+        self._upkeep.run(self._now(), referenced)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait for running calls, at most `timeout_s`; then end everything."""
+        await self._poll(
+            self._now() + timeout_s,
+            lambda: (
+                not any(
+                    revision.queue or any(connection.calls for connection in revision.connections.values())
+                    for revision in self.revisions.values()
+                )
+            ),
+        )
+        await self.close()
+
+    async def close(self) -> None:
+        """End all templates and instances."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=BURIAL_WAIT_S)
+        for revision in self.revisions.values():
+            revision.closing = True
+        await asyncio.gather(*(slot.close() for slot in self.templates.values()), return_exceptions=True)
+
+    # -- what revisions ask of their host ------------------------------------------------------------------------------
+
+    def grow(self, revision: RevisionPool, count: int) -> int:
+        begun = 0
+        while begun < count and self._upkeep.make_room(revision, self._starting):
+            self._begin_start(revision)
+            begun += 1
+        return begun
+
+    def refill(self, revision: RevisionPool) -> None:
+        asyncio.get_running_loop().call_later(REFILL_DELAY_S, self._refill, revision)
+
+    def wake(self, revision: RevisionPool) -> None:
+        if not revision.awake:
+            revision.awake = True
+            revision.used_at_s = self._now()
+            self._awake.add(revision)
+
+    def lost(self, revision: RevisionPool, connection: InstanceConnection) -> None:
+        self.spawn(self._bury(revision, connection))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that the pool owns and ends with it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _poll(self, until_s: float, quiet: Callable[[], bool]) -> None:
+        while self._now() < until_s and not quiet():  # noqa: ASYNC110 -- spans all calls; an event per call would cost
+            await asyncio.sleep(0.02)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _begin_start(self, revision: RevisionPool) -> None:
+        revision.starting += 1
+        self._starting += 1
+        self.spawn(self._start_counted(revision))
+
+    async def _start_counted(self, revision: RevisionPool) -> None:
+        try:
+            await self._start(revision)
+        except IsothermError as error:
+            self._log.warning(
+                "start failed", namespace=revision.spec.namespace, name=revision.spec.name, code=error.code,
+                detail=error.message,
+            )  # fmt: skip
+            revision.start_failed(error, self._now())
+        finally:
+            revision.starting -= 1
+            self._starting -= 1
+
+    async def _start(self, revision: RevisionPool) -> None:
+        template = await self.templates[revision.spec.id].get()
+        revision.has_template = True
+        async with self._starts:
+            connection = await start_instance(
+                revision, template, max_body_bytes=self.limits.max_body_bytes, now=self._now
+            )
+            if not revision.queue:
+                await warm_up(revision, connection, self._new_id(), self._now)
+        if connection.phase == Phase.STARTING and not revision.closing:
+            revision.admit(connection, self._now())
+            self.wake(revision)
+
+    def _refill(self, revision: RevisionPool) -> None:
+        if revision.closing or self._now() < revision.retry_at_s or not revision.has_template:
+            return
+        wanted = policy.spares_wanted(
+            spare=revision.spec.warm.spare,
+            parked=len(revision.spares),
+            starting=revision.starting,
+            live=len(revision.connections),
+            limit=revision.spec.warm.max_instances,
+        )
+        if wanted:
+            self.grow(revision, wanted)
+
+    def refill_now(self, revision: RevisionPool) -> None:
+        """Park spares where some are missing."""
+        self._refill(revision)
+
+    async def _bury(self, revision: RevisionPool, connection: InstanceConnection) -> None:
+        """A lost stream: end what is left of the instance, learn how it ended, answer its calls."""
+        connection.instance.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BURIAL_WAIT_S):
+                await asyncio.wait([connection.instance.exited])
+        revision.buried(connection, self._now())
+        self.wake(revision)
+
+    def _template_gone(self, revision: RevisionPool, reason: str) -> None:
+        revision.has_template = False
+        if not revision.closing and revision.connections:
+            revision.loss = revision.loss or "replaced"
+            self._log.warning(
+                "template gone", namespace=revision.spec.namespace, name=revision.spec.name, reason=reason
+            )

@@ -1,0 +1,204 @@
+"""What the pool does about time and memory: keep-alives, spares, minimum instances, eviction, what it reports."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from isotherm.pool import policy
+from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.model import Phase, PoolLimits
+from isotherm.pool.revision import DRAIN_GRACE_S, RevisionPool
+from isotherm.pool.templates import TemplateSlot
+from isotherm.wire.telemetry import WorkloadState
+
+__all__ = ["Estate", "Upkeep"]
+
+SAMPLES_PER_RUN = 100  # instances whose memory is read in one run: reading it costs tens of microseconds
+NEW_INSTANCE_BYTES = 8 * 1024 * 1024  # what an instance is expected to take before one of its revision was measured
+
+
+class Estate(Protocol):
+    """The pool, as far as its upkeep needs it."""
+
+    limits: PoolLimits
+    revisions: dict[str, RevisionPool]
+    templates: dict[str, TemplateSlot]
+
+    def grow(self, revision: RevisionPool, count: int) -> int: ...
+
+    def refill_now(self, revision: RevisionPool) -> None: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+class Upkeep:
+    """Looks at everything the pool holds; acts by what `policy` says."""
+
+    def __init__(self, estate: Estate) -> None:
+        self._estate = estate
+        self._sample_from = 0
+
+    def run(self, now_s: float, referenced: Callable[[str], bool]) -> None:
+        """One round, about every second."""
+        self._sample()
+        for revision_id, revision in list(self._estate.revisions.items()):
+            if revision.closing:
+                continue
+            used = referenced(revision_id)
+            self._expire(revision, now_s, used)
+            if revision.has_template and used:
+                self._estate.refill_now(revision)
+            missing = revision.spec.warm.min_instances - len(revision.connections) - revision.starting
+            if used and missing > 0 and now_s >= revision.retry_at_s:
+                self._estate.grow(revision, missing)
+        self._relieve()
+
+    def make_room(self, revision: RevisionPool, starting: int) -> bool:
+        """Whether one more instance may start: by count and by memory, evicting what is idle where that helps."""
+        limits = self._estate.limits
+        if len(revision.connections) + revision.starting >= revision.spec.warm.max_instances:
+            return False
+        if self._count() + starting >= limits.max_instances:
+            victims = policy.evictions(1, 0, self._idle(but=revision))
+            if not victims:
+                return False
+            self._evict(victims)
+        expected = _mean_bytes(revision)
+        over = self.used_bytes() + starting * expected + expected - limits.memory_bytes
+        if over > 0:
+            victims = policy.evictions(over, 0, self._idle(but=revision))
+            if not victims and self._count() + starting > 0:
+                return False
+            self._evict(victims)
+        return True
+
+    def used_bytes(self) -> int:
+        """Memory of all instances and templates, as last measured."""
+        return sum(
+            connection.used_bytes
+            for revision in self._estate.revisions.values()
+            for connection in revision.connections.values()
+        ) + sum(slot.used_bytes for slot in self._estate.templates.values())
+
+    def states(self) -> list[WorkloadState]:
+        found = []
+        for revision_id, revision in self._estate.revisions.items():
+            slot = self._estate.templates[revision_id]
+            if not revision.connections and slot.template is None and not revision.queue:
+                continue
+            connections = revision.connections.values()
+            found.append(
+                WorkloadState(
+                    namespace=revision.spec.namespace,
+                    name=revision.spec.name,
+                    revision_id=revision_id,
+                    temperatures={
+                        "hot": sum(1 for connection in connections if connection.calls or connection.stuck),
+                        "warm": sum(1 for c in connections if c.phase == Phase.READY and not c.calls),
+                        "spare": len(revision.spares),
+                        "template": int(slot.template is not None),
+                    },
+                    memory_bytes=sum(connection.used_bytes for connection in connections) + slot.used_bytes,
+                    cpu_s=revision.ended_cpu_s + sum(connection.instance.cpu_s() for connection in connections),
+                    queued=len(revision.queue),
+                    unfit=[] if slot.template is None else list(slot.template.info.unfit),
+                )
+            )
+        return found
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _expire(self, revision: RevisionPool, now_s: float, referenced: bool) -> None:
+        warm = revision.spec.warm
+        for connection in list(revision.connections.values()):
+            drained = connection.phase == Phase.DRAINING and not connection.calls
+            if drained and now_s - connection.idle_since_s >= DRAIN_GRACE_S:
+                connection.kill(None)
+            elif connection.worn_out() and not connection.calls:
+                revision.retire(connection, "replaced")
+        keep_s = policy.keep_alive_s(warm.keep_alive_s, referenced=referenced)
+        minimum = warm.min_instances if referenced else 0
+        idle = sorted(
+            (c for c in revision.connections.values() if c.phase == Phase.READY and not c.calls and not c.stuck),
+            key=lambda connection: connection.idle_since_s,
+        )
+        over = policy.expired(
+            [connection.idle_since_s for connection in idle],
+            now_s,
+            keep_s,
+            keep_at_least=minimum,
+            live=len(revision.connections),
+        )
+        for connection in idle[:over]:
+            revision.retire(connection, "expired")
+        slot = self._estate.templates[revision.spec.id]
+        template_keep_s = policy.keep_alive_s(warm.template_keep_alive_s, referenced=referenced)
+        lent = len(revision.connections) - len(revision.spares)
+        unused = not revision.awake and now_s - revision.used_at_s >= template_keep_s
+        if slot.template is not None and not lent and not revision.starting and not minimum and unused:
+            self._close_template(revision, slot, "expired")
+
+    def _close_template(self, revision: RevisionPool, slot: TemplateSlot, cause: str) -> None:
+        for spare in list(revision.spares):
+            revision.retire(spare, "evicted" if cause == "evicted" else "expired")
+        revision.has_template = False
+        self._estate.spawn(slot.close())
+
+    def _sample(self) -> None:
+        """Read the memory of some instances, in turn, and of all templates in use."""
+        everything = [c for revision in self._estate.revisions.values() for c in revision.connections.values()]
+        if not everything:
+            self._sample_from = 0
+        for step in range(min(SAMPLES_PER_RUN, len(everything))):
+            connection = everything[(self._sample_from + step) % len(everything)]
+            connection.used_bytes = connection.instance.memory_bytes()
+        self._sample_from += SAMPLES_PER_RUN
+        for slot in self._estate.templates.values():
+            if slot.template is not None:
+                slot.used_bytes = slot.template.memory_bytes()
+
+    def _relieve(self) -> None:
+        used = self.used_bytes()
+        if used > self._estate.limits.memory_bytes:
+            self._evict(policy.evictions(used, self._estate.limits.memory_bytes, self._idle(but=None)))
+
+    def _count(self) -> int:
+        return sum(len(revision.connections) for revision in self._estate.revisions.values())
+
+    def _idle(self, but: RevisionPool | None) -> list[policy.Idle]:
+        """Everything that may be evicted. Spares go with the idle instances, the templates last."""
+        found = []
+        for revision_id, revision in self._estate.revisions.items():
+            if revision is but:
+                continue
+            live = len(revision.connections)
+            allowed = live - revision.spec.warm.min_instances
+            for connection in revision.connections.values():
+                if allowed > 0 and _is_idle(connection):
+                    allowed -= 1
+                    found.append(
+                        policy.Idle(id(connection), connection.idle_since_s, connection.used_bytes, template=False)
+                    )
+            slot = self._estate.templates[revision_id]
+            if slot.template is not None and not live and not revision.starting and not revision.queue:
+                found.append(policy.Idle(id(slot), revision.used_at_s, slot.used_bytes, template=True))
+        return found
+
+    def _evict(self, keys: list[int]) -> None:
+        chosen = set(keys)
+        for revision_id, revision in self._estate.revisions.items():
+            for connection in list(revision.connections.values()):
+                if id(connection) in chosen:
+                    connection.used_bytes = 0
+                    revision.retire(connection, "evicted")
+            slot = self._estate.templates[revision_id]
+            if id(slot) in chosen:
+                self._close_template(revision, slot, "evicted")
+
+
+def _is_idle(connection: InstanceConnection) -> bool:
+    return connection.phase in (Phase.SPARE, Phase.READY) and not connection.calls and not connection.stuck
+
+
+def _mean_bytes(revision: RevisionPool) -> int:
+    measured = [connection.used_bytes for connection in revision.connections.values() if connection.used_bytes]
+    return sum(measured) // len(measured) if measured else NEW_INSTANCE_BYTES
