@@ -23,7 +23,6 @@ from isotherm.replay.stage import MAX_STANDIN_MB, clear_stage, set_stage, stand_
 __all__ = ["Options", "replay_live"]
 
 Say = Callable[[str], None]
-SETTLE_S = 2.5  # until the last records are shipped and readable
 START_IN_S = 0.5
 
 
@@ -45,6 +44,7 @@ class Options:
     keep_alive_s: float = 600.0
     max_instances: int = 40
     sample_s: float = 1.0
+    settle_s: float = 2.5  # until the last records are shipped and readable
     max_connections: int = 1024
     timeout_s: float = 60.0
     keep: bool = False  # leave the stand-ins deployed
@@ -70,7 +70,7 @@ async def _replay(options: Options, say: Say) -> Report:
         started_at_ms = time.time_ns() // 1_000_000
         outcomes, samples = await _drive(platform, plan, stand_ins, options)
         say(f"answered after {outcomes.wall_s:.1f} s, {int(outcomes.failed.sum())} errors; reading the records back …")
-        await asyncio.sleep(SETTLE_S)
+        await asyncio.sleep(options.settle_s)
         records = await platform.cold_records(namespace, {one.name for one in stand_ins}, started_at_ms)
     finally:
         if not options.keep:

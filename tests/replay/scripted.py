@@ -1,0 +1,130 @@
+"""A scripted platform over real HTTP: as much of the REST API as a replay needs, stand-ins that answer at once."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httptools
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+@dataclass
+class Scripted:
+    """What it was asked, and how it behaves."""
+
+    cold_first: bool = True  # the first call of each function is cold
+    fail_invoke: Callable[[int], Reply | None] = lambda number: None  # by the number of the call
+    fail_deploy: str | None = None  # the name whose revision fails
+    busy: int = 0  # REST calls still to be answered 429
+    deployed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, float]]] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    connections: int = 0
+    url: str = ""
+
+    async def serve(self) -> asyncio.Server:
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
+
+    def answer(self, method: str, target: str, body: bytes) -> Reply:
+        path = urlsplit(target).path
+        if found := re.fullmatch(r"/2015-03-31/functions/([^/]+)/invocations", path):
+            return self._invoke(found[1], json.loads(body))
+        if path == "/metrics":
+            return 200, {}, self._metrics()
+        if self.busy:
+            self.busy -= 1
+            return problem(429, "too_many_requests", "too fast")
+        return self._rest(method, path, parse_qs(urlsplit(target).query), body)
+
+    def _invoke(self, name: str, event: dict[str, float]) -> Reply:
+        self.calls.append((name, event))
+        failure = self.fail_invoke(len(self.calls))
+        if failure is not None:
+            return failure
+        cold = self.cold_first and sum(called == name for called, _ in self.calls) == 1
+        if cold:
+            self.records.append(
+                {"name": name, "cold_cause": "spare", "started_at_ms": 10**15, "start_ms": 3.5, "total_ms": 4.5}
+            )
+        timing = f"queue;dur=0.1, start;dur={3.5 if cold else 0}, run;dur=50"
+        return 200, {"Server-Timing": timing}, b'{"slept_ms": 0.5, "held_mb": 1.0}'
+
+    def _rest(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> Reply:
+        tail = path.removeprefix("/api/v1/")
+        if tail == "me":
+            return as_json(200, {"home_namespace": "default"})
+        if tail.endswith("/packages"):
+            return as_json(201, {"digest": "d1"})
+        if tail.endswith("/invocations"):
+            start = int(query.get("cursor", ["0"])[0])
+            rest = self.records[start + 2 :]
+            return as_json(
+                200, {"items": self.records[start : start + 2], "next_cursor": str(start + 2) if rest else None}
+            )
+        name = tail.split("/")[3]
+        if method == "DELETE":
+            self.removed.append(name)
+            return 204, {}, b""
+        if method == "PUT":
+            self.deployed[name] = json.loads(body)
+            return as_json(202, {"number": 1, "state": "building"})
+        if name == self.fail_deploy:
+            failed = {"code": "import_failed", "detail": "no module named nothing", "status": 502}
+            return as_json(200, {"number": 1, "state": "failed", "problem": failed})
+        return as_json(200, {"number": 1, "state": "ready", "problem": None})
+
+    def _metrics(self) -> bytes:
+        lines = ["# TYPE isotherm_instances gauge"]
+        for name in self.deployed:
+            label = f'namespace="default",function="{name}"'
+            lines += [f'isotherm_instances{{{label},temperature="{t}"}} 1' for t in ("warm", "spare", "template")]
+            lines.append(f"isotherm_memory_bytes{{{label}}} {30 * 1024 * 1024}")
+        return "\n".join([*lines, 'isotherm_instances{function="someone-else"} 7', ""]).encode()
+
+
+def as_json(status: int, value: Any) -> Reply:
+    return status, {"Content-Type": "application/json"}, json.dumps(value).encode()
+
+
+def problem(status: int, code: str, detail: str) -> Reply:
+    return as_json(status, {"code": code, "detail": detail, "status": status})
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, platform: Scripted) -> None:
+        self.platform = platform
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.platform.connections += 1
+        self.transport: Any = transport
+        self.parser = httptools.HttpRequestParser(self)
+        self.url = b""
+        self.body = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        method = self.parser.get_method().decode()
+        status, headers, body = self.platform.answer(method, self.url.decode(), self.body)
+        self.url, self.body = b"", b""
+        if status == 0:  # a script says: hang up, or (with a body) say nothing
+            if not body:
+                self.transport.close()
+            return
+        lines = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in headers.items()), f"Content-Length: {len(body)}"]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
