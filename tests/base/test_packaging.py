@@ -1,14 +1,21 @@
 """The wheel holds the whole package, and nothing else; installing it needs no file of the checkout."""
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Declared, and yet imported nowhere: run as a program.
+PROGRAMS = {"pip"}
+# Pinned and handed through by what is declared.
+THROUGH = {"starlette": "fastapi", "click": "typer"}
 
 
 @pytest.mark.slow
@@ -31,3 +38,33 @@ def test_heavy_libraries_are_extras() -> None:
     heavy = ("numpy", "scipy", "torch", "matplotlib", "scikit-learn", "pandas", "ray")
     assert [each for each in project["dependencies"] if each.startswith(heavy)] == []
     assert set(project["optional-dependencies"]) >= {"dev", "replay"}
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level names of all that the Python files below `folder` import, our own and the standard library left out."""
+    found: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - sys.stdlib_module_names - {"isotherm", "isotherm_runtime"}
+
+
+def normal(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[ <>=!~\[;]", requirement, maxsplit=1)[0]).lower()
+
+
+def test_what_is_imported_is_declared_and_the_reverse() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {normal(each) for each in project["dependencies"]}
+    extras = {normal(each) for each in project["optional-dependencies"]["replay"]}
+    distributions = packages_distributions()
+    # What user code may bring along is looked for, never needed.
+    optional = {"numpy", "snapshot_restore_py"}
+    needed = {
+        THROUGH.get(name) or normal(distributions.get(name, [name])[0]) for name in imported(ROOT / "src") - optional
+    }
+    assert needed - core - extras == set()
+    assert core - needed == PROGRAMS
