@@ -86,6 +86,10 @@ class HostBoard:
         """What the hosts hold of a workload now, all its revisions."""
         return [state for held in self._states.copy().values() for state in held.get((namespace, name), ())]
 
+    def states_of(self, host_id: str) -> list[WorkloadState]:
+        """What one host holds now."""
+        return [state for states in self._states.get(host_id, {}).values() for state in states]
+
     def instance_counts(self) -> dict[str, int]:
         """Instances by temperature, on all hosts."""
         counts: dict[str, int] = {}

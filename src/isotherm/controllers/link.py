@@ -69,6 +69,30 @@ class LinkServer:
             async with asyncio.timeout(timeout_s):
                 await self._arrived.wait()
 
+    async def settled(self, timeout_s: float) -> bool:
+        """Wait until every connected host works by the desired state of now, at most `timeout_s`; whether they do.
+
+        A host handles what it gets in order, so its answer to an order says that it has applied the state before it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                version = await asyncio.to_thread(self._source.version)
+                self._changed.set()
+                await asyncio.gather(
+                    *(self._settled(session, version) for session in self.sessions()), return_exceptions=True
+                )
+                return all(session.applied >= version for session in self.sessions())
+        return False
+
+    async def _settled(self, session: HostSession, version: int) -> None:
+        while session.version < version and not session.over:
+            await session.sent.wait()
+            session.sent.clear()
+        if session.applied < version:
+            applied = session.version
+            await session.order("states", timeout_s=5.0)
+            session.applied = max(session.applied, applied)
+
     def desired_changed(self) -> None:
         """Push what changed to the hosts at once. May be called on any thread."""
         if self._loop is not None:
@@ -176,10 +200,11 @@ class LinkServer:
         if always or not empty:
             await session.send_encoded(frame)
         session.epoch, session.version = epoch, version
+        session.sent.set()
         self._board.desired_sent(session.hello.host_id, version)
 
     def _read_desired(self, epoch: str | None, version: int) -> tuple[bytes, str, int, bool]:
-        desired = self._source.desired(epoch, version)
+        desired = self._source.since(epoch, version)
         empty = not (desired.full or desired.items or desired.removed)
         return encode(State(desired)), desired.epoch, desired.version, empty
 

@@ -1,23 +1,42 @@
 """What the controllers need of the rooms below: Protocols that `bootstrap` meets with services."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from isotherm.wire.desired import Desired
+from isotherm.wire.desired import Desired, RevisionSpec
 from isotherm.wire.telemetry import Batch
 
-__all__ = ["DesiredSource", "Ingest"]
+__all__ = ["Deploys", "DesiredSource", "Ingest"]
 
 
 class DesiredSource(Protocol):
-    """Both are called on worker threads."""
+    """Called on worker threads."""
 
     def version(self) -> int:
         """The version of the desired state now; grows with every change."""
 
-    def desired(self, epoch: str | None, version: int) -> Desired:
+    def since(self, epoch: str | None, version: int) -> Desired:
         """What a host with this epoch and version lacks: a whole snapshot, or a delta, which may be empty."""
 
 
 class Ingest(Protocol):
+    """Called on one worker thread."""
+
     def __call__(self, batch: Batch, /) -> bool:
         """Store a batch; durable once it returns. False where (host, boot, sequence) was there already."""
+
+
+class Deploys(Protocol):
+    """Revisions on their way from building to ready or failed. Called on worker threads."""
+
+    def building(self) -> list[RevisionSpec]:
+        """What still waits for a host, oldest first."""
+
+    def spec(self, revision_id: str) -> RevisionSpec:
+        """Raises `NotFound`: deleted meanwhile."""
+
+    def mark_ready(self, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float) -> None:
+        """Raises `NotFound`, `Conflict` (it has failed)."""
+
+    def mark_failed(self, revision_id: str, problem: dict[str, Any], *, elapsed_ms: float | None = None) -> None:
+        """Raises `NotFound`, `Conflict` (it is ready)."""

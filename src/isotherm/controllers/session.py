@@ -55,11 +55,13 @@ class HostSession:
         self.epoch = hello.epoch
         self.version = hello.version
         self.pushing = False
+        self.sent = asyncio.Event()  # set with each state that was sent, and at the end
+        self.applied = 0  # a version that the host is known to work by
         self._reader = reader
         self._writer = writer
         self._pending: dict[str, _Pending] = {}
         self._batches: asyncio.Queue[Batch] = asyncio.Queue(_batch_limit)
-        self._over = False
+        self.over = False
 
     async def run(self, store: Callable[[Batch], Awaitable[None]]) -> None:
         """Read until the host leaves. `store` is awaited per batch, in order, and its return acknowledges the batch."""
@@ -77,7 +79,8 @@ class HostSession:
 
     def close(self) -> None:
         """Drop the connection; whoever waits for a reply gets `Unavailable`."""
-        self._over = True
+        self.over = True
+        self.sent.set()
         self._writer.close()
         for pending in self._pending.values():
             if not pending.reply.done():
@@ -88,7 +91,7 @@ class HostSession:
         await self.send_encoded(encode(message))
 
     async def send_encoded(self, frame: bytes) -> None:
-        if self._over:
+        if self.over:
             raise ConnectionResetError("the host has left")
         self._writer.write(frame)
         try:
@@ -107,7 +110,7 @@ class HostSession:
         on_progress: OnProgress | None = None,
     ) -> Reply:
         """Have the host do something once. Raises `Unavailable` where it leaves meanwhile, `TimedOut`."""
-        if self._over:
+        if self.over:
             raise self._gone()
         if len(self._pending) >= _order_limit:
             raise TooManyRequests(

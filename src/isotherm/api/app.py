@@ -1,0 +1,72 @@
+"""The application: routes, errors, documents, and the layer around them."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from isotherm.api.bodies import upload_slots
+from isotherm.api.entrance import Entrance
+from isotherm.api.limits import RateLimits
+from isotherm.api.metrics import ControlMetrics
+from isotherm.api.openapi import describe
+from isotherm.api.pages import index_page, reference_page
+from isotherm.api.port import ApiServices
+from isotherm.api.problems import handle_errors
+from isotherm.api.routes import functions, namespaces, observed, platform
+from isotherm.api.routing import Declared
+
+__all__ = ["OPEN_PATHS", "Api", "declared_routes"]
+
+_tables = (platform.routes, namespaces.routes, functions.routes, observed.routes)
+# Paths that need no key: documents, and what only the Unix socket reaches.
+OPEN_PATHS = ("/", "/api/v1/openapi.json", "/api/v1/docs", "/internal/metrics")
+
+
+class Api:
+    """The application, and what belongs to it."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self.services = services
+        self.metrics = ControlMetrics(services)
+        self.framework = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+        self.framework.state.services = services
+        self.framework.state.limits = RateLimits(services.settings.api_rate_per_s)
+        self.framework.state.upload_slots = upload_slots()
+        for table in _tables:
+            self.framework.include_router(table.router)
+        self.framework.router.routes += self._open_routes()
+        handle_errors(self.framework)
+        self.asgi: ASGIApp = Entrance(self.framework, self.metrics, services.clock)
+        self._document: dict[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The OpenAPI document, made when it is first asked for."""
+        if self._document is None:
+            self._document = describe(self.framework, declared_routes(), self.services.version)
+        return self._document
+
+    def _open_routes(self) -> list[Route]:
+        async def index(_: Any) -> Response:
+            return index_page(self.services.version)
+
+        async def openapi(_: Any) -> Response:
+            return JSONResponse(self.document())
+
+        async def docs(_: Any) -> Response:
+            return reference_page(self.document())
+
+        async def metrics(_: Any) -> Response:
+            return self.metrics.answer()
+
+        return [
+            Route(path, endpoint, methods=["GET"])
+            for path, endpoint in zip(OPEN_PATHS, (index, openapi, docs, metrics), strict=True)
+        ]
+
+
+def declared_routes() -> list[Declared]:
+    """What every route of the REST API promises."""
+    return [declared for table in _tables for declared in table.declared.values()]

@@ -1,0 +1,85 @@
+"""One call: who makes it, whether it is allowed, and what the endpoint may use. The guard runs before all parsing."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+
+from isotherm.api.limits import RateLimits
+from isotherm.api.port import ApiServices
+from isotherm.base.errors import Unauthenticated
+from isotherm.tenancy.model import Permission, Principal
+
+__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices"]
+
+RoutePermission = Permission | Literal["any"]  # "any": a key is needed, but no role
+_header_limit = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Lets a call through that has a key whose roles allow `permission` in the namespace of the path.
+
+    Namespaces are taken from the path as they came, so that nobody learns from a syntax error what exists.
+    """
+
+    permission: RoutePermission
+    by_query: bool = False  # the namespace is in the query, and may be absent: the platform as a whole
+
+    async def __call__(self, request: Request) -> None:
+        request.scope["isotherm.principal"] = await run_in_threadpool(self._admit, request)
+
+    def _admit(self, request: Request) -> Principal:
+        services: ApiServices = request.app.state.services
+        limits: RateLimits = request.app.state.limits
+        principal = _authenticate(request, services, limits)
+        limits.take_call(principal.id)
+        if self.permission != "any":
+            place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
+            services.tenancy.require(principal, self.permission, place)
+        return principal
+
+
+def _authenticate(request: Request, services: ApiServices, limits: RateLimits) -> Principal:
+    """Raises `Unauthenticated`, `TooManyRequests`."""
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("a key is needed: send `Authorization: Bearer iso_…`")
+    address = _client_address(request)
+    limits.check_failures(address)
+    try:
+        if len(header) > _header_limit:
+            raise Unauthenticated("this is no key: it is too long")
+        return services.tenancy.authenticate(token.strip())
+    except Unauthenticated:
+        limits.count_failure(address)
+        raise
+
+
+def _client_address(request: Request) -> str:
+    """The last hop that the gateway wrote; without one the peer of a Unix socket, which has no address."""
+    forwarded = request.headers.get("x-forwarded-for", "")
+    return forwarded.rpartition(",")[2].strip()[:64] or "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an endpoint gets."""
+
+    services: ApiServices
+    principal: Principal
+    request: Request
+
+
+async def _call(request: Request) -> Call:
+    return Call(request.app.state.services, request.scope["isotherm.principal"], request)
+
+
+async def _services(request: Request) -> Any:
+    return request.app.state.services
+
+
+ToCall = Annotated[Call, Depends(_call)]
+ToServices = Annotated[ApiServices, Depends(_services)]

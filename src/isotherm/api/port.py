@@ -1,0 +1,44 @@
+"""What the API stands on: the rooms' services, met by `bootstrap`."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from isotherm.base.clock import Clock
+from isotherm.base.settings import Settings
+from isotherm.bus.board import HostBoard
+from isotherm.bus.fanout import Fanout
+from isotherm.bus.progress import ProgressBook
+from isotherm.events.service import EventLog
+from isotherm.functions.service import Functions
+from isotherm.records.service import Records
+from isotherm.tenancy.service import Tenancy
+from isotherm.wire.telemetry import LogLine
+
+__all__ = ["ApiServices", "LogBus"]
+
+LogBus = Fanout[tuple[str, str], LogLine]  # by namespace and function name
+
+
+class Settle(Protocol):
+    def __call__(self) -> None:
+        """Wait, for a bounded time, until the connected hosts work by the desired state of now. Any thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """Everything that an endpoint may use."""
+
+    settings: Settings
+    clock: Clock
+    version: str  # of isotherm
+    upload_dir: str  # packages are received here before they are checked
+    tenancy: Tenancy
+    functions: Functions
+    records: Records
+    events: EventLog
+    board: HostBoard
+    logs: LogBus
+    progress: ProgressBook
+    settle: Settle
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process drains: streams end

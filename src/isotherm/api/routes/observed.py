@@ -1,0 +1,210 @@
+"""What happened: progress of deploys, log lines, invocations and their explanations."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from isotherm.api.answers import (
+    NDJSON_TYPE,
+    Cursor,
+    Limit,
+    Name,
+    Namespace,
+    Number,
+    json_answer,
+    ndjson_answer,
+    page_answer,
+)
+from isotherm.api.calls import Call, ToCall
+from isotherm.api.routing import Answer, RouteTable
+from isotherm.api.schemas import InvocationList, LogList, ProgressLine
+from isotherm.base.ids import NAME_PATTERN
+from isotherm.bus.fanout import Lost, Subscription
+from isotherm.bus.progress import Finished, ProgressStep
+from isotherm.functions.model import Revision
+from isotherm.records.model import Explanation
+from isotherm.wire.telemetry import InvocationRecord, LogLine, Outcome
+
+__all__ = ["routes"]
+
+routes = RouteTable("observed")
+_function = "/api/v1/namespaces/{ns}/functions/{name}"
+_invocations = "/api/v1/namespaces/{ns}/invocations"
+_look_up_s = 1.0  # a stream looks this often whether it should end
+_recheck = 15  # look-ups between two looks into the database
+InvocationId = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z_-]+$")]
+
+
+@routes.add(
+    "GET",
+    _function + "/revisions/{number}/progress",
+    permission="functions.read",
+    summary="Progress of a deploy",
+    answers={200: Answer(ProgressLine, "Steps so far, those to come, and the end", media_type=NDJSON_TYPE)},
+)
+async def follow_progress(call: ToCall, ns: Namespace, name: Name, number: Number) -> Response:
+    """A stream of JSON lines; the last one has `"done": true`, the state, and the problem where it failed."""
+    functions = call.services.functions
+    revision = await run_in_threadpool(functions.revision, call.principal, ns, name, number)
+    history, rest = call.services.progress.follow(revision.id)
+    return ndjson_answer(_progress_lines(call, ns, name, number, revision.id, history, rest), rest)
+
+
+async def _progress_lines(
+    call: Call,
+    ns: str,
+    name: str,
+    number: int,
+    revision_id: str,
+    history: list[ProgressStep | Finished],
+    rest: Subscription[ProgressStep | Finished],
+) -> AsyncIterator[list[Any]]:
+    functions, looks = call.services.functions, 0
+    if history:
+        yield history
+    if any(isinstance(line, Finished) for line in history):
+        return
+    while not call.services.stopping.is_set():
+        if looks % _recheck == 0:  # at first, and now and then: another process may have settled it
+            now = await run_in_threadpool(functions.revision, call.principal, ns, name, number)
+            if now.id == revision_id and now.state != "building":
+                yield [_finished(now)]
+                return
+        looks += 1
+        line = await rest.get(_look_up_s)
+        if line is None or isinstance(line, Lost):
+            continue
+        yield [line]
+        if isinstance(line, Finished):
+            return
+
+
+def _finished(revision: Revision) -> Finished:
+    ready = revision.state == "ready"
+    return Finished(state="ready" if ready else "failed", url=revision.url if ready else None, problem=revision.problem)
+
+
+@routes.add(
+    "GET",
+    _function + "/logs",
+    permission="logs.read",
+    summary="Log lines",
+    answers={
+        200: Answer(
+            LogList,
+            "Oldest first; with `follow` a stream of JSON lines that does not end",
+            other=Answer(LogLine, "", media_type=NDJSON_TYPE),
+        )
+    },
+)
+async def read_logs(
+    call: ToCall,
+    ns: Namespace,
+    name: Name,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    since_ms: Annotated[int | None, Query(ge=0, le=2**53, description="From this time on")] = None,
+    invocation: Annotated[
+        str | None, Query(min_length=1, max_length=100, description="Of one invocation alone")
+    ] = None,
+    follow: Annotated[bool, Query(description="Go on with what comes")] = False,
+) -> Response:
+    """Without `since_ms` and `cursor` the last ones. `next_cursor` gives what came later."""
+    services = call.services
+    await run_in_threadpool(services.functions.etag, call.principal, ns, name)  # NotFound where there is none
+    rest = services.logs.subscribe((ns, name)) if follow else None
+    try:
+        page = await run_in_threadpool(
+            services.records.logs, ns, name, invocation_id=invocation, since_ms=since_ms, limit=limit, cursor=cursor
+        )
+    except BaseException:
+        if rest is not None:
+            rest.close()
+        raise
+    if rest is None:
+        return page_answer(page)
+    return ndjson_answer(_log_lines(call, rest, page.items, invocation), rest)
+
+
+async def _log_lines(
+    call: Call, rest: Subscription[LogLine], history: list[LogLine], invocation: str | None
+) -> AsyncIterator[list[Any]]:
+    yield history
+    shown = Counter(history)  # what was stored while we subscribed comes by both ways
+    async for batch in rest.batches(_look_up_s):
+        if call.services.stopping.is_set():
+            return
+        lines = [_lost_line(item) if isinstance(item, Lost) else item for item in batch]
+        lines = [line for line in lines if _is_wanted(line, invocation, shown)]
+        if lines:
+            yield lines
+        elif not batch:
+            shown.clear()
+
+
+def _is_wanted(line: LogLine, invocation: str | None, shown: Counter[LogLine]) -> bool:
+    if shown.get(line):
+        shown[line] -= 1
+        return False
+    return invocation is None or line.invocation_id == invocation or line.stream == "platform"
+
+
+def _lost_line(lost: Lost) -> LogLine:
+    return LogLine(
+        namespace="",
+        name="",
+        revision_id="",
+        instance_id="",
+        at_ms=0,
+        message=f"{lost.count} lines are not shown: they came faster than they were read",
+        stream="platform",
+    )
+
+
+@routes.add(
+    "GET",
+    _invocations,
+    permission="invocations.read",
+    summary="Invocations",
+    answers={200: Answer(InvocationList, "Calls kept in full, the newest first")},
+)
+def list_invocations(
+    call: ToCall,
+    ns: Namespace,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    function: Annotated[str | None, Query(pattern=NAME_PATTERN, max_length=63)] = None,
+    outcome: Annotated[Outcome | None, Query()] = None,
+) -> Response:
+    """Cold, failed and slow calls, and a sample of the others."""
+    return page_answer(
+        call.services.records.invocations(ns, function=function, outcome=outcome, limit=limit, cursor=cursor)
+    )
+
+
+@routes.add(
+    "GET",
+    _invocations + "/{invocation_id}",
+    permission="invocations.read",
+    summary="One invocation",
+    answers={200: Answer(InvocationRecord, "The call")},
+)
+def get_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
+    """A call that was kept in full."""
+    return json_answer(call.services.records.invocation(ns, invocation_id))
+
+
+@routes.add(
+    "GET",
+    _invocations + "/{invocation_id}/explanation",
+    permission="invocations.read",
+    summary="Why a call took what it took",
+    answers={200: Answer(Explanation, "Phases, the cause of a cold start, what it cost, what would avoid it")},
+)
+def explain_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
+    """Why it was cold, where its time went, what would have avoided it."""
+    return json_answer(call.services.records.explain(ns, invocation_id))

@@ -1,0 +1,83 @@
+"""The platform itself: who am I, how is it, its hosts, its audit log."""
+
+from typing import Annotated
+
+import msgspec
+from fastapi import Query
+from starlette.responses import Response
+
+from isotherm.api.answers import Cursor, Limit, json_answer, page_answer
+from isotherm.api.calls import ToCall
+from isotherm.api.routing import Answer, RouteTable
+from isotherm.api.schemas import Counts, EntryList, HostList, HostSummary, HostView, Me, Status
+from isotherm.base.ids import NAME_PATTERN
+
+__all__ = ["routes"]
+
+routes = RouteTable("platform")
+
+
+@routes.add("GET", "/api/v1/me", permission="any", summary="Whose key this is", answers={200: Answer(Me, "You")})
+async def get_me(call: ToCall) -> Response:
+    """The principal of the key, its roles, and the namespace in which unqualified names are looked up."""
+    who = call.principal
+    return json_answer(Me(principal_id=who.id, grants=list(who.grants), home_namespace=who.home_namespace))
+
+
+@routes.add(
+    "GET",
+    "/api/v1/status",
+    permission="platform.read",
+    summary="How the platform is",
+    answers={200: Answer(Status, "Version, hosts, counts")},
+)
+def get_status(call: ToCall) -> Response:
+    """Version, hosts that are connected, how much there is."""
+    services = call.services
+    hosts = services.board.hosts()
+    return json_answer(
+        Status(
+            version=services.version,
+            region=services.settings.region,
+            time_ms=services.clock.time_ms(),
+            hosts=[
+                HostSummary(host_id=host.host_id, connected=host.connected, last_seen_ms=host.last_seen_ms)
+                for host in hosts
+            ],
+            counts=Counts(
+                functions=services.functions.count(), hosts=len(hosts), instances=services.board.instance_counts()
+            ),
+        )
+    )
+
+
+@routes.add(
+    "GET",
+    "/api/v1/hosts",
+    permission="hosts.read",
+    summary="Hosts",
+    answers={200: Answer(HostList, "Probes, runtimes, states")},
+)
+async def list_hosts(call: ToCall) -> Response:
+    """Every host: what its probes say works there, its runtimes, what it holds now."""
+    board = call.services.board
+    items = [HostView(**msgspec.structs.asdict(host), states=board.states_of(host.host_id)) for host in board.hosts()]
+    return json_answer({"items": items, "next_cursor": None})
+
+
+@routes.add(
+    "GET",
+    "/api/v1/events",
+    permission="events.read",
+    by_query=True,
+    summary="The audit log",
+    answers={200: Answer(EntryList, "Who decided what, newest first")},
+)
+def list_events(
+    call: ToCall,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    namespace: Annotated[str | None, Query(pattern=NAME_PATTERN, max_length=63)] = None,
+) -> Response:
+    """Events of one namespace, or, for those who may read all, of all. Newest first."""
+    return page_answer(call.services.events.entries(namespace=namespace, limit=limit, cursor=cursor))

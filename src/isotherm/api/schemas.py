@@ -1,0 +1,135 @@
+"""Bodies that only the API knows; all else are the rooms' own nouns."""
+
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from isotherm.base.ids import NAME_PATTERN
+from isotherm.bus.board import HostEntry
+from isotherm.bus.progress import Finished, ProgressStep
+from isotherm.events.model import Entry
+from isotherm.functions.model import Alias, Function, Revision
+from isotherm.tenancy.model import Grant, Key, Namespace
+from isotherm.wire.desired import Role
+from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
+
+__all__ = [
+    "AliasList",
+    "AliasWeights",
+    "CreatedKey",
+    "EntryList",
+    "FunctionList",
+    "FunctionView",
+    "HostList",
+    "HostView",
+    "InvocationList",
+    "KeyList",
+    "KeyRequest",
+    "LogList",
+    "Me",
+    "NamespaceList",
+    "NamespaceRequest",
+    "ProgressLine",
+    "RevisionList",
+    "RollbackRequest",
+    "Share",
+    "Status",
+]
+
+T = TypeVar("T")
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client sends: unknown members are errors."""
+
+
+class NamespaceRequest(_Request, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)]
+
+
+class KeyRequest(_Request, frozen=True, kw_only=True):
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    role: Role
+    expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
+class Share(_Request, frozen=True, kw_only=True):
+    number: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Number of a ready revision")]
+    weight: Annotated[float, Meta(gt=0, le=1, description="Its share; all of an alias sum to 1")]
+
+
+class AliasWeights(_Request, frozen=True, kw_only=True):
+    weights: Annotated[list[Share], Meta(min_length=1, max_length=10)]
+
+
+class RollbackRequest(_Request, frozen=True, kw_only=True):
+    to: (
+        Annotated[int, Meta(ge=1, le=2**31 - 1, description="Revision; by default the newest ready one before")] | None
+    ) = None
+
+
+class CreatedKey(Key, frozen=True, kw_only=True):
+    """The secrets are shown this once."""
+
+    token: str
+    secret_access_key: str
+
+
+class FunctionView(Function, frozen=True, kw_only=True):
+    states: list[WorkloadState]  # what hosts hold of it now
+
+
+class HostView(HostEntry, frozen=True, kw_only=True):
+    states: list[WorkloadState]
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    principal_id: str
+    grants: list[Grant]
+    home_namespace: str
+
+
+class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
+    host_id: str
+    connected: bool
+    last_seen_ms: int
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    functions: int
+    hosts: int
+    instances: dict[str, int]  # by temperature
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    region: str
+    time_ms: int
+    hosts: list[HostSummary]
+    counts: Counts
+
+
+ProgressLine = ProgressStep | Finished
+
+
+def _list_of(kind: type[Any]) -> Any:
+    """A page of `kind`, as a named schema."""
+    return msgspec.defstruct(
+        f"{kind.__name__}List",
+        [("items", list[kind]), ("next_cursor", str | None)],  # type: ignore[valid-type]  # the type is a value here
+        kw_only=True,
+        frozen=True,
+        module=__name__,
+    )
+
+
+AliasList = _list_of(Alias)
+EntryList = _list_of(Entry)
+FunctionList = _list_of(Function)
+HostList = _list_of(HostView)
+InvocationList = _list_of(InvocationRecord)
+KeyList = _list_of(Key)
+LogList = _list_of(LogLine)
+NamespaceList = _list_of(Namespace)
+RevisionList = _list_of(Revision)
