@@ -1,13 +1,103 @@
-"""The event log: commands append to it, the audit reads it."""
+"""The event log: commands append to it in the transaction that also writes their projections; the audit reads it."""
 
-from isotherm.db.pages import Page
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy
+import structlog
+from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
+from sqlalchemy.orm import Session
+
+from isotherm.base.clock import Clock
+from isotherm.base.errors import Conflict, Unavailable
+from isotherm.db.engine import Database
+from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
+from isotherm.events.aggregate import Aggregate, kind_of
+from isotherm.events.changes import take_noted
 from isotherm.events.model import Entry
+from isotherm.events.store import EventRecorder, SnapshotRecorder, event_datastore
 
 __all__ = ["EventLog"]
 
+A = TypeVar("A", bound=Aggregate[Any])
+_log = structlog.get_logger(__name__)
+
 
 class EventLog:
-    """Thread-safe."""
+    """Thread-safe. An aggregate is loaded and saved in one `transaction`; projections are written in the same."""
+
+    def __init__(self, database: Database, clock: Clock, *, snapshot_every: int = 50) -> None:
+        self.database = database
+        self._clock = clock
+        self._snapshot_every = snapshot_every
+        datastore = event_datastore(database)
+        self._events = EventRecorder(datastore)
+        self._snapshots = SnapshotRecorder(datastore)
+        self._callbacks: list[Callable[[], None]] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """The unit of work of one command: all of it is committed, or nothing.
+
+        Raises `Conflict` where another command changed the same thing at the same moment, and `Unavailable`.
+        """
+        with self.database.writing():
+            try:
+                with self._events.transaction() as session:
+                    yield session
+            except IntegrityError as exc:
+                raise Conflict("it was changed by another command at the same moment; try again") from exc
+            except PersistenceError as exc:
+                raise Unavailable(f"the database {self.database.name} failed: {exc}", retry_after_s=1.0) from exc
+        if take_noted(session):
+            self._tell()
+
+    def load(self, session: Session, kind: type[A], aggregate_id: str) -> A:
+        """The aggregate as its history says; of version 0 where it has none."""
+        table = self._snapshots.table
+        snapshot = session.execute(
+            sqlalchemy.select(table.c.originator_version, table.c.state).where(table.c.originator_id == aggregate_id)
+        ).one_or_none()
+        if snapshot is None:
+            aggregate = kind(aggregate_id)
+        else:
+            state = msgspec.json.decode(snapshot.state, type=kind.state_type)
+            aggregate = kind(aggregate_id, snapshot.originator_version, state)
+        for event in self._events.select_events(aggregate_id, gt=aggregate.version):
+            aggregate.apply(msgspec.json.decode(event.state, type=kind.facts))
+            aggregate.version = event.originator_version
+        return aggregate
+
+    def save(self, session: Session, aggregate: Aggregate[Any], *, by: str, namespace: str | None) -> None:
+        """Append what the aggregate decided. `by` is the principal's id."""
+        first = aggregate.version - len(aggregate.pending) + 1
+        events = [
+            StoredEvent(aggregate.id, version, kind_of(fact), msgspec.json.encode(fact))
+            for version, fact in enumerate(aggregate.pending, first)
+        ]
+        if not events:
+            return
+        self._events.insert_events(
+            events, session=session, at_ms=self._clock.time_ms(), principal_id=by, namespace=namespace
+        )
+        if aggregate.version // self._snapshot_every > (first - 1) // self._snapshot_every:
+            state = msgspec.json.encode(aggregate.state)
+            self._snapshots.replace(session, StoredEvent(aggregate.id, aggregate.version, "snapshot", state))
+        aggregate.pending.clear()
+
+    def prune(self, session: Session, aggregate_id: str, kept: int) -> None:
+        """Remove all but the newest `kept` events of a history that nothing is decided by."""
+        table = self._events.table
+        newest = sqlalchemy.select(sqlalchemy.func.max(table.c.originator_version))
+        newest = newest.where(table.c.originator_id == aggregate_id)
+        session.execute(
+            sqlalchemy.delete(table).where(
+                table.c.originator_id == aggregate_id,
+                table.c.originator_version <= newest.scalar_subquery() - kept,
+            )
+        )
 
     def entries(
         self,
@@ -17,5 +107,48 @@ class EventLog:
         cursor: str | None = None,
         newest_first: bool = True,
     ) -> Page[Entry]:
-        """The audit log. `namespace` None: all of them, and the platform's own."""
-        raise NotImplementedError
+        """The audit log. `namespace` None: all of them, and the platform's own. Raises `Invalid` on a bad cursor."""
+        table = self._events.table
+        query = sqlalchemy.select(table).limit(clamp_limit(limit) + 1)
+        query = query.order_by(table.c.id.desc() if newest_first else table.c.id)
+        if namespace is not None:
+            query = query.where(table.c.namespace == namespace)
+        if cursor is not None:
+            (last,) = decode_cursor(cursor, tuple[int])
+            query = query.where(table.c.id < last if newest_first else table.c.id > last)
+        with self.database.read() as session:
+            rows = session.execute(query).all()
+        entries = [_entry(row) for row in rows[:limit]]
+        return Page(entries, encode_cursor(entries[-1].id) if len(rows) > limit else None)
+
+    def on_desired_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` after each commit that noted a change of desired state, on the thread of that command; it
+        must not block. Returns what takes it off again."""
+        self._callbacks = [*self._callbacks, callback]
+
+        def take_off() -> None:
+            self._callbacks = [other for other in self._callbacks if other is not callback]
+
+        return take_off
+
+    def _tell(self) -> None:
+        for callback in self._callbacks:
+            try:
+                callback()
+            except Exception:  # noqa: BLE001 (the command is committed; what listens must not make it look failed)
+                _log.exception("a listener to desired state failed")
+
+
+def _entry(row: Any) -> Entry:
+    data = msgspec.json.decode(row.state, type=dict[str, Any])
+    data.pop("type", None)
+    return Entry(
+        id=row.id,
+        at_ms=row.at_ms,
+        kind=row.topic,
+        principal_id=row.principal_id,
+        namespace=row.namespace,
+        subject=row.originator_id,
+        version=row.originator_version,
+        data=data,
+    )

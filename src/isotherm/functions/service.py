@@ -4,20 +4,58 @@ A function in a namespace where the principal has no role answers `NotFound`, as
 `if_match` is the value of an If-Match header, or None: `PreconditionFailed` where the function has changed.
 """
 
+import io
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from isotherm.db.pages import Page
+from sqlalchemy.orm import Session
+
+from isotherm.base.clock import Clock
+from isotherm.base.errors import Invalid
+from isotherm.base.ids import is_name
+from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
+from isotherm.events.service import EventLog
+from isotherm.functions import policy, store
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision
+from isotherm.functions.packages import PackageLimits, inspect_package
+from isotherm.storage.port import Blobs
 from isotherm.tenancy.model import Principal
+from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
-from isotherm.workloads.model import Weight
+from isotherm.workloads import store as workload_store
+from isotherm.workloads.model import AliasRow, RevisionRow, Weight, WorkloadRow
+from isotherm.workloads.policy import check_etag
+from isotherm.workloads.service import Workloads
 
 __all__ = ["Functions"]
 
+_swept_at_once = 500
+
 
 class Functions:
-    """Deploy functions, and see and steer them."""
+    """Deploy functions, and see and steer them. The first of `runtimes` is taken where a configuration names none."""
+
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        tenancy: Tenancy,
+        workloads: Workloads,
+        blobs: Blobs,
+        clock: Clock,
+        limits: PackageLimits,
+        runtimes: Sequence[str],
+        content_url: str,
+    ) -> None:
+        self._log = log
+        self._database = log.database
+        self._tenancy = tenancy
+        self._workloads = workloads
+        self._blobs = blobs
+        self._clock = clock
+        self._limits = limits
+        self._runtimes = tuple(runtimes)
+        self._content_url = content_url.rstrip("/")
 
     def upload_package(self, principal: Principal, namespace: str, content: bytes | BinaryIO) -> Package:
         """Check a zip of code and keep it. A stream must be seekable.
@@ -25,7 +63,21 @@ class Functions:
         Raises `InvalidPackage` (not a zip; absolute paths, `..`, links, bombs, too many files), `TooLarge`,
         `NotFound`, `Forbidden`.
         """
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.deploy", namespace)
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content
+        found = inspect_package(stream, self._limits)
+        stream.seek(0)
+        digest = self._blobs.put(stream)
+        package = Package(
+            digest=digest, size_bytes=found.size_bytes, files=found.files, requirements=found.requirements
+        )
+        with self._log.transaction() as session:
+            self._tenancy.existing_namespace(session, namespace)
+            store.insert_package(session, namespace, package, self._clock.time_ms())
+            if not self._blobs.exists(digest):  # a sweep of the same unused package came between
+                stream.seek(0)
+                self._blobs.put(stream)
+        return package
 
     def deploy(
         self, principal: Principal, namespace: str, name: str, config: FunctionConfig, *, if_match: str | None = None
@@ -36,44 +88,92 @@ class Functions:
         (and `live` goes to it, where it is ready and `live` was elsewhere).
         Raises `Invalid` (name, configuration, unknown package), `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._check(name, config)
+        with self._log.transaction() as session:
+            self._tenancy.existing_namespace(session, namespace)
+            package = store.find_package(session, namespace, config.package)
+            if package is None:
+                raise Invalid(
+                    f"the package {config.package} was not uploaded to the namespace {namespace!r}; upload it first",
+                    key="package",
+                )
+            draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
+            row, created = self._workloads.deploy(
+                session, principal.id, "function", namespace, name, draft, if_match=if_match
+            )
+            etag = self._find(session, namespace, name).etag
+        return Deployed(revision=self._shown(row, config.env), created=created, etag=etag)
 
     def get(self, principal: Principal, namespace: str, name: str) -> Function:
         """Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        with self._database.read() as session:
+            workload = self._find(session, namespace, name)
+            env = None if workload.latest is None else self._env(session, principal, workload.latest)
+        return self._function(workload, env)
 
     def page(
         self, principal: Principal, namespace: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Function]:
         """The functions of a namespace by name; env values are always masked. Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        after = None if cursor is None else decode_cursor(cursor, tuple[str])[0]
+        with self._database.read() as session:
+            self._tenancy.existing_namespace(session, namespace)
+            rows = workload_store.list_workloads(
+                session, "function", namespace, after=after, limit=clamp_limit(limit) + 1
+            )
+        found = [self._function(row, None) for row in rows[:limit]]
+        return Page(found, encode_cursor(found[-1].name) if len(rows) > limit else None)
 
     def delete(self, principal: Principal, namespace: str, name: str, *, if_match: str | None = None) -> None:
         """Delete a function with all its revisions; its name is free at once.
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.delete", namespace)
+        with self._log.transaction() as session:
+            workload = self._matching(session, namespace, name, if_match)
+            self._workloads.delete(session, principal.id, workload)
 
     def revisions(
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Revision]:
         """The newest first; env values are always masked. Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        below = None if cursor is None else decode_cursor(cursor, tuple[int])[0]
+        with self._database.read() as session:
+            workload = self._find(session, namespace, name)
+            rows = workload_store.list_revisions(session, workload.id, below=below, limit=clamp_limit(limit) + 1)
+        found = [self._shown(row, None) for row in rows[:limit]]
+        return Page(found, encode_cursor(found[-1].number) if len(rows) > limit else None)
 
     def revision(self, principal: Principal, namespace: str, name: str, number: int) -> Revision:
         """Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        with self._database.read() as session:
+            workload = self._find(session, namespace, name)
+            row = self._workloads.revision(session, workload.id, number)
+            return self._shown(row, self._env(session, principal, row))
 
     def aliases(
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Alias]:
         """By name. Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        after = "" if cursor is None else decode_cursor(cursor, tuple[str])[0]
+        with self._database.read() as session:
+            workload = self._find(session, namespace, name)
+            rows = workload_store.list_aliases(session, workload.id, after=after, limit=clamp_limit(limit) + 1)
+        found = [_alias(row) for row in rows[:limit]]
+        return Page(found, encode_cursor(found[-1].name) if len(rows) > limit else None)
 
     def alias(self, principal: Principal, namespace: str, name: str, alias: str) -> Alias:
         """Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        with self._database.read() as session:
+            return _alias(self._workloads.alias(session, self._find(session, namespace, name), alias))
 
     def set_alias(
         self,
@@ -87,13 +187,19 @@ class Functions:
     ) -> Alias:
         """Make or move an alias. Raises `Invalid` (name; weights that do not sum to 1; a revision that is twice
         there, does not exist or is not ready), `NotFound`, `Forbidden`, `PreconditionFailed`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.deploy", namespace)
+        with self._log.transaction() as session:
+            workload = self._matching(session, namespace, name, if_match)
+            return _alias(self._workloads.set_alias(session, principal.id, workload, alias, weights))
 
     def delete_alias(
         self, principal: Principal, namespace: str, name: str, alias: str, *, if_match: str | None = None
     ) -> None:
         """Raises `Invalid` (`live` cannot be deleted), `NotFound`, `Forbidden`, `PreconditionFailed`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.deploy", namespace)
+        with self._log.transaction() as session:
+            workload = self._matching(session, namespace, name, if_match)
+            self._workloads.delete_alias(session, principal.id, workload, alias)
 
     def rollback(
         self,
@@ -108,30 +214,113 @@ class Functions:
 
         Raises `Conflict` (there is none), `Invalid` (`to` is not ready), `NotFound`, `Forbidden`.
         """
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.deploy", namespace)
+        with self._log.transaction() as session:
+            workload = self._matching(session, namespace, name, if_match)
+            return _alias(self._workloads.roll_back(session, principal.id, workload, to))
 
     def mark_ready(self, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float) -> None:
         """A host has prepared the revision: it is ready, and `live` goes to it, unless a newer one is ready already.
 
         Marking again changes nothing. Raises `NotFound` (deleted meanwhile), `Conflict` (it has failed).
         """
-        raise NotImplementedError
+        with self._log.transaction() as session:
+            self._workloads.mark_ready(session, revision_id, template=template, unfit=unfit, elapsed_ms=elapsed_ms)
 
     def mark_failed(self, revision_id: str, problem: dict[str, Any], *, elapsed_ms: float | None = None) -> None:
         """The revision could not be prepared; `problem` is RFC 9457. `live` stays.
 
         Marking again changes nothing. Raises `NotFound` (deleted meanwhile), `Conflict` (it is ready).
         """
-        raise NotImplementedError
+        with self._log.transaction() as session:
+            self._workloads.mark_failed(session, revision_id, problem, elapsed_ms=elapsed_ms)
 
     def building(self) -> list[RevisionSpec]:
         """What still waits for a host, oldest first, env included: to be prepared (again) after a restart."""
-        raise NotImplementedError
+        with self._database.read() as session:
+            return [self._workloads.opened(sealed) for sealed in workload_store.list_building(session)]
 
     def spec(self, revision_id: str) -> RevisionSpec:
         """What a host needs to prepare a revision, env included. Raises `NotFound`."""
-        raise NotImplementedError
+        with self._database.read() as session:
+            return self._workloads.spec(session, revision_id)
 
     def etag(self, principal: Principal, namespace: str, name: str) -> str:
         """The function's ETag, without quotes. Raises `NotFound`, `Forbidden`."""
-        raise NotImplementedError
+        self._tenancy.require(principal, "functions.read", namespace)
+        with self._database.read() as session:
+            return self._find(session, namespace, name).etag
+
+    def sweep_packages(self, *, unused_for_s: float = 86400.0) -> int:
+        """Delete packages that no revision is made of and that were uploaded longer ago; how many. Call it hourly."""
+        before_ms = self._clock.time_ms() - round(unused_for_s * 1000)
+        with self._log.transaction() as session:
+            old = store.packages_before(session, before_ms, _swept_at_once)
+            unused = set(old) - workload_store.packages_in_use(session, old)
+            store.delete_packages(session, unused, before_ms)
+            gone = unused - store.known_digests(session, unused)
+            for digest in gone:  # within the transaction: an upload of the same waits for its turn
+                self._blobs.delete(digest)
+        return len(gone)
+
+    def _check(self, name: str, config: FunctionConfig) -> None:
+        if not is_name(name):
+            raise Invalid(
+                f"{name[:100]!r} cannot name a function: 1 to 63 lower-case letters, digits and hyphens, the first a "
+                "letter, the last no hyphen",
+                key="name",
+            )
+        policy.check_config(config)
+        if config.runtime is not None and config.runtime not in self._runtimes:
+            raise Invalid(
+                f"runtime is {config.runtime!r}; this platform has {', '.join(self._runtimes)}",
+                key="runtime",
+                expected=list(self._runtimes),
+            )
+
+    def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
+        self._tenancy.existing_namespace(session, namespace)
+        return self._workloads.find(session, "function", namespace, name)
+
+    def _matching(self, session: Session, namespace: str, name: str, if_match: str | None) -> WorkloadRow:
+        workload = self._find(session, namespace, name)
+        check_etag(if_match, workload.etag)
+        return workload
+
+    def _env(self, session: Session, principal: Principal, row: RevisionRow) -> dict[str, str] | None:
+        """The values, where the principal may read them."""
+        if not self._tenancy.allows(principal, "functions.read_env", row.spec.namespace):
+            return None
+        return self._workloads.env(session, row.spec.workload_id, row.spec.number)
+
+    def _function(self, row: WorkloadRow, env: dict[str, str] | None) -> Function:
+        return Function(
+            id=row.id,
+            namespace=row.namespace,
+            name=row.name,
+            url=self._content_url + policy.url_path(row.namespace, row.name),
+            public=row.public,
+            created_at_ms=row.created_at_ms,
+            updated_at_ms=row.updated_at_ms,
+            live=row.live,
+            latest=None if row.latest is None else self._shown(row.latest, env),
+            etag=row.etag,
+        )
+
+    def _shown(self, row: RevisionRow, env: dict[str, str] | None) -> Revision:
+        return Revision(
+            id=row.spec.id,
+            number=row.spec.number,
+            state=row.state,
+            created_at_ms=row.created_at_ms,
+            ready_after_ms=row.ready_after_ms,
+            config=policy.config_of(row, env),
+            problem=row.problem,
+            template=row.template,
+            unfit=row.unfit,
+            url=self._content_url + policy.url_path(row.spec.namespace, row.spec.name, row.spec.number),
+        )
+
+
+def _alias(row: AliasRow) -> Alias:
+    return Alias(name=row.name, weights=row.weights)

@@ -2,30 +2,99 @@
 
 from collections.abc import Callable
 
-from isotherm.wire.desired import Desired
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from isotherm.base.ids import new_id
+from isotherm.db.tables import read_meta, write_meta
+from isotherm.events.changes import desired_changes
+from isotherm.events.service import EventLog
+from isotherm.tenancy.service import Tenancy
+from isotherm.wire.desired import Desired, Item, Removed, item_id
+from isotherm.workloads import store
+from isotherm.workloads.service import Workloads
 
 __all__ = ["DesiredFeed"]
 
+_epoch = "epoch"
+
 
 class DesiredFeed:
-    """Reads what commands have committed. Applying `since(v)` to the state of version v gives `full()`. Thread-safe.
+    """Reads what commands have committed. Applying `desired(v)` to the state of version v gives `full()`. Thread-safe.
 
-    Keys and routes are always there; revisions once they are ready, as long as they can be called.
+    Keys are always there, routes once a revision is live, revisions once they are ready and as long as they can be
+    called. An item that changed often since is told once, as it is now. A database that is new has an epoch of its own.
     """
 
-    def full(self) -> Desired:
-        """Everything."""
-        raise NotImplementedError
-
-    def since(self, epoch: str | None, version: int) -> Desired:
-        """What changed after `version`; everything where that is too long ago, or another epoch's."""
-        raise NotImplementedError
+    def __init__(self, *, log: EventLog, tenancy: Tenancy, workloads: Workloads) -> None:
+        self._log = log
+        self._tenancy = tenancy
+        self._workloads = workloads
+        with log.transaction() as session:
+            epoch = read_meta(session, _epoch)
+            if epoch is None:
+                epoch = new_id("epoch")
+                write_meta(session, _epoch, epoch)
+        self.epoch = epoch
 
     def version(self) -> int:
         """The version of the newest change."""
-        raise NotImplementedError
+        with self._log.database.read() as session:
+            return _newest(session)
+
+    def full(self) -> Desired:
+        """Everything, in the order revisions, routes, keys."""
+        with self._log.database.read() as session:
+            return self._full(session, _newest(session))
+
+    def desired(self, epoch: str | None, version: int) -> Desired:
+        """What changed after `version`, maybe nothing; everything where that is too long ago, or another epoch's."""
+        with self._log.database.read() as session:
+            newest = _newest(session)
+            if epoch != self.epoch or not _oldest(session) - 1 <= version <= newest:
+                return self._full(session, newest)
+            return self._delta(session, version, newest)
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each commit that changed desired state, on the thread of that command; it must not
-        block nor raise. Returns what takes it off again."""
-        raise NotImplementedError
+        block. Returns what takes it off again."""
+        return self._log.on_desired_change(callback)
+
+    def _full(self, session: Session, version: int) -> Desired:
+        items = self._items(session, None, None, None)
+        return Desired(epoch=self.epoch, version=version, full=True, items=items)
+
+    def _delta(self, session: Session, version: int, newest: int) -> Desired:
+        changed: dict[str, list[str]] = {"revision": [], "route": [], "key": []}
+        columns = (desired_changes.c.kind, desired_changes.c.item_id)
+        query = sqlalchemy.select(*columns).where(desired_changes.c.version > version).distinct()
+        for row in session.execute(query.order_by(*columns)):
+            changed[row.kind].append(row.item_id)
+        items = self._items(session, changed["revision"], changed["route"], changed["key"])
+        present = {item_id(item) for item in items}
+        removed = [
+            Removed("revision" if kind == "revision" else "route" if kind == "route" else "key", one)
+            for kind, ids in changed.items()
+            for one in ids
+            if (kind, one) not in present
+        ]
+        return Desired(epoch=self.epoch, version=newest, full=False, items=items, removed=removed)
+
+    def _items(
+        self, session: Session, revisions: list[str] | None, routes: list[str] | None, keys: list[str] | None
+    ) -> list[Item]:
+        """Those with these ids, or (None) all."""
+        return [
+            *(Item(revision=self._workloads.opened(one)) for one in store.list_callable(session, revisions)),
+            *(Item(route=route) for route in store.list_routes(session, routes)),
+            *(Item(key=key) for key in self._tenancy.key_specs(session, keys)),
+        ]
+
+
+def _newest(session: Session) -> int:
+    return session.execute(sqlalchemy.select(sqlalchemy.func.max(desired_changes.c.version))).scalar_one() or 0
+
+
+def _oldest(session: Session) -> int:
+    """The oldest change that is kept; 1 where none ever was."""
+    return session.execute(sqlalchemy.select(sqlalchemy.func.min(desired_changes.c.version))).scalar_one() or 1

@@ -6,7 +6,7 @@ import msgspec
 
 from isotherm.wire.desired import RevisionSpec
 
-__all__ = ["LIVE", "AliasRow", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow"]
+__all__ = ["LIVE", "AliasRow", "Draft", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow"]
 
 LIVE = "live"  # the alias that unqualified calls take
 
@@ -19,6 +19,15 @@ class Weight(msgspec.Struct, frozen=True):
 
     number: int
     weight: float
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What a revision is to be made from: a spec without ids and number, its env in clear; and how it is reached."""
+
+    spec: RevisionSpec
+    public: bool = False
+    rate_per_s: float | None = None
+    burst: int | None = None
 
 
 class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):

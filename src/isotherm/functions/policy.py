@@ -1,0 +1,87 @@
+"""Decisions about functions: what a configuration must satisfy, how it becomes a spec and back, URLs. Pure."""
+
+import msgspec
+
+from isotherm.base.errors import Invalid
+from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.tenancy.model import DEFAULT_NAMESPACE
+from isotherm.wire.desired import RevisionSpec, WarmSpec
+from isotherm.workloads.model import Draft, RevisionRow
+
+__all__ = ["MASK", "check_config", "config_of", "draft_of", "url_path"]
+
+MASK = "********"  # stands for the value of an environment variable
+_max_env_bytes = 64 * 1024
+_max_warm_event_bytes = 256 * 1024
+_reserved_names = frozenset({"_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"})
+_reserved_prefixes = ("ISOTHERM_", "AWS_LAMBDA_")
+_in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {"warm"}
+
+
+def check_config(config: FunctionConfig) -> None:
+    """Raises `Invalid` naming the key, what it is and what was expected."""
+    try:
+        msgspec.convert(msgspec.to_builtins(config), FunctionConfig)
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"the configuration is not valid: {exc}") from exc
+    warm = config.warm
+    if warm.min_instances > warm.max_instances:
+        raise Invalid(
+            f"warm.min_instances is {warm.min_instances}, above warm.max_instances, {warm.max_instances}",
+            key="warm.min_instances",
+        )
+    if config.burst is not None and config.rate_per_s is None:
+        raise Invalid("burst is set without rate_per_s: there is no rate that it could exceed", key="burst")
+    if len(msgspec.json.encode(warm.warm_event)) > _max_warm_event_bytes:
+        raise Invalid(f"warm.warm_event is over {_max_warm_event_bytes // 1024} KB of JSON", key="warm.warm_event")
+    _check_env(config.env)
+
+
+def _check_env(env: dict[str, str]) -> None:
+    for name, value in env.items():
+        key = f"env.{name}"
+        if name in _reserved_names or name.startswith(_reserved_prefixes):
+            raise Invalid(f"{key} is set by the platform; choose another name", key=key)
+        if "\x00" in value:
+            raise Invalid(f"{key} has a zero byte in it", key=key)
+        if value == MASK:
+            raise Invalid(f"{key} is {MASK}: that stands for a value you may not read; give the value itself", key=key)
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in env.items())
+    if size > _max_env_bytes:
+        raise Invalid(f"env has {size} bytes of names and values, more than {_max_env_bytes}", key="env")
+
+
+def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str | None) -> Draft:
+    """What a revision is made from; the runtime is settled here."""
+    values = {name: getattr(config, name) for name in _in_spec}
+    values["runtime"] = config.runtime or default_runtime
+    spec = RevisionSpec(
+        id="",
+        workload_id="",
+        namespace="",
+        name="",
+        number=0,
+        requirements=requirements,
+        warm=WarmSpec(**msgspec.structs.asdict(config.warm)),
+        **values,
+    )
+    return Draft(spec=spec, public=config.public, rate_per_s=config.rate_per_s, burst=config.burst)
+
+
+def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
+    """The configuration that a revision was made from, its runtime settled. `env` None: masked."""
+    values = {name: getattr(row.spec, name) for name in _in_spec}
+    values["env"] = dict.fromkeys(row.env_names, MASK) if env is None else env
+    return FunctionConfig(
+        public=row.public,
+        rate_per_s=row.rate_per_s,
+        burst=row.burst,
+        warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
+        **values,
+    )
+
+
+def url_path(namespace: str, name: str, number: int | None = None) -> str:
+    """Where a function is on the content port: `/NAME/`, `/@NAMESPACE/NAME/`, with `:NUMBER` for one revision."""
+    place = "" if namespace == DEFAULT_NAMESPACE else f"/@{namespace}"
+    return f"{place}/{name}{'' if number is None else f':{number}'}/"

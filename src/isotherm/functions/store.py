@@ -1,0 +1,68 @@
+"""Packages in SQL: which namespace has uploaded which zip."""
+
+from collections.abc import Collection
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Column, ForeignKey, Integer, Table, Text
+from sqlalchemy.orm import Session
+
+from isotherm.db.tables import BigInt, control_tables
+from isotherm.functions.model import Package
+
+__all__ = ["delete_packages", "find_package", "insert_package", "known_digests", "packages", "packages_before"]
+
+packages = Table(
+    "packages",
+    control_tables,
+    Column("namespace", Text, ForeignKey("namespaces.name", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("size_bytes", BigInt, nullable=False),
+    Column("files", Integer, nullable=False),
+    Column("requirements", Text),
+    Column("uploaded_at_ms", BigInt, nullable=False),
+)
+
+
+def insert_package(session: Session, namespace: str, package: Package, uploaded_at_ms: int) -> None:
+    """In place of an earlier upload of the same."""
+    mine = (packages.c.namespace == namespace, packages.c.digest == package.digest)
+    session.execute(sqlalchemy.delete(packages).where(*mine))
+    session.execute(
+        sqlalchemy.insert(packages).values(
+            namespace=namespace,
+            digest=package.digest,
+            size_bytes=package.size_bytes,
+            files=package.files,
+            requirements=package.requirements,
+            uploaded_at_ms=uploaded_at_ms,
+        )
+    )
+
+
+def find_package(session: Session, namespace: str, digest: str) -> Package | None:
+    query = sqlalchemy.select(packages).where(packages.c.namespace == namespace, packages.c.digest == digest)
+    row: Any = session.execute(query).one_or_none()
+    if row is None:
+        return None
+    return Package(digest=row.digest, size_bytes=row.size_bytes, files=row.files, requirements=row.requirements)
+
+
+def packages_before(session: Session, uploaded_before_ms: int, limit: int) -> list[str]:
+    """Digests of packages that were uploaded before, the oldest first."""
+    query = sqlalchemy.select(packages.c.digest).where(packages.c.uploaded_at_ms < uploaded_before_ms)
+    return list(dict.fromkeys(session.execute(query.order_by(packages.c.uploaded_at_ms).limit(limit)).scalars()))
+
+
+def delete_packages(session: Session, digests: Collection[str], uploaded_before_ms: int) -> None:
+    session.execute(
+        sqlalchemy.delete(packages).where(
+            packages.c.digest.in_(digests), packages.c.uploaded_at_ms < uploaded_before_ms
+        )
+    )
+
+
+def known_digests(session: Session, digests: Collection[str]) -> set[str]:
+    """Those of `digests` that some namespace still has."""
+    query = sqlalchemy.select(packages.c.digest).distinct().where(packages.c.digest.in_(digests))
+    return set(session.execute(query).scalars())

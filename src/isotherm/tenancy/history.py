@@ -1,0 +1,79 @@
+"""The histories of namespaces and keys: what they decide, and the facts that stay. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from isotherm.base.errors import Conflict, NotFound
+from isotherm.events.aggregate import Aggregate, Fact
+from isotherm.wire.desired import Role
+
+__all__ = ["KeyHistory", "NamespaceHistory"]
+
+
+class NamespaceCreated(Fact, frozen=True, tag="namespace.created"):
+    name: str
+
+
+class NamespaceDeleted(Fact, frozen=True, tag="namespace.deleted"):
+    name: str
+
+
+class NamespaceState(msgspec.Struct):
+    exists: bool = False
+
+
+class NamespaceHistory(Aggregate[NamespaceState]):
+    """A namespace may be deleted and made again: that is one history."""
+
+    facts = NamespaceCreated | NamespaceDeleted
+    state_type = NamespaceState
+
+    def create(self, name: str) -> None:
+        """Raises `Conflict` where it exists."""
+        if self.state.exists:
+            raise Conflict(f"the namespace {name!r} exists already", namespace=name)
+        self.record(NamespaceCreated(name=name))
+
+    def delete(self, name: str) -> None:
+        """Raises `NotFound` where it does not exist."""
+        if not self.state.exists:
+            raise NotFound(f"there is no namespace {name!r}", namespace=name)
+        self.record(NamespaceDeleted(name=name))
+
+    def apply(self, fact: Any) -> None:
+        self.state.exists = isinstance(fact, NamespaceCreated)
+
+
+class KeyCreated(Fact, frozen=True, tag="key.created"):
+    """The name that its maker gave it is not here: it may be a person's."""
+
+    namespace: str
+    role: Role
+    principal_id: str
+    expires_at_ms: int | None = None
+
+
+class KeyRevoked(Fact, frozen=True, tag="key.revoked"):
+    reason: str = "asked"
+
+
+class KeyState(msgspec.Struct):
+    valid: bool = False
+
+
+class KeyHistory(Aggregate[KeyState]):
+    facts = KeyCreated | KeyRevoked
+    state_type = KeyState
+
+    def create(self, *, namespace: str, role: Role, principal_id: str, expires_at_ms: int | None) -> None:
+        self.record(KeyCreated(namespace=namespace, role=role, principal_id=principal_id, expires_at_ms=expires_at_ms))
+
+    def revoke(self, reason: str = "asked") -> None:
+        """Raises `NotFound` where it is revoked already, or never was."""
+        if not self.state.valid:
+            raise NotFound(f"there is no key {self.id}", key=self.id)
+        self.record(KeyRevoked(reason=reason))
+
+    def apply(self, fact: Any) -> None:
+        self.state.valid = isinstance(fact, KeyCreated)

@@ -1,0 +1,127 @@
+"""Namespaces and keys in SQL: projections of their histories."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy
+from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy.orm import Session
+
+from isotherm.db.tables import BigInt, control_tables
+from isotherm.tenancy.model import Key, Namespace
+
+__all__ = [
+    "KeyRow",
+    "delete_key",
+    "delete_namespace",
+    "find_key",
+    "find_key_by_digest",
+    "find_namespace",
+    "insert_key",
+    "insert_namespace",
+    "keys",
+    "list_keys",
+    "list_namespaces",
+    "namespaces",
+]
+
+namespaces = Table(
+    "namespaces",
+    control_tables,
+    Column("name", Text, primary_key=True),
+    Column("created_at_ms", BigInt, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    control_tables,
+    Column("id", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("principal_id", Text, nullable=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("access_key_id", Text, nullable=False, unique=True),
+    Column("secrets", LargeBinary, nullable=False),  # sealed
+    Column("created_at_ms", BigInt, nullable=False),
+    Column("expires_at_ms", BigInt),
+    Index("keys_namespace_idx", "namespace", "id"),
+)
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A key with what must not be shown: its digest, and its sealed secrets."""
+
+    key: Key
+    digest: str
+    secrets: bytes
+
+
+def insert_namespace(session: Session, name: str, created_at_ms: int) -> None:
+    session.execute(sqlalchemy.insert(namespaces).values(name=name, created_at_ms=created_at_ms))
+
+
+def delete_namespace(session: Session, name: str) -> None:
+    """Raises SQLAlchemy's `IntegrityError` where workloads are in it."""
+    session.execute(sqlalchemy.delete(namespaces).where(namespaces.c.name == name))
+
+
+def find_namespace(session: Session, name: str) -> Namespace | None:
+    row = session.execute(sqlalchemy.select(namespaces).where(namespaces.c.name == name)).one_or_none()
+    return None if row is None else Namespace(name=row.name, created_at_ms=row.created_at_ms)
+
+
+def list_namespaces(session: Session, *, only: Sequence[str] | None, after: str | None, limit: int) -> list[Namespace]:
+    """By name, those after `after`; `only` None: all."""
+    query = sqlalchemy.select(namespaces).order_by(namespaces.c.name).limit(limit)
+    if only is not None:
+        query = query.where(namespaces.c.name.in_(only))
+    if after is not None:
+        query = query.where(namespaces.c.name > after)
+    return [Namespace(name=row.name, created_at_ms=row.created_at_ms) for row in session.execute(query)]
+
+
+def insert_key(session: Session, row: KeyRow) -> None:
+    values = msgspec.structs.asdict(row.key) | {"digest": row.digest, "secrets": row.secrets}
+    session.execute(sqlalchemy.insert(keys).values(values))
+
+
+def delete_key(session: Session, key_id: str) -> None:
+    session.execute(sqlalchemy.delete(keys).where(keys.c.id == key_id))
+
+
+def find_key(session: Session, key_id: str) -> KeyRow | None:
+    row = session.execute(sqlalchemy.select(keys).where(keys.c.id == key_id)).one_or_none()
+    return None if row is None else _key_row(row)
+
+
+def find_key_by_digest(session: Session, digest: str) -> KeyRow | None:
+    row = session.execute(sqlalchemy.select(keys).where(keys.c.digest == digest)).one_or_none()
+    return None if row is None else _key_row(row)
+
+
+def list_keys(
+    session: Session, *, namespace: str | None = None, ids: Sequence[str] | None = None, after: str = "", limit: int
+) -> list[KeyRow]:
+    """By id, those after `after`; of one namespace, or these `ids`, or all."""
+    query = sqlalchemy.select(keys).where(keys.c.id > after).order_by(keys.c.id).limit(limit)
+    if namespace is not None:
+        query = query.where(keys.c.namespace == namespace)
+    if ids is not None:
+        query = query.where(keys.c.id.in_(ids))
+    return [_key_row(row) for row in session.execute(query)]
+
+
+def _key_row(row: Any) -> KeyRow:
+    key = Key(
+        id=row.id,
+        namespace=row.namespace,
+        name=row.name,
+        role=row.role,
+        principal_id=row.principal_id,
+        access_key_id=row.access_key_id,
+        created_at_ms=row.created_at_ms,
+        expires_at_ms=row.expires_at_ms,
+    )
+    return KeyRow(key=key, digest=row.digest, secrets=row.secrets)

@@ -1,0 +1,64 @@
+"""Decisions about workloads: weights of an alias, where a rollback goes, what stays callable, If-Match. Pure."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
+from isotherm.workloads.model import RevisionState, Weight
+
+__all__ = ["CALLABLE_REVISIONS", "MAX_WEIGHTS", "callable_numbers", "check_etag", "check_weights", "rollback_target"]
+
+CALLABLE_REVISIONS = 50  # the newest ready ones of a workload; older ones only where an alias has them
+MAX_WEIGHTS = 10
+_tolerance = 1e-6
+
+
+def check_weights(weights: Sequence[Weight], states: Mapping[int, RevisionState]) -> list[Weight]:
+    """The weights by revision number, their sum exactly 1 (within rounding).
+
+    Raises `Invalid`: none or too many, a revision twice, one that does not exist or is not ready, a weight that is
+    not above 0 and at most 1, a sum that is not 1.
+    """
+    if not 1 <= len(weights) <= MAX_WEIGHTS:
+        raise Invalid(f"an alias has 1 to {MAX_WEIGHTS} revisions, not {len(weights)}")
+    numbers = [weight.number for weight in weights]
+    for number in numbers:
+        if numbers.count(number) > 1:
+            raise Invalid(f"revision {number} is there twice; give it one weight", number=number)
+        if states.get(number) != "ready":
+            state = states.get(number, "unknown")
+            raise Invalid(f"revision {number} is {state}; an alias takes ready ones", number=number, state=state)
+    for weight in weights:
+        if not 0 < weight.weight <= 1:
+            raise Invalid(f"the weight of revision {weight.number} is {weight.weight}; it must be above 0, at most 1")
+    total = math.fsum(weight.weight for weight in weights)
+    if abs(total - 1) > _tolerance:
+        raise Invalid(f"the weights sum to {total:.6g}; they must sum to 1", total=total)
+    return sorted((Weight(weight.number, weight.weight / total) for weight in weights), key=lambda w: w.number)
+
+
+def rollback_target(states: Mapping[int, RevisionState], live: Sequence[Weight]) -> int:
+    """The newest ready revision below the newest live one. Raises `Conflict` where there is none."""
+    newest = max((weight.number for weight in live), default=0)
+    ready = [number for number, state in states.items() if state == "ready" and number < newest]
+    if not ready:
+        raise Conflict("there is no earlier ready revision to roll back to")
+    return max(ready)
+
+
+def callable_numbers(states: Mapping[int, RevisionState], aliases: Collection[Sequence[Weight]]) -> set[int]:
+    """The revisions that hosts are told of."""
+    ready = sorted((number for number, state in states.items() if state == "ready"), reverse=True)
+    return set(ready[:CALLABLE_REVISIONS]) | {weight.number for weights in aliases for weight in weights}
+
+
+def check_etag(if_match: str | None, etag: str | None) -> None:
+    """`if_match`: an If-Match header (`*`, or entity tags, quoted or bare), or None. `etag` None: it does not exist.
+
+    Raises `PreconditionFailed` where the header names neither `*` nor this tag.
+    """
+    if if_match is None:
+        return
+    tags = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
+    if etag is None or not ({"*", etag} & tags):
+        raise PreconditionFailed("it has changed since you read it: read it again and repeat the change", etag=etag)

@@ -1,0 +1,267 @@
+"""The verbs of workloads, each within the transaction of its caller, who has checked permissions.
+
+A command loads the history, lets it decide, appends what it decided, and writes the projections that follow from it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy.orm import Session
+
+from isotherm.base.clock import Clock
+from isotherm.base.errors import NotFound
+from isotherm.base.ids import new_id
+from isotherm.events.changes import note_change
+from isotherm.events.service import EventLog
+from isotherm.storage.vault import Vault
+from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
+from isotherm.workloads import policy, store
+from isotherm.workloads.history import AliasDeleted, AliasMoved, WorkloadHistory
+from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, RevisionRow, Weight, WorkloadRow
+
+__all__ = ["Workloads"]
+
+_seal = "workloads.env"
+_system = "system"  # what the platform itself decides: a revision is ready, or failed
+
+
+class Workloads:
+    """Revisions, aliases and routes of whatever kind of workload. `by` is the id of the principal who commands."""
+
+    def __init__(self, *, log: EventLog, vault: Vault, clock: Clock) -> None:
+        self._log = log
+        self._vault = vault
+        self._clock = clock
+
+    def find(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadRow:
+        """Raises `NotFound`."""
+        found = store.find_workload(session, kind, namespace, name)
+        if found is None:
+            raise NotFound(f"there is no {kind} {name[:100]!r} in the namespace {namespace!r}", name=name[:100])
+        return found
+
+    def deploy(
+        self, session: Session, by: str, kind: Kind, namespace: str, name: str, draft: Draft, *, if_match: str | None
+    ) -> tuple[RevisionRow, bool]:
+        """The revision, and whether it is a new one. Raises `PreconditionFailed`."""
+        workload = store.find_workload(session, kind, namespace, name)
+        policy.check_etag(if_match, None if workload is None else workload.etag)
+        fingerprint = self._vault.fingerprint("workloads.revision", msgspec.json.encode(draft, order="sorted"))
+        if workload is None:
+            history = self._create(session, by, kind, namespace, name)
+        else:
+            history = self._log.load(session, WorkloadHistory, workload.id)
+            if history.same_as_latest(fingerprint):
+                history.make_latest_live()
+                self._keep(session, history, by)
+                return self.revision(session, workload.id, history.state.latest), False
+        return self._add_revision(session, by, history, draft, fingerprint), True
+
+    def mark_ready(
+        self, session: Session, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float
+    ) -> None:
+        """Raises `NotFound`, `Conflict` (it has failed)."""
+        history, number, row = self._of_revision(session, revision_id)
+        history.mark_ready(number, template=template, unfit=unfit)
+        if row.state == "building":
+            done = msgspec.structs.replace(
+                row, state="ready", template=template, unfit=list(unfit), ready_after_ms=elapsed_ms
+            )
+            store.update_revision(session, done)
+        self._keep(session, history, _system)
+
+    def mark_failed(
+        self, session: Session, revision_id: str, problem: dict[str, Any], *, elapsed_ms: float | None
+    ) -> None:
+        """Raises `NotFound`, `Conflict` (it is ready)."""
+        history, number, row = self._of_revision(session, revision_id)
+        history.mark_failed(number, str(problem.get("code", "internal"))[:64])
+        if row.state == "building":
+            took_ms = float(self._clock.time_ms() - row.created_at_ms) if elapsed_ms is None else elapsed_ms
+            failed = msgspec.structs.replace(row, state="failed", problem=problem, ready_after_ms=took_ms)
+            store.update_revision(session, failed)
+        self._keep(session, history, _system)
+
+    def set_alias(
+        self, session: Session, by: str, workload: WorkloadRow, alias: str, weights: Sequence[Weight]
+    ) -> AliasRow:
+        """Raises `Invalid`."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.move_alias(alias, weights)
+        self._keep(session, history, by)
+        return self.alias(session, workload, alias)
+
+    def delete_alias(self, session: Session, by: str, workload: WorkloadRow, alias: str) -> None:
+        """Raises `Invalid` (`live`), `NotFound`."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.delete_alias(alias)
+        self._keep(session, history, by)
+
+    def roll_back(self, session: Session, by: str, workload: WorkloadRow, to: int | None) -> AliasRow:
+        """Raises `Conflict` (nothing to roll back to), `Invalid` (`to` is not ready)."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.roll_back(to)
+        self._keep(session, history, by)
+        return self.alias(session, workload, LIVE)
+
+    def delete(self, session: Session, by: str, workload: WorkloadRow) -> None:
+        """With its revisions and aliases; its name is free at once."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        told = policy.callable_numbers(history.state.states, history.state.aliases.values())
+        history.delete()
+        store.delete_workload(session, workload.id)
+        for number in sorted(told):
+            note_change(session, "revision", history.state.ids[number])
+        note_change(session, "route", workload.id)
+        self._log.save(session, history, by=by, namespace=workload.namespace)
+
+    def alias(self, session: Session, workload: WorkloadRow, alias: str) -> AliasRow:
+        """Raises `NotFound`."""
+        found = store.find_alias(session, workload.id, alias)
+        if found is None:
+            raise NotFound(f"{workload.name!r} has no alias {alias[:100]!r}", alias=alias[:100])
+        return found
+
+    def revision(self, session: Session, workload_id: str, number: int) -> RevisionRow:
+        """Without env. Raises `NotFound`."""
+        return self._sealed(session, workload_id, number).row
+
+    def env(self, session: Session, workload_id: str, number: int) -> dict[str, str]:
+        """The environment of a revision, in clear. Raises `NotFound`."""
+        return self.opened(self._sealed(session, workload_id, number)).env
+
+    def spec(self, session: Session, revision_id: str) -> RevisionSpec:
+        """All that a host needs, env included. Raises `NotFound`."""
+        _, number, row = self._of_revision(session, revision_id)
+        return self.opened(self._sealed(session, row.spec.workload_id, number))
+
+    def opened(self, sealed: store.SealedRevision) -> RevisionSpec:
+        """The spec with its environment in clear. Raises `Unavailable` under another master key."""
+        spec = sealed.row.spec
+        if sealed.env is None:
+            return spec
+        env = msgspec.json.decode(self._vault.open(_seal, sealed.env, spec.id), type=dict[str, str])
+        return msgspec.structs.replace(spec, env=env)
+
+    def _create(self, session: Session, by: str, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
+        history = self._log.load(session, WorkloadHistory, new_id("wl"))
+        history.create(kind, namespace, name)
+        now_ms = self._clock.time_ms()
+        row = WorkloadRow(
+            id=history.id,
+            kind=kind,
+            namespace=namespace,
+            name=name,
+            version=history.version,
+            created_at_ms=now_ms,
+            updated_at_ms=now_ms,
+            public=False,
+            live=[],
+            latest=None,
+        )
+        store.insert_workload(session, row)
+        return history
+
+    def _add_revision(
+        self, session: Session, by: str, history: WorkloadHistory, draft: Draft, fingerprint: str
+    ) -> RevisionRow:
+        revision_id = new_id("rev")
+        number = history.deploy(revision_id, draft.spec.package, fingerprint)
+        env = draft.spec.env
+        row = RevisionRow(
+            spec=msgspec.structs.replace(
+                draft.spec,
+                id=revision_id,
+                workload_id=history.id,
+                namespace=history.state.namespace,
+                name=history.state.name,
+                number=number,
+                env={},
+            ),
+            public=draft.public,
+            rate_per_s=draft.rate_per_s,
+            burst=draft.burst,
+            env_names=sorted(env),
+            fingerprint=fingerprint,
+            state="building",
+            created_at_ms=self._clock.time_ms(),
+        )
+        sealed = self._vault.seal(_seal, msgspec.json.encode(env), revision_id) if env else None
+        store.insert_revision(session, row, sealed)
+        self._keep(session, history, by)
+        return row
+
+    def _keep(self, session: Session, history: WorkloadHistory, by: str) -> None:
+        """Append what was decided, and write what follows from it; nothing, where nothing was decided."""
+        if not history.pending:
+            return
+        for fact in history.pending:
+            if isinstance(fact, AliasMoved):
+                store.put_alias(session, history.id, fact.alias, fact.weights)
+            elif isinstance(fact, AliasDeleted):
+                store.delete_alias(session, history.id, fact.alias)
+        self._tell_hosts(session, history)
+        self._log.save(session, history, by=by, namespace=history.state.namespace)
+
+    def _tell_hosts(self, session: Session, history: WorkloadHistory) -> None:
+        """Bring the route and what is callable up to the history; note what hosts have to hear of."""
+        state = history.state
+        numbers = policy.callable_numbers(state.states, state.aliases.values())
+        wanted = {state.ids[number] for number in numbers}
+        told = store.callable_ids(session, history.id)
+        for ids, callable_now in ((wanted - told, True), (told - wanted, False)):
+            if ids:
+                store.set_callable(session, ids, told=callable_now)
+                for revision_id in sorted(ids):
+                    note_change(session, "revision", revision_id)
+        changed = store.update_workload(
+            session,
+            history.id,
+            version=history.version,
+            updated_at_ms=self._clock.time_ms(),
+            latest=state.latest,
+            live=state.aliases.get(LIVE, []),
+            route=self._route(session, history, sorted(numbers)),
+        )
+        if changed:
+            note_change(session, "route", history.id)
+
+    def _route(self, session: Session, history: WorkloadHistory, numbers: list[int]) -> RouteSpec | None:
+        """None before a revision is live. Whether it is public, and its rate, are those of the revision that has the
+        most of `live` (of equal ones the newest)."""
+        state = history.state
+        live = state.aliases.get(LIVE)
+        if not live:
+            return None
+        leading = max(live, key=lambda weight: (weight.weight, weight.number)).number
+        row = self.revision(session, history.id, leading)
+        return RouteSpec(
+            workload_id=history.id,
+            namespace=state.namespace,
+            name=state.name,
+            public=row.public,
+            aliases=[
+                AliasSpec(name, [(state.ids[weight.number], weight.weight) for weight in weights])
+                for name, weights in sorted(state.aliases.items())
+            ],
+            versions=[(number, state.ids[number]) for number in numbers],
+            rate_per_s=row.rate_per_s,
+            burst=row.burst,
+        )
+
+    def _of_revision(self, session: Session, revision_id: str) -> tuple[WorkloadHistory, int, RevisionRow]:
+        workload_id = store.workload_of_revision(session, revision_id)
+        if workload_id is None:
+            raise NotFound(f"there is no revision {revision_id[:100]!r}: it was deleted", revision=revision_id[:100])
+        history = self._log.load(session, WorkloadHistory, workload_id)
+        number = history.number_of(revision_id)
+        if number is None:
+            raise NotFound(f"there is no revision {revision_id[:100]!r}", revision=revision_id[:100])
+        return history, number, self.revision(session, workload_id, number)
+
+    def _sealed(self, session: Session, workload_id: str, number: int) -> store.SealedRevision:
+        found = store.find_revision(session, workload_id, number)
+        if found is None:
+            raise NotFound(f"there is no revision {number}", number=number)
+        return found
