@@ -85,10 +85,12 @@ async def stage() -> AsyncIterator[Stage]:
         )
         async with unix_listener() as (listener, path):
             serving = asyncio.create_task(server.serve(listener))
-            yield Stage(path, source, ingest, board, server, logs)
-            serving.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
+            try:
+                yield Stage(path, source, ingest, board, server, logs)
+            finally:
+                serving.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await serving
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -204,6 +206,27 @@ async def test_the_second_connection_of_a_host_takes_the_place_of_the_first(stag
     await second.take(State)
     assert await first.hung_up()
     await until(lambda: [(e.boot_id, e.connected) for e in stage.board.hosts()] == [("boot_2", True)])
+
+
+async def test_settled_waits_until_every_host_has_applied_the_state_of_now(stage: Stage) -> None:
+    host = await stage.host()
+    await until(lambda: bool(stage.server.sessions()))
+    stage.source.add_key()
+    settled = asyncio.create_task(stage.server.settled(10))
+    barrier = await host.take(Order)
+    assert barrier.verb == "states"
+    assert not settled.done()
+    await host.send(Reply(order_id=barrier.id))
+    assert await settled
+    assert await stage.server.settled(10)  # known already: no second order
+
+
+async def test_settled_gives_up_on_a_host_that_does_not_answer(stage: Stage) -> None:
+    host = await stage.host()
+    await until(lambda: bool(stage.server.sessions()))
+    stage.source.add_key()
+    assert not await stage.server.settled(0.1)
+    assert (await host.take(Order)).verb == "states"
 
 
 @pytest.mark.parametrize(
