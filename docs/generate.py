@@ -10,9 +10,11 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from isotherm.api.routes import functions, namespaces, observed, platform
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.tenancy.policy import PERMISSIONS
 
 REFERENCE = Path(__file__).parent / "reference"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -28,6 +30,7 @@ VARIABLES = (
     ),
     ("ISOTHERM_URL", "command line", "Where the platform is; default: the profile that `login` or `up` saved"),
     ("ISOTHERM_KEY", "command line", "The key to call it with; default: that of the profile"),
+    ("ISOTHERM_NAMESPACE", "command line", "The namespace; default: that of the profile, else `default`"),
 )
 
 
@@ -179,11 +182,37 @@ def metrics_page() -> str:
 {table(("name", "type", "meaning"), rows)}"""
 
 
+def rest_page() -> str:
+    rows = []
+    for routes in (platform.routes, namespaces.routes, functions.routes, observed.routes):
+        summaries = {(*route.methods, route.path): route.summary for route in routes.router.routes}
+        for (method, path), declared in routes.declared.items():
+            answers = ", ".join(str(status) for status in sorted(declared.answers))
+            rows.append((method, code(path), summaries[method, path], code(declared.permission), answers))
+    permissions = sorted(PERMISSIONS["admin"])
+    roles = ("invoker", "viewer", "developer", "admin")
+    granted = [(code(each), *("yes" if each in PERMISSIONS[role] else "" for role in roles)) for each in permissions]
+    return f"""# REST
+
+The platform describes itself at `/api/v1/openapi.json` (OpenAPI 3.1) and, for readers, at `/api/v1/docs`. Every route
+takes `Authorization: Bearer iso_…`. Errors are `application/problem+json` ([errors](errors.md)). Lists answer
+`{{"items": […], "next_cursor": …}}` and take `?limit=` and `?cursor=`. Single resources carry an `ETag`; PUT and DELETE
+honour `If-Match`.
+
+{table(("method", "path", "what", "permission", "success"), rows)}
+## Roles
+
+A grant is a role in a namespace; in `*` it reaches all. `any` above means that a key is enough.
+
+{table(("permission", *roles), granted)}"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "manifest.md": manifest_page,
     "metrics.md": metrics_page,
+    "rest.md": rest_page,
 }
 
 
