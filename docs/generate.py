@@ -9,10 +9,12 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import msgspec
+import typer.main
 
 from isotherm.api.routes import functions, namespaces, observed, platform
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
+from isotherm.cli.main import app
 from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 
@@ -45,15 +47,21 @@ def code(text: object) -> str:
 
 
 def settings_page() -> str:
+    flags = {parameter.name for parameter in commands()["isotherm up"].params}
     rows = [
-        (code(name), code("--" + name.replace("_", "-")), code(variable), code(default), help_text)
+        (
+            code(name),
+            code("--" + name.replace("_", "-")) if name in flags else "",
+            code(variable),
+            code(default),
+            help_text,
+        )
         for name, variable, default, help_text in describe_settings()
     ]
     return f"""# Settings
 
-A flag of `isotherm up` wins over an environment variable, a variable over the default. Flags that `isotherm up --help`
-does not show are set by their variable only. A bad value stops the start; the message names the source and what was
-expected.
+A flag of `isotherm up` wins over an environment variable, a variable over the default. A bad value stops the start;
+the message names the source and what was expected.
 
 {table(("setting", "flag", "variable", "default", "meaning"), rows)}
 ## Other variables
@@ -163,13 +171,18 @@ warm_event = {{ ping = true }}
 
 
 def metric_families() -> dict[str, tuple[str, str]]:
-    """Metric name → (type, help), from every `family(name, type, help)` in the source."""
+    """Metric name → (type, help): each `family(name, type, help)` in the source, each of prometheus_client's kinds."""
     found = {}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "family":
-                name, kind, meaning = (ast.literal_eval(argument) for argument in node.args)
-                found[name] = (kind, meaning)
+            if not isinstance(node, ast.Call):
+                continue
+            called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            if called == "family" and len(texts) == 3:
+                found[texts[0]] = (texts[1], texts[2])
+            elif called in ("Counter", "Gauge", "Histogram") and len(texts) == 2:
+                found[texts[0] + ("_total" if called == "Counter" else "")] = (called.lower(), texts[1])
     return found
 
 
@@ -207,12 +220,51 @@ A grant is a role in a namespace; in `*` it reaches all. `any` above means that 
 {table(("permission", *roles), granted)}"""
 
 
+def commands() -> dict[str, Any]:
+    """Every command by its full name, as typer's own kind of click command."""
+    found: dict[str, Any] = {}
+    rest: list[tuple[str, Any]] = [("isotherm", typer.main.get_command(app))]
+    while rest:
+        name, command = rest.pop(0)
+        inner = getattr(command, "commands", {})
+        if not inner:
+            found[name] = command
+        rest += [(f"{name} {word}", each) for word, each in inner.items()]
+    return found
+
+
+def command_text(name: str, command: Any) -> str:
+    rows, arguments = [], []
+    for parameter in command.params:
+        words = [*parameter.opts, *parameter.secondary_opts]
+        if parameter.param_type_name == "argument":
+            shown = parameter.metavar or parameter.name.upper()
+            words = [shown if parameter.required or shown.startswith("[") else f"[{shown}]"]
+            arguments += words
+        rows.append((", ".join(code(word) for word in words), parameter.help or ""))
+    usage = " ".join([name, "[OPTIONS]", *arguments])
+    options = "\n" + table(("argument or option", "meaning"), rows) if rows else ""
+    return f"## {name}\n\n```\n{usage}\n```\n\n{(command.help or '').strip()}\n{options}"
+
+
+def cli_page() -> str:
+    texts = "\n".join(command_text(name, command) for name, command in sorted(commands().items()))
+    return f"""# Command line
+
+Every command takes `--json`. It finds the platform by `ISOTHERM_URL` and `ISOTHERM_KEY`, or by the profile that
+`isotherm login` (and `isotherm up`, on loopback) saved. `isotherm --install-completion` sets up the shell's completion.
+Exit codes are those of [the error tree](errors.md); 130 after Ctrl-C.
+
+{texts}"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
     "manifest.md": manifest_page,
     "metrics.md": metrics_page,
     "rest.md": rest_page,
+    "cli.md": cli_page,
 }
 
 
