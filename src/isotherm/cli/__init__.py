@@ -1,0 +1,1 @@
+"""The command line: starts the platform, and speaks to it over HTTP."""

@@ -1,0 +1,255 @@
+"""The platform over HTTP: typed, with a time limit on every wait. Failures are errors of `base.errors`."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
+from isotherm.cli.profiles import Profile
+from isotherm.cli.views import Alias, Function, Key, LogLine, Me, Namespace, Package, Page, Progress, Revision, Weight
+
+__all__ = ["Answer", "Client"]
+
+CONNECT_S = 5.0
+READ_S = 30.0
+UPLOAD_S = 300.0
+CALL_S = 960.0  # a call may run 900 s and wait in a queue before
+T = TypeVar("T")
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an Invoke came to. `error` is Lambda's `X-Amz-Function-Error`, None where the handler returned."""
+
+    status: int
+    payload: bytes
+    version: str
+    error: str | None
+    request_id: str
+    timing: str
+    log: str | None
+
+
+class Client:
+    """One platform, one key, one namespace. Close it, or use it as a context."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self._http = httpx.Client(
+            base_url=profile.url,
+            headers={"Authorization": f"Bearer {profile.key}", "User-Agent": f"isotherm/{version('isotherm')}"},
+            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+            trust_env=not profile.url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")),
+        )
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    # Calls
+
+    def invoke(
+        self, name: str, payload: bytes, *, qualifier: str | None = None, tail: bool = False, dry_run: bool = False
+    ) -> Answer:
+        """Call a function and wait. `payload` is the event as JSON. Raises what the platform refused it with."""
+        headers = {"Content-Type": "application/json"}
+        headers["X-Amz-Invocation-Type"] = "DryRun" if dry_run else "RequestResponse"
+        if tail:
+            headers["X-Amz-Log-Type"] = "Tail"
+        scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
+        response = self._send(
+            "POST",
+            f"/2015-03-31/functions/{quote(scoped, safe='')}/invocations",
+            content=payload,
+            headers=headers,
+            params={"Qualifier": qualifier} if qualifier else {},
+            timeout=httpx.Timeout(CALL_S, connect=CONNECT_S),
+        )
+        log = response.headers.get("X-Amz-Log-Result")
+        return Answer(
+            status=response.status_code,
+            payload=response.content,
+            version=response.headers.get("X-Amz-Executed-Version", ""),
+            error=response.headers.get("X-Amz-Function-Error"),
+            request_id=response.headers.get("X-Amzn-RequestId", ""),
+            timing=response.headers.get("Server-Timing", ""),
+            log=base64.b64decode(log).decode("utf-8", "replace") if log else None,
+        )
+
+    # Functions
+
+    def upload(self, content: bytes) -> Package:
+        path = f"{self._namespace()}/packages"
+        headers = {"Content-Type": "application/zip"}
+        timeout = httpx.Timeout(UPLOAD_S, connect=CONNECT_S)
+        return self._decode(self._send("POST", path, content=content, headers=headers, timeout=timeout), Package)
+
+    def deploy(self, name: str, config: dict[str, Any]) -> Revision:
+        return self._decode(self._send("PUT", self._function(name), json=config), Revision)
+
+    def progress(self, name: str, number: int, limit_s: float) -> Iterator[Progress]:
+        """The steps of a deploy as they happen; the last has `done`. `limit_s` bounds the wait for each line."""
+        path = f"{self._function(name)}/revisions/{number}/progress"
+        yield from self._lines(path, {}, Progress, limit_s)
+
+    def functions(self, limit: int) -> list[Function]:
+        return self._pages(f"{self._namespace()}/functions", Function, limit)
+
+    def function(self, name: str) -> Function:
+        return self._decode(self._send("GET", self._function(name)), Function)
+
+    def delete_function(self, name: str) -> None:
+        self._send("DELETE", self._function(name))
+
+    def revisions(self, name: str, limit: int) -> list[Revision]:
+        return self._pages(f"{self._function(name)}/revisions", Revision, limit)
+
+    def revision(self, name: str, number: int) -> Revision:
+        return self._decode(self._send("GET", f"{self._function(name)}/revisions/{number}"), Revision)
+
+    def rollback(self, name: str, to: int | None) -> Alias:
+        return self._decode(self._send("POST", f"{self._function(name)}/rollback", json={"to": to}), Alias)
+
+    def aliases(self, name: str) -> list[Alias]:
+        return self._pages(f"{self._function(name)}/aliases", Alias, 1000)
+
+    def alias(self, name: str, alias: str) -> Alias:
+        return self._decode(self._send("GET", self._alias(name, alias)), Alias)
+
+    def set_alias(self, name: str, alias: str, weights: list[Weight]) -> Alias:
+        body = {"weights": msgspec.to_builtins(weights)}
+        return self._decode(self._send("PUT", self._alias(name, alias), json=body), Alias)
+
+    def delete_alias(self, name: str, alias: str) -> None:
+        self._send("DELETE", self._alias(name, alias))
+
+    # Seeing
+
+    def logs(self, name: str, *, limit: int, since_ms: int | None, invocation: str | None) -> list[LogLine]:
+        params = _given(limit=limit, since_ms=since_ms, invocation=invocation)
+        return self._decode(self._send("GET", f"{self._function(name)}/logs", params=params), Page[LogLine]).items
+
+    def follow_logs(self, name: str, *, since_ms: int | None, invocation: str | None) -> Iterator[LogLine]:
+        """Log lines as they come, without end."""
+        params = _given(follow="true", since_ms=since_ms, invocation=invocation)
+        yield from self._lines(f"{self._function(name)}/logs", params, LogLine, None)
+
+    def explanation(self, invocation: str) -> dict[str, Any]:
+        path = f"{self._namespace()}/invocations/{quote(invocation, safe='')}/explanation"
+        return self._decode(self._send("GET", path), dict[str, Any])
+
+    def status(self) -> dict[str, Any]:
+        return self._decode(self._send("GET", "/api/v1/status"), dict[str, Any])
+
+    def me(self) -> Me:
+        return self._decode(self._send("GET", "/api/v1/me"), Me)
+
+    # Namespaces and keys
+
+    def namespaces(self) -> list[Namespace]:
+        return self._pages("/api/v1/namespaces", Namespace, 1000)
+
+    def create_namespace(self, name: str) -> Namespace:
+        return self._decode(self._send("POST", "/api/v1/namespaces", json={"name": name}), Namespace)
+
+    def delete_namespace(self, name: str) -> None:
+        self._send("DELETE", f"/api/v1/namespaces/{quote(name, safe='')}")
+
+    def keys(self) -> list[Key]:
+        return self._pages(f"{self._namespace()}/keys", Key, 1000)
+
+    def create_key(self, name: str, role: str, expires_at_ms: int | None) -> Key:
+        body = _given(name=name, role=role, expires_at_ms=expires_at_ms)
+        return self._decode(self._send("POST", f"{self._namespace()}/keys", json=body), Key)
+
+    def delete_key(self, key_id: str) -> None:
+        self._send("DELETE", f"{self._namespace()}/keys/{quote(key_id, safe='')}")
+
+    # Plumbing
+
+    def _namespace(self) -> str:
+        return f"/api/v1/namespaces/{quote(self.profile.namespace, safe='')}"
+
+    def _function(self, name: str) -> str:
+        return f"{self._namespace()}/functions/{quote(name, safe='')}"
+
+    def _alias(self, name: str, alias: str) -> str:
+        return f"{self._function(name)}/aliases/{quote(alias, safe='')}"
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._translated():
+            response = self._http.request(method, path, **options)
+        if response.is_error:
+            raise _refusal(response)
+        return response
+
+    def _lines(self, path: str, params: dict[str, Any], kind: type[T], limit_s: float | None) -> Iterator[T]:
+        """NDJSON. Blank lines keep the connection alive and are skipped."""
+        timeout = httpx.Timeout(READ_S, connect=CONNECT_S, read=limit_s)
+        with self._translated(), self._http.stream("GET", path, params=params, timeout=timeout) as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            for line in response.iter_lines():
+                if line.strip():
+                    yield self._parse(line.encode(), kind)
+
+    def _pages(self, path: str, kind: type[T], limit: int) -> list[T]:
+        """All items of a list, page by page, up to `limit`."""
+        items: list[T] = []
+        cursor: str | None = None
+        while len(items) < limit:
+            params = _given(limit=min(limit - len(items), 100), cursor=cursor)
+            page = self._decode(self._send("GET", path, params=params), Page[kind])  # type: ignore[valid-type]  # a type made at run time
+            items += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return items
+
+    def _decode(self, response: httpx.Response, kind: type[T]) -> T:
+        return self._parse(response.content, kind)
+
+    def _parse(self, content: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except msgspec.MsgspecError as exc:
+            raise IsothermError(
+                f"{self.profile.url} gave an answer that this command does not understand ({exc}); "
+                f"is it an Isotherm of version {version('isotherm')}?"
+            ) from exc
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as exc:
+            raise Unavailable(f"{self.profile.url} did not answer in time; is the platform overloaded?") from exc
+        except httpx.HTTPError as exc:
+            raise Unavailable(
+                f"cannot reach {self.profile.url}: {exc or type(exc).__name__}; start it with `isotherm up`, "
+                f"or name another by ISOTHERM_URL or `isotherm login`"
+            ) from exc
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _refusal(response: httpx.Response) -> IsothermError:
+    """The error that an answer of 400 or more stands for."""
+    try:
+        problem = msgspec.json.decode(response.content)
+    except msgspec.MsgspecError:
+        problem = None
+    if isinstance(problem, dict) and "code" in problem:
+        return error_from_problem(problem)
+    text = response.text.strip()[:200] or response.reason_phrase
+    return Unavailable(f"{response.request.url} answered {response.status_code}: {text}")

@@ -1,0 +1,60 @@
+"""`isotherm up --demo`: deploy every example and call each once."""
+
+import json
+from pathlib import Path
+
+import isotherm
+from isotherm.base.errors import IsothermError, NotFound
+from isotherm.cli.client import Client
+from isotherm.cli.commands.deploy import deploy_folder
+from isotherm.cli.output import output
+from isotherm.cli.profiles import Profile
+from isotherm.cli.times import duration
+from isotherm.functions.manifest import MANIFEST, read_manifest
+
+__all__ = ["deploy_examples", "examples_folder", "list_examples"]
+
+
+def examples_folder() -> Path:
+    """`./examples` where it holds functions, else those that came with the package. Raises `NotFound`."""
+    package = Path(isotherm.__file__).parent
+    for folder in (Path("examples"), package / "examples", package.parents[1] / "examples"):
+        if list_examples(folder):
+            return folder.absolute()
+    raise NotFound("--demo: no examples here; run it in a checkout of isotherm")
+
+
+def list_examples(folder: Path) -> list[Path]:
+    """The folders with a manifest, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+
+
+def deploy_examples(profile: Profile) -> None:
+    """Deploy and call each; one that fails is told and does not stop the others."""
+    folder = examples_folder()
+    output.line(f"deploying the examples of {folder}")
+    failed = 0
+    with Client(profile) as client:
+        for example in list_examples(folder):
+            try:
+                _deploy_one(client, example)
+            except IsothermError as exc:
+                failed += 1
+                output.note(f"  {example.name}: failed")
+                output.error(exc)
+    done = "all examples are deployed" if not failed else f"{failed} of the examples failed"
+    output.line(f"{done}; `isotherm ls` lists them")
+
+
+def _deploy_one(client: Client, example: Path) -> None:
+    manifest = read_manifest(example / MANIFEST)
+    deployed = deploy_folder(client, example, manifest, lambda _text: None)
+    output.line(f"  {deployed.name:<16} {duration(deployed.took_ms):>8}  {deployed.url}")
+    event = example / "event.json"
+    payload = event.read_bytes() if event.is_file() else b"{}"
+    answer = client.invoke(deployed.name, payload)
+    word = "->" if answer.error is None else "fails, as it should, with"
+    text = answer.payload.decode("utf-8", "replace")
+    if answer.error is not None:
+        text = str(json.loads(text).get("errorMessage", text))
+    output.line(f"  {'':<16} {word} {text if len(text) <= 100 else text[:97] + '…'}")

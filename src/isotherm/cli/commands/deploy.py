@@ -1,0 +1,139 @@
+"""`isotherm deploy`: zip, upload, make a revision, follow it until it serves."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from isotherm.base.errors import Invalid, IsothermError, TimedOut, error_from_problem
+from isotherm.cli.client import Client
+from isotherm.cli.output import output
+from isotherm.cli.package import zip_folder
+from isotherm.cli.times import duration, size
+from isotherm.cli.views import Package, Progress, Revision
+from isotherm.functions.manifest import MANIFEST, Manifest, read_manifest
+
+__all__ = ["Deployed", "deploy_folder", "run"]
+
+BUILD_S = 1800.0  # longest silence between two steps: an install of dependencies may take that long
+FOLLOW_TRIES = 20
+FOLLOW_PAUSE_S = 0.5
+Say = Callable[[str], None]
+
+
+class Deployed(msgspec.Struct, frozen=True, kw_only=True):
+    """A deploy that ended well."""
+
+    name: str
+    number: int
+    url: str
+    took_ms: float
+    unchanged: bool
+
+
+def run(client: Client, folder: Path, name: str | None, env: list[str], public: bool | None) -> None:
+    """Deploy a folder and print what came of it. Raises the platform's reason where it failed."""
+    manifest = read_manifest(folder / MANIFEST)
+    manifest = _changed(manifest, name, env, public)
+    with _shown() as say:
+        deployed = deploy_folder(client, folder, manifest, say)
+    if output.json:
+        output.result(msgspec.to_builtins(deployed))
+        return
+    word = "unchanged" if deployed.unchanged else "deployed"
+    output.line(f"{word} {deployed.name} revision {deployed.number} in {duration(deployed.took_ms)}")
+    output.line(deployed.url)
+
+
+def deploy_folder(client: Client, folder: Path, manifest: Manifest, say: Say) -> Deployed:
+    """Deploy and wait until the revision serves; `say` gets a line for each step."""
+    started = time.monotonic()
+    package = _upload(client, folder, say)
+    config = msgspec.to_builtins(manifest.config(package.digest))
+    revision = client.deploy(manifest.name, config)
+    unchanged = revision.state == "ready"
+    if unchanged:
+        url = client.function(manifest.name).url
+    else:
+        say(f"revision {revision.number}: building")
+        url = _follow(client, manifest.name, revision, say) or client.function(manifest.name).url
+    took_ms = (time.monotonic() - started) * 1000
+    return Deployed(name=manifest.name, number=revision.number, url=url, took_ms=took_ms, unchanged=unchanged)
+
+
+def _upload(client: Client, folder: Path, say: Say) -> Package:
+    content = zip_folder(folder)
+    say(f"uploading {size(len(content))}")
+    package = client.upload(content)
+    needs = ", requirements.txt" if package.requirements else ""
+    say(f"package {package.digest[:12]}: {package.files} files{needs}")
+    return package
+
+
+def _follow(client: Client, name: str, revision: Revision, say: Say) -> str | None:
+    """The URL once the revision is ready; a stream that breaks (control restarts) is taken up again."""
+    for attempt in range(FOLLOW_TRIES):
+        try:
+            for line in client.progress(name, revision.number, BUILD_S):
+                if line.done:
+                    return _ended(line)
+                say(_step(line))
+        except IsothermError as exc:
+            if exc.code != "unavailable" or attempt == FOLLOW_TRIES - 1:
+                raise
+        time.sleep(FOLLOW_PAUSE_S)
+    raise TimedOut(f"{name}: revision {revision.number} is still building; `isotherm versions {name}` shows its state")
+
+
+def _ended(line: Progress) -> str | None:
+    if line.problem is not None:
+        raise error_from_problem(line.problem)
+    if line.state != "ready":
+        raise IsothermError(f"the revision is {line.state}, and the platform gave no reason")
+    return line.url
+
+
+def _step(line: Progress) -> str:
+    text = f"{line.step}: {line.state}"
+    if line.message:
+        text += f" {line.message}"
+    return text + (f" ({duration(line.elapsed_ms)})" if line.elapsed_ms else "")
+
+
+def _changed(manifest: Manifest, name: str | None, env: list[str], public: bool | None) -> Manifest:
+    """The manifest with what the flags say otherwise."""
+    fields: dict[str, Any] = dict(manifest.fields)
+    if env:
+        pairs = dict(_pair(text) for text in env)
+        fields["env"] = dict(fields.get("env", {})) | pairs
+    if public is not None:
+        fields["public"] = public
+    return Manifest(name=name or manifest.name, fields=fields)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise Invalid(f"--env {text}: expected NAME=VALUE")
+    return name, value
+
+
+@contextmanager
+def _shown() -> Iterator[Say]:
+    """A spinner with the present step for a person at a terminal, else plain lines on standard error."""
+    if not output.live:
+        yield (lambda _text: None) if output.json else output.note
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("packing") as status:
+
+        def say(text: str) -> None:
+            console.print(f"  {text}", style="dim", markup=False)
+            status.update(text)
+
+        yield say

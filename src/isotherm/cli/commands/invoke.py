@@ -1,0 +1,96 @@
+"""`isotherm invoke`: call a function with Lambda's Invoke and print what it answers."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from isotherm.base.errors import FunctionFailed, HandlerFailed, Invalid
+from isotherm.cli.client import Answer, Client
+from isotherm.cli.output import output
+
+__all__ = ["read_payload", "run"]
+
+
+def run(client: Client, name: str, data: str | None, qualifier: str | None, tail: bool, dry_run: bool) -> None:
+    """Print the answer. Raises `HandlerFailed` with the user's traceback where the handler raised."""
+    answer = client.invoke(name, read_payload(data), qualifier=qualifier, tail=tail, dry_run=dry_run)
+    if output.json:
+        _print_json(answer)
+        if answer.error:
+            raise SystemExit(FunctionFailed.exit_code)
+        return
+    if answer.log is not None:
+        sys.stderr.write(answer.log if answer.log.endswith("\n") or not answer.log else answer.log + "\n")
+    if answer.error:
+        raise _failure(answer)
+    _print(answer.payload)
+
+
+def read_payload(data: str | None) -> bytes:
+    """`-d`: JSON as it is, `@FILE`, or `-` for standard input. Raises `Invalid` where it is not JSON."""
+    if data is None:
+        return b"{}"
+    source = "-d"
+    try:
+        if data == "-":
+            source, content = "standard input", sys.stdin.buffer.read()
+        elif data.startswith("@"):
+            source, content = data[1:], Path(data[1:]).read_bytes()
+        else:
+            content = data.encode()
+    except OSError as exc:
+        raise Invalid(f"-d {data}: {exc.strerror}; give JSON, @FILE, or - for standard input") from exc
+    try:
+        json.loads(content)
+    except ValueError as exc:
+        raise Invalid(f"{source}: not JSON ({exc}); a string needs its quotes, as in -d '\"text\"'") from exc
+    return content
+
+
+def _print(payload: bytes) -> None:
+    """JSON in lines for a person, as it came for a program."""
+    if sys.stdout.isatty():
+        try:
+            sys.stdout.write(json.dumps(json.loads(payload), indent=2, ensure_ascii=False) + "\n")
+        except ValueError:
+            sys.stdout.write(payload.decode("utf-8", "replace") + "\n")
+        return
+    sys.stdout.buffer.write(payload)
+    if not payload.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+    sys.stdout.flush()
+
+
+def _print_json(answer: Answer) -> None:
+    output.result(
+        {
+            "status": answer.status,
+            "version": answer.version,
+            "error": answer.error,
+            "request_id": answer.request_id,
+            "timing": answer.timing,
+            "log": answer.log,
+            "payload": _value(answer.payload),
+        }
+    )
+
+
+def _value(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return payload.decode("utf-8", "replace")
+
+
+def _failure(answer: Answer) -> HandlerFailed:
+    """Lambda's error body as an error of ours."""
+    body = _value(answer.payload)
+    fields = body if isinstance(body, dict) else {"errorMessage": str(body)}
+    kind, message = fields.get("errorType", "Error"), fields.get("errorMessage", "")
+    return HandlerFailed(
+        f"{kind}: {message} (request {answer.request_id})",
+        error_type=kind,
+        error_message=message,
+        stack_trace=fields.get("stackTrace") or [],
+    )

@@ -1,0 +1,69 @@
+"""`explain`, `status`, `settings`: why a call took what it took, how the platform is, how it can be set."""
+
+from typing import Any
+
+from isotherm.base.settings import describe_settings
+from isotherm.cli.client import Client
+from isotherm.cli.output import output
+from isotherm.cli.times import duration
+
+__all__ = ["explain", "settings", "status"]
+
+
+def explain(client: Client, invocation: str) -> None:
+    """One recorded call: where its time went, why it was cold, and what would have avoided it."""
+    found = client.explanation(invocation)
+    if output.json:
+        output.result(found)
+        return
+    output.line(str(found.get("summary", "")))
+    if found.get("cold"):
+        output.line(f"cold: {found['cold']}")
+    phases: list[dict[str, Any]] = found.get("phases") or []
+    for phase in phases:
+        output.line(f"  {phase['name']:<6} {duration(phase['ms']):>8} {phase['share']:>4.0%}  {phase['what']}")
+    steps: dict[str, float] = found.get("start_steps_ms") or {}
+    if steps:
+        output.line("start: " + ", ".join(f"{name} {duration(took)}" for name, took in steps.items()))
+    for remedy in found.get("remedies") or []:
+        output.line(f"try {remedy['setting']} = {remedy['proposed']} (now {remedy['now']}): {remedy['why']}")
+    if "gb_s" in found:
+        output.line(f"cost: {found['gb_s']:.6f} GB·s, ${found['cost_usd']:.9f} ({found['price']})")
+
+
+def status(client: Client) -> None:
+    """The platform's version, hosts and counts."""
+    found = client.status()
+    if output.json:
+        output.result(found)
+        return
+    for line in _lines(found, ""):
+        output.line(line)
+
+
+def settings() -> None:
+    """Every setting of the platform."""
+    found = describe_settings()
+    if output.json:
+        names = ("name", "variable", "default", "help")
+        output.result([dict(zip(names, each, strict=True)) for each in found])
+        return
+    output.table(("SETTING", "VARIABLE", "DEFAULT", "WHAT IT IS"), found, "no settings")
+
+
+def _lines(value: Any, indent: str) -> list[str]:
+    """Nested values as indented lines."""
+    if not isinstance(value, dict):
+        return [f"{indent}{value}"]
+    lines = []
+    for key, inner in value.items():
+        label = str(key).replace("_", " ")
+        if isinstance(inner, dict) and inner:
+            lines += [f"{indent}{label}", *_lines(inner, indent + "  ")]
+        elif isinstance(inner, list) and inner and isinstance(inner[0], dict):
+            lines.append(f"{indent}{label}")
+            for each in inner:
+                lines += [*_lines(each, indent + "  "), ""]
+        else:
+            lines.append(f"{indent}{label:<20} {'' if inner in (None, [], {}) else inner}")
+    return lines

@@ -1,0 +1,23 @@
+"""Arguments and flags that many commands share."""
+
+from typing import Annotated
+
+import typer
+
+from isotherm.cli.output import output
+
+__all__ = ["FunctionName", "Json", "Limit", "Namespace"]
+
+
+def _set_json(value: bool) -> bool:
+    output.json = value
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors included.", callback=_set_json, is_eager=True)]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace; default: ISOTHERM_NAMESPACE, the profile's, or default."),
+]
+FunctionName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the function.", show_default=False)]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most this many.")]

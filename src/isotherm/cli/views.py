@@ -1,0 +1,118 @@
+"""What the REST API answers, as far as the commands read it; unknown fields are left out."""
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+__all__ = ["Alias", "Function", "Key", "LogLine", "Namespace", "Package", "Page", "Progress", "Revision", "Weight"]
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class Weight(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    weight: float
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    digest: str
+    size_bytes: int
+    files: int
+    requirements: str | None = None
+
+
+class Revision(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    number: int
+    state: str
+    created_at_ms: int
+    ready_after_ms: float | None = None
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    problem: dict[str, Any] | None = None
+    template: bool | None = None
+    unfit: list[str] = msgspec.field(default_factory=list)
+    url: str = ""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host holds of one revision now."""
+
+    revision_id: str
+    temperatures: dict[str, int] = msgspec.field(default_factory=dict)
+    memory_bytes: int = 0
+    cpu_s: float = 0.0
+    queued: int = 0
+    unfit: list[str] = msgspec.field(default_factory=list)
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    namespace: str
+    name: str
+    url: str
+    public: bool = False
+    live: list[Weight] = msgspec.field(default_factory=list)
+    latest: Revision | None = None
+    states: list[State] = msgspec.field(default_factory=list)
+    etag: str = ""
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    weights: list[Weight]
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a deploy's progress; `done` marks the last one, which alone has `url` and `problem`."""
+
+    step: str = ""
+    state: str = ""
+    message: str = ""
+    elapsed_ms: float = 0.0
+    done: bool = False
+    url: str | None = None
+    problem: dict[str, Any] | None = None
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    at_ms: int
+    message: str
+    name: str = ""
+    instance_id: str = ""
+    invocation_id: str | None = None
+    level: str | None = None
+    stream: str = "log"
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    namespace: str
+    role: str
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key; `token` and `secret_access_key` come once, in the answer that made it."""
+
+    id: str
+    name: str = ""
+    role: str = ""
+    created_at_ms: int | None = None
+    expires_at_ms: int | None = None
+    token: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = None
+
+
+class Namespace(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    created_at_ms: int | None = None
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    principal_id: str
+    grants: list[Grant] = msgspec.field(default_factory=list)
+    home_namespace: str = "default"
