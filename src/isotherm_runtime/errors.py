@@ -66,7 +66,8 @@ def _summary(exc: BaseException) -> tuple[list[str], str]:
     try:
         found = traceback.TracebackException(type(exc), exc, exc.__traceback__, limit=-2 * MAX_STACK_ENTRIES)
         _keep_user_frames(found)
-        return found.stack.format(), "".join(found.format())
+        entries = [f'  File "{f.filename}", line {f.lineno}, in {f.name}\n    {f.line}\n' for f in found.stack]
+        return entries, "".join(found.format())
     except Exception:  # noqa: BLE001 - see above: then there is nothing to show but the type
         return [], type(exc).__name__
 

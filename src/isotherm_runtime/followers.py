@@ -98,7 +98,7 @@ class Followers:
             if self._pending and not self._run_pending(me):
                 return
             with self._reading:
-                if self._leader is not me:
+                if self._leader is not me or self._ended:
                     return
                 frames = stream.read()
                 if frames is None:
@@ -185,7 +185,7 @@ class Followers:
             if entry[0][2] == stream_id:
                 try:
                     self._pending.remove(entry)
-                except ValueError:
+                except (ValueError, IndexError):
                     return  # it began just now
                 self.stream.send(cancelled(stream_id, "cancelled before its turn came"))
                 return

@@ -90,10 +90,9 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _import(module_name: str) -> object:
-    import importlib
-
     try:
-        return importlib.import_module(module_name)
+        __import__(module_name)  # not importlib.import_module, whose frame would stand in the user's traceback
+        return sys.modules[module_name]
     except SystemExit as exc:
         _, _, trace = describe(exc)
         message = f"Module {module_name!r} called sys.exit({exc.code!r}) while it was imported"

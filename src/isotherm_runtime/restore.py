@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from isotherm_runtime.errors import RestoreProblem, describe
 
-__all__ = ["AFTER_HOOKS_LIMIT_S", "after_fork", "before_checkpoint", "reseed"]
+__all__ = ["AFTER_HOOKS_LIMIT_S", "after_fork", "before_checkpoint", "reseed", "run_after_hooks", "run_before_hooks"]
 
 AFTER_HOOKS_LIMIT_S = 10.0  # Lambda's limit
 
@@ -20,8 +20,7 @@ def before_checkpoint() -> None:
     """
     import gc
 
-    for function, args, kwargs in reversed(list(_hooks("get_before_snapshot"))):
-        _run("register_before_snapshot", function, args, kwargs)
+    run_before_hooks()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
@@ -35,6 +34,17 @@ def after_fork(limit_s: float = AFTER_HOOKS_LIMIT_S) -> None:
     The time limit holds on the main thread; elsewhere the starter's own limit must do.
     """
     reseed()
+    run_after_hooks(limit_s)
+
+
+def run_before_hooks() -> None:
+    """The last registered goes first. Raises `RestoreProblem`."""
+    for function, args, kwargs in reversed(list(_hooks("get_before_snapshot"))):
+        _run("register_before_snapshot", function, args, kwargs)
+
+
+def run_after_hooks(limit_s: float = AFTER_HOOKS_LIMIT_S) -> None:
+    """In the order of registration. Raises `RestoreProblem`."""
     hooks = list(_hooks("get_after_restore"))
     if hooks:
         with _TimeLimit(limit_s):

@@ -86,13 +86,17 @@ class Stream:
                 writing.release()
 
     def finish(self, limit_s: float) -> None:
-        """Wait until all that is queued is written, by whichever thread, or cannot be."""
+        """Wait until all that is queued is written, by whichever thread, or cannot be; then nothing more is.
+
+        The descriptor may be closed afterwards: a thread that ends its call later writes to nobody.
+        """
         if self._writing.acquire(timeout=limit_s):
             try:
                 self._drain()
             except StreamBroken:
                 return
             finally:
+                self.broken, self.fd = True, -1
                 self._writing.release()
 
     def wait_for_room(self, limit_s: float) -> None:

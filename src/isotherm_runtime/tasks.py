@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tasks"]
 
+CLOSE_S = 0.2
 SWEEP_S = 0.005  # deadlines are looked at no more often than this
 REQUEST, CANCEL, PING, DRAIN = int(Kind.REQUEST), int(Kind.CANCEL), int(Kind.PING), int(Kind.DRAIN)
 _monotonic = time.monotonic
@@ -46,6 +47,7 @@ class Tasks:
         loop.add_reader(self.stream.fd, self._read)
         while not self._ended:  # the user's code may stop the loop
             loop.run_forever()
+        self._close()
         if self._failure is not None:
             raise self._failure
         return 0
@@ -54,6 +56,17 @@ class Tasks:
         self._failure = self._failure or failure
         self._ended = True
         self._loop.stop()
+
+    def _close(self) -> None:
+        """Give tasks that still run a moment to end; nobody waits for what they answer."""
+        loop = self._loop
+        loop.remove_reader(self.stream.fd)
+        rest = asyncio.all_tasks(loop)
+        for task in rest:
+            task.cancel()
+        if rest:
+            loop.run_until_complete(asyncio.wait(rest, timeout=CLOSE_S))
+        loop.close()
 
     def _read(self) -> None:
         try:
@@ -124,7 +137,7 @@ class Tasks:
                 self._send(cancelled(frame[2], "its time was over before its turn came"))
             else:
                 self._start(frame, arrived)
-        if self._draining:
+        if self._draining and not self._ended:
             self._loop.call_soon(self._end_if_drained)
 
     def _cancel(self, stream_id: int, why: str) -> None:
@@ -157,6 +170,8 @@ class Tasks:
             self._schedule_sweep(min(later))
 
     def _send(self, frame: bytes) -> None:
+        if self._ended:
+            return
         self.stream.queue.append(frame)
         if not self._flushing:
             self._flushing = True

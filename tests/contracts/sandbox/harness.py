@@ -1,0 +1,107 @@
+"""One harness per driver: how a test makes it, and how it provokes what a test cannot do the same way everywhere."""
+
+import importlib.util
+import os
+import sysconfig
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from isotherm.sandbox.drivers.fake import FakeDriver, FakeInstance
+from isotherm.sandbox.model import SandboxLimits, SandboxSpec
+from isotherm.sandbox.port import Driver
+from tests.contracts.sandbox.client import Client
+
+
+class Harness(Protocol):
+    driver: Driver
+    owns_descriptors: bool  # output through raw descriptors comes through the pipe
+    deps_with_numpy: str | None  # what to mount so that numpy can be imported
+
+    async def exhaust_memory(self, client: Client) -> None:
+        """Make the instance go over its limit, from within where that is possible."""
+
+
+class FakeHarness:
+    owns_descriptors = False
+    deps_with_numpy = None
+
+    def __init__(self) -> None:
+        self.driver = FakeDriver()
+
+    async def exhaust_memory(self, client: Client) -> None:
+        assert isinstance(client.instance, FakeInstance)
+        client.instance.run_out_of_memory()
+
+
+class RealHarness:
+    """Any driver whose instances are processes."""
+
+    owns_descriptors = True
+    deps_with_numpy = sysconfig.get_paths()["purelib"]
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    async def exhaust_memory(self, client: Client) -> None:
+        client.request({"do": "eat_memory"})
+
+
+def missing(name: str) -> str | None:
+    """Why this driver cannot be tested here."""
+    if name == "process":
+        if os.geteuid() != 0:
+            return "the process driver needs root"
+        if importlib.util.find_spec("isotherm.sandbox.drivers.process") is None:
+            return "the process driver is not in this build"
+    return None
+
+
+@asynccontextmanager
+async def open_harness(name: str, folder: Path) -> AsyncIterator[Harness]:
+    if name == "fake":
+        fake = FakeHarness()
+        yield fake
+        await fake.driver.close()
+    else:
+        from tests.sandbox.warden_process import open_driver  # the process driver's own way to start a warden
+
+        async with open_driver(folder) as driver:
+            yield RealHarness(driver)
+
+
+def make_spec(folder: Path, code: str, **changes: object) -> SandboxSpec:
+    """A spec for a function whose module `app` is `code`."""
+    code_dir = folder / "code"
+    code_dir.mkdir(parents=True, exist_ok=True)
+    (code_dir / "app.py").write_text(code)
+    values: dict[str, object] = {
+        "revision_id": "rev_contract",
+        "runtime": "python3.11",
+        "handler": "app.handler",
+        "code_dir": str(code_dir),
+        "deps_dir": None,
+        "env": {"GREETING": "hello"},
+        "limits": SandboxLimits(
+            memory_bytes=128 << 20,
+            cpus=1.0,
+            pids=64,
+            tmp_bytes=16 << 20,
+            revision_memory_bytes=2 << 30,
+            revision_pids=4096,
+        ),
+        "timeout_s": 10.0,
+        "init_timeout_s": 20.0,
+        "concurrency": 1,
+        "dispatch": "threads",
+        "template": True,
+        "threads": 1,
+        "log_limit_bytes": 4096,
+        "function_name": "contract",
+        "function_version": "7",
+        "function_arn": "arn:aws:lambda:local:default:function:contract",
+        "memory_mb": 128,
+        "region": "local",
+    }
+    return SandboxSpec(**(values | changes))  # type: ignore[arg-type]  # a test's changes are checked by their use
