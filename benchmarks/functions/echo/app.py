@@ -1,0 +1,5 @@
+"""Echo, as plain as a handler can be."""
+
+
+def handler(event, context):
+    return event

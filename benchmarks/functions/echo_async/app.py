@@ -1,0 +1,5 @@
+"""Echo, as an async handler."""
+
+
+async def handler(event, context):
+    return event
