@@ -1,5 +1,6 @@
 """What every test may use: `require`, a data folder that must be left clean, guards for the markers."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -10,8 +11,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from blockbuster import blockbuster_ctx
 
 IN_CI = bool(os.environ.get("CI"))
+
+# Rooms whose code runs on an event loop that must never wait for a disk, a lock or another process.
+LOOPS = {"api", "bus", "controllers", "gateway", "host", "pool", "replay"}
 
 
 def require(condition: object, reason: str) -> None:
@@ -56,3 +61,16 @@ def data_dir() -> Iterator[Path]:
     if left:
         pytest.fail(f"left mounted: {left}", pytrace=False)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def loop_is_never_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In async tests of `LOOPS`, a blocking call of ours on the loop raises `BlockingError`."""
+    rooms = set(request.path.relative_to(Path(__file__).parent).parts)
+    if not rooms & LOOPS or not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    with blockbuster_ctx(scanned_modules="isotherm") as watch:
+        # A traceback that is logged looks at its source files.
+        watch.functions["os.stat"].can_block_in("linecache.py", {"checkcache", "updatecache"})
+        yield
