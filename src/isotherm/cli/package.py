@@ -119,9 +119,20 @@ def _walk(folder: Path, root: Path, prefix: str, patterns: list[Pattern]) -> Ite
 
 def _translate(glob: str) -> str:
     """A glob as a regular expression, where `*` stays within one name and `**` does not."""
-    pieces = re.split(r"(\*\*/|/\*\*$|\*|\?|\[[^\]]*\])", glob)
+    pieces = re.split(r"(\*\*/|/\*\*$|\*|\?|\[[^\]]+\])", glob)
     known = {"**/": "(?:.*/)?", "/**": "/.*", "*": "[^/]*", "?": "[^/]"}
-    return "".join(
-        known.get(piece) or (piece.replace("[!", "[^", 1) if piece.startswith("[") else re.escape(piece))
-        for piece in pieces
-    )
+    return "".join(known.get(piece) or _translate_rest(piece) for piece in pieces)
+
+
+def _translate_rest(piece: str) -> str:
+    """A class such as `[a-z]` or `[!a]`, or text; a class that makes no sense is text."""
+    if not piece.startswith("[") or not piece.endswith("]"):
+        return re.escape(piece)
+    negated = piece[1] in "!^"
+    body = re.sub(r"[^\w-]", lambda match: "\\" + match[0], piece[1 + negated : -1])
+    expression = f"[{'^' * negated}{body}]"
+    try:
+        re.compile(expression)
+    except re.error:
+        return re.escape(piece)
+    return expression
