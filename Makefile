@@ -42,6 +42,11 @@ format: $(DEV_STAMP)
 check: lint docs-check
 	$(MAKE) --no-print-directory test
 
+# ARGS: names of benchmarks, --quick.
+bench: $(DEV_STAMP)
+	.ci/install bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
 # Long runs that `check` leaves out: calls for MINUTES while processes are killed and functions deployed anew.
 soak: $(DEV_STAMP)
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --json benchmarks/results/soak.json $(ARGS)
