@@ -1,0 +1,152 @@
+"""What can be enforced on this machine, each point tried rather than guessed; for `isotherm doctor`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from isotherm.warden.facilities import Facilities
+from isotherm_runtime import linux, seccomp
+
+__all__ = ["Check", "probe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`detail` says what was found, or what is missing and how to mend it; `enforced`, what depends on it."""
+
+    name: str
+    ok: bool
+    detail: str
+    enforced: str
+
+    def to_message(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def probe(have: Facilities) -> list[Check]:
+    """In the order in which they build on each other."""
+    return [*_process_checks(), *_namespace_checks(), *_group_checks(have), *_file_checks(have)]
+
+
+def _process_checks() -> Iterator[Check]:
+    root = os.geteuid() == 0
+    yield Check(
+        "root",
+        root,
+        "the warden is root"
+        if root
+        else f"the warden runs as uid {os.geteuid()}; start isotherm as root (systemd unit)",
+        "users of their own, namespaces, control groups",
+    )
+    filtered = seccomp.supported() and _in_child(_try_seccomp)
+    yield Check(
+        "seccomp",
+        filtered,
+        f"filters for {linux.machine}" if filtered else f"no system call filter works on {linux.machine}",
+        "the list of allowed system calls",
+    )
+    pidfd = _in_child(lambda: os.close(os.pidfd_open(os.getpid())))
+    yield Check(
+        "pidfd",
+        pidfd,
+        "pidfd_open works" if pidfd else "pidfd_open fails; Linux 5.10 or newer is needed",
+        "that only the right process is killed",
+    )
+    beneath = _in_child(_try_open_beneath)
+    yield Check(
+        "openat2",
+        beneath,
+        "paths can be opened through no link" if beneath else "openat2 fails; Linux 5.10 or newer is needed",
+        "that a sandbox shows no file but its own",
+    )
+
+
+def _namespace_checks() -> Iterator[Check]:
+    user = _in_child(lambda: linux.unshare(linux.NEWUSER))
+    limit = _read("/proc/sys/user/max_user_namespaces")
+    yield Check(
+        "user namespaces",
+        user,
+        f"allowed, at most {limit}"
+        if user
+        else "refused; see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+        "kernel.apparmor_restrict_unprivileged_userns, or the container's own filter",
+        "a user of its own for each instance",
+    )
+    for name, flag in (("pid", linux.NEWPID), ("mount", linux.NEWNS), ("network", linux.NEWNET), ("ipc", linux.NEWIPC)):
+        ok = _in_child(lambda flag=flag: linux.unshare(flag))  # type: ignore[misc]  # bound at once
+        enforced = {
+            "pid": "that other processes are out of sight and reach",
+            "mount": "files: only the code and the interpreter, read-only",
+            "network": "no network",
+            "ipc": "no shared memory with others",
+        }[name]
+        yield Check(f"{name} namespaces", ok, "allowed" if ok else "refused; CAP_SYS_ADMIN is needed", enforced)
+
+
+def _group_checks(have: Facilities) -> Iterator[Check]:
+    base = have.base
+    for name, what in (
+        ("memory", "the memory limit of each instance and revision"),
+        ("cpu", "the CPU limit of each instance"),
+        ("pids", "the limit on processes and threads"),
+    ):
+        if base is None:
+            yield Check(
+                f"{name} control group", False, "no control groups; root and a mounted hierarchy are needed", what
+            )
+        else:
+            ok = os.path.isdir(base.directory(name))
+            yield Check(f"{name} control group", ok, f"version {base.version}, {base.directory(name)}", what)
+
+
+def _file_checks(have: Facilities) -> Iterator[Check]:
+    interpreter = next(iter(have.interpreters.values()))
+    yield Check(
+        "interpreter",
+        os.access(interpreter.executable, os.X_OK),
+        f"{interpreter.name} at {interpreter.executable}",
+        "that handlers can run",
+    )
+
+
+def _try_seccomp() -> None:
+    linux.set_no_new_privileges()
+    linux.set_seccomp_filter(seccomp.template_filter())
+    linux.set_seccomp_filter(seccomp.instance_filter())
+    try:
+        linux.unshare(linux.NEWNS)
+    except PermissionError:
+        return
+    raise OSError("the filter does not hold")
+
+
+def _try_open_beneath() -> None:
+    folder = os.open("/", os.O_PATH)
+    os.close(linux.open_beneath(folder, "proc"))
+
+
+def _in_child(attempt: Callable[[], object]) -> bool:
+    """Whether it works, tried where it can do no harm."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            attempt()
+            status = 0
+        except OSError:
+            pass
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as stream:
+            return stream.read().strip()
+    except OSError:
+        return "?"

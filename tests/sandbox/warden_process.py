@@ -1,0 +1,94 @@
+"""A real warden for tests: started as the supervisor starts it, with a data folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["WardenProcess"]
+
+HOST_ID = 61313 if os.geteuid() == 0 else os.geteuid()
+
+
+class WardenProcess:
+    """`peer()` gives a new end for a `WardenLink`. At the exit of the block it is stopped and its folder removed."""
+
+    def __init__(self) -> None:
+        self.data = Path(tempfile.mkdtemp(prefix="isotherm-warden-"))
+        os.chmod(self.data, 0o755)
+        self.host = self.data / "host"
+        self.host.mkdir(mode=0o755)
+        self._own(self.host)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._supervisor: socket.socket | None = None
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        boot = os.memfd_create("boot")
+        message = {"data_dir": str(self.data), "supervisor_fd": theirs.fileno(), "uid": HOST_ID, "gid": HOST_ID}
+        os.write(boot, json.dumps(message).encode())
+        os.lseek(boot, 0, os.SEEK_SET)
+        argv = [sys.executable, "-P", "-m", "isotherm.warden", "--boot-fd", str(boot)]
+        self.process = subprocess.Popen(argv, pass_fds=[boot, theirs.fileno()])
+        os.close(boot)
+        theirs.close()
+        self._supervisor = ours
+
+    def peer(self) -> int:
+        assert self._supervisor is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        socket.send_fds(self._supervisor, [b'{"op":"peer"}'], [theirs.fileno()])
+        theirs.close()
+        return ours.detach()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        assert self._supervisor is not None
+        with contextlib.suppress(OSError):
+            self._supervisor.send(b'{"op":"stop"}')
+        status = self.process.wait(30)
+        self._supervisor.close()
+        return status
+
+    def kill(self) -> None:
+        assert self.process is not None
+        assert self._supervisor is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+        self._supervisor.close()
+
+    def code(self, name: str, **files: str) -> Path:
+        """A folder of code below DATA/host: file names without `.py`."""
+        folder = self.host / "code" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for module, text in files.items():
+            (folder / f"{module}.py").write_text(text)
+        return folder
+
+    def folder(self, name: str) -> Path:
+        found = self.host / name
+        found.mkdir(parents=True, exist_ok=True)
+        self._own(found)
+        return found
+
+    def __enter__(self) -> WardenProcess:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        shutil.rmtree(self.data)
+
+    def _own(self, path: Path) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, HOST_ID, HOST_ID)
