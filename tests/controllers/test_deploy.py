@@ -72,7 +72,7 @@ class NothingDesired:
     def version(self) -> int:
         return 1
 
-    def since(self, epoch: str | None, version: int) -> Desired:
+    def desired(self, epoch: str | None, version: int) -> Desired:
         return Desired(epoch="epoch_1", version=1, full=epoch is None)
 
 

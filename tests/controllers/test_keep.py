@@ -1,11 +1,11 @@
-"""Controllers are kept running; retention sweeps on while there is more."""
+"""Controllers are kept running; a sweep goes on while there is more."""
 
 import asyncio
 
 import pytest
 
 from isotherm.controllers.keep import jittered, keep_running
-from isotherm.controllers.retention import RetentionController
+from isotherm.controllers.retention import SweepController
 
 
 async def test_a_controller_that_fails_starts_again() -> None:
@@ -28,7 +28,7 @@ async def test_cancelling_ends_it() -> None:
         await task
 
 
-async def test_retention_sweeps_on_while_there_is_more() -> None:
+async def test_a_sweep_goes_on_while_there_is_more() -> None:
     rows = [500, 500, 0]
     swept = asyncio.Event()
 
@@ -41,7 +41,7 @@ async def test_retention_sweeps_on_while_there_is_more() -> None:
         return removed
 
     loop = asyncio.get_running_loop()
-    task = asyncio.create_task(RetentionController(sweep, idle_s=0.001, busy_s=0.001).run())
+    task = asyncio.create_task(SweepController("rows", sweep, idle_s=0.001, busy_s=0.001).run())
     await asyncio.wait_for(swept.wait(), 10)
     task.cancel()
 

@@ -31,7 +31,7 @@ class MemorySource:
     def version(self) -> int:
         return len(self.keys)
 
-    def since(self, epoch: str | None, version: int) -> Desired:
+    def desired(self, epoch: str | None, version: int) -> Desired:
         full = epoch != self.epoch or version > len(self.keys)
         since = 0 if full else version
         items = [Item(key=key) for key in self.keys[since:]]

@@ -9,7 +9,6 @@ from fastapi import Header, Path, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from isotherm.base.errors import PreconditionFailed
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.fanout import Subscription
 from isotherm.db.pages import MAX_PAGE, Page
@@ -22,7 +21,6 @@ __all__ = [
     "Name",
     "Namespace",
     "Number",
-    "check_if_match",
     "content_etag",
     "json_answer",
     "ndjson_answer",
@@ -88,12 +86,3 @@ class _Stream(StreamingResponse):
 def content_etag(value: Any) -> str:
     """The ETag of what never changes but by being replaced: of its content."""
     return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:20]
-
-
-def check_if_match(if_match: str | None, etag: str) -> None:
-    """Raises `PreconditionFailed` where the header is there and names neither this ETag nor `*`."""
-    if if_match is None:
-        return
-    tags = {tag.strip().strip('"') for tag in if_match.split(",")}
-    if "*" not in tags and etag not in tags:
-        raise PreconditionFailed(f'the ETag is now "{etag}", not {if_match[:100]}; read it again', etag=etag)

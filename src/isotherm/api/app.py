@@ -36,7 +36,7 @@ class Api:
         self.framework.state.limits = RateLimits(services.settings.api_rate_per_s)
         self.framework.state.upload_slots = upload_slots()
         for table in _tables:
-            self.framework.include_router(table.router)
+            table.install(self.framework)
         self.framework.router.routes += self._open_routes()
         handle_errors(self.framework)
         self.asgi: ASGIApp = Entrance(self.framework, self.metrics, services.clock)

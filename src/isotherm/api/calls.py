@@ -26,6 +26,7 @@ class Guard:
 
     permission: RoutePermission
     by_query: bool = False  # the namespace is in the query, and may be absent: the platform as a whole
+    on_platform: bool = False  # beside the namespace, the permission is needed on the platform as a whole
 
     async def __call__(self, request: Request) -> None:
         request.scope["isotherm.principal"] = await run_in_threadpool(self._admit, request)
@@ -38,6 +39,8 @@ class Guard:
         if self.permission != "any":
             place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
             services.tenancy.require(principal, self.permission, place)
+            if self.on_platform:
+                services.tenancy.require(principal, self.permission)
         return principal
 
 

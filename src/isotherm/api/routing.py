@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends, FastAPI
 from starlette.responses import Response
 
 from isotherm.api.bodies import JsonBody
@@ -53,6 +53,7 @@ class Declared:
     errors: frozenset[type[IsothermError]]
     body: Any = None  # a msgspec type
     by_query: bool = False  # the permission is needed in the namespace that the query names
+    on_platform: bool = False  # beside the namespace of the path, it is needed on the platform as a whole
     body_types: tuple[str, ...] = ()  # media types, where the body is not JSON
 
     @property
@@ -64,8 +65,26 @@ class RouteTable:
     """The routes of one noun. `declared` has what each promises, by (method, path)."""
 
     def __init__(self, tag: str) -> None:
-        self.router = APIRouter(tags=[tag])
+        self._tag = tag
+        self._endpoints: list[tuple[Declared, str, Callable[..., Any]]] = []
         self.declared: dict[tuple[str, str], Declared] = {}
+
+    def install(self, app: FastAPI) -> None:
+        """Put the routes on `app`, each behind its guard."""
+        for route, summary, endpoint in self._endpoints:
+            app.router.add_api_route(
+                route.path,
+                endpoint,
+                methods=[route.method],
+                summary=summary,
+                description=endpoint.__doc__,
+                tags=[self._tag],
+                dependencies=[Depends(Guard(route.permission, route.by_query, route.on_platform))],
+                response_class=Response,
+                response_model=None,
+                status_code=min(route.answers),
+                operation_id=endpoint.__name__,
+            )
 
     def add(
         self,
@@ -79,6 +98,7 @@ class RouteTable:
         body_types: tuple[str, ...] = (),
         if_match: bool = False,
         by_query: bool = False,
+        on_platform: bool = False,
         errors: tuple[type[IsothermError], ...] = (),
     ) -> Callable[[E], E]:
         """Declare an endpoint. Errors that any route may answer need not be listed."""
@@ -89,7 +109,7 @@ class RouteTable:
             promised |= {Conflict}
         if if_match:
             promised |= {PreconditionFailed}
-        self.declared[method, path] = Declared(
+        route = Declared(
             method=method,
             path=path,
             permission=permission,
@@ -98,21 +118,12 @@ class RouteTable:
             body=body.kind if body is not None else None,
             body_types=body_types,
             by_query=by_query,
+            on_platform=on_platform,
         )
+        self.declared[method, path] = route
 
         def declare(endpoint: E) -> E:
-            self.router.add_api_route(
-                path,
-                endpoint,
-                methods=[method],
-                summary=summary,
-                description=endpoint.__doc__,
-                dependencies=[Depends(Guard(permission, by_query))],
-                response_class=Response,
-                response_model=None,
-                status_code=min(answers),
-                operation_id=endpoint.__name__,
-            )
+            self._endpoints.append((route, summary, endpoint))
             return endpoint
 
         return declare

@@ -204,7 +204,7 @@ class LinkServer:
         self._board.desired_sent(session.hello.host_id, version)
 
     def _read_desired(self, epoch: str | None, version: int) -> tuple[bytes, str, int, bool]:
-        desired = self._source.since(epoch, version)
+        desired = self._source.desired(epoch, version)
         empty = not (desired.full or desired.items or desired.removed)
         return encode(State(desired)), desired.epoch, desired.version, empty
 

@@ -15,7 +15,7 @@ class DesiredSource(Protocol):
     def version(self) -> int:
         """The version of the desired state now; grows with every change."""
 
-    def since(self, epoch: str | None, version: int) -> Desired:
+    def desired(self, epoch: str | None, version: int) -> Desired:
         """What a host with this epoch and version lacks: a whole snapshot, or a delta, which may be empty."""
 
 

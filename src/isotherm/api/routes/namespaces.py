@@ -10,7 +10,6 @@ from isotherm.api.answers import (
     IfMatch,
     Limit,
     Namespace,
-    check_if_match,
     content_etag,
     json_answer,
     no_content,
@@ -22,6 +21,7 @@ from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import CreatedKey, KeyList, KeyRequest, NamespaceList, NamespaceRequest
 from isotherm.tenancy.model import Key
 from isotherm.tenancy.model import Namespace as NamespaceModel
+from isotherm.workloads.policy import check_etag
 
 __all__ = ["routes"]
 
@@ -76,6 +76,7 @@ def get_namespace(call: ToCall, ns: Namespace) -> Response:
     "DELETE",
     _one,
     permission="namespaces.delete",
+    on_platform=True,
     summary="Delete a namespace",
     if_match=True,
     answers={204: Answer(None, "It is gone, and its keys with it")},
@@ -84,7 +85,7 @@ def delete_namespace(call: ToCall, ns: Namespace, if_match: IfMatch = None) -> R
     """Only an empty one; its keys are revoked."""
     tenancy = call.services.tenancy
     if if_match is not None:
-        check_if_match(if_match, content_etag(tenancy.namespace(call.principal, ns)))
+        check_etag(if_match, content_etag(tenancy.namespace(call.principal, ns)))
     tenancy.delete_namespace(call.principal, ns)
     call.services.settle()
     return no_content()
@@ -144,7 +145,7 @@ def revoke_key(call: ToCall, ns: Namespace, key_id: KeyId, if_match: IfMatch = N
     """At once, on every host that is connected."""
     tenancy = call.services.tenancy
     if if_match is not None:
-        check_if_match(if_match, content_etag(tenancy.key(call.principal, ns, key_id)))
+        check_etag(if_match, content_etag(tenancy.key(call.principal, ns, key_id)))
     tenancy.revoke_key(call.principal, ns, key_id)
     call.services.settle()
     return no_content()

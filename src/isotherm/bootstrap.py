@@ -1,0 +1,217 @@
+"""The only place where concrete things meet: settings become the rooms of control, its API and its controllers."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from isotherm.api.app import Api
+from isotherm.api.port import ApiServices, LogBus
+from isotherm.base.clock import Clock, SystemClock
+from isotherm.base.settings import Settings
+from isotherm.bus.board import HostBoard
+from isotherm.bus.fanout import Fanout
+from isotherm.bus.progress import ProgressBook
+from isotherm.controllers.deploy import DeployController
+from isotherm.controllers.link import LinkServer
+from isotherm.controllers.process import ControlParts, ReadyLine
+from isotherm.controllers.retention import SweepController
+from isotherm.db.engine import Database
+from isotherm.db.migrate import upgrade
+from isotherm.events.denials import Denials
+from isotherm.events.service import EventLog
+from isotherm.functions.packages import PackageLimits
+from isotherm.functions.policy import url_path
+from isotherm.functions.service import Functions
+from isotherm.records.model import Retention
+from isotherm.records.service import Records
+from isotherm.storage.drivers.objects import open_objects
+from isotherm.storage.vault import Vault, create_master_key
+from isotherm.tenancy.service import Tenancy
+from isotherm.wire.boot import ControlBoot
+from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.telemetry import LogLine
+from isotherm.workloads.desired import DesiredFeed
+from isotherm.workloads.service import Workloads
+
+__all__ = ["Rooms", "build_control", "build_rooms", "isotherm_version"]
+
+_megabyte = 1024 * 1024
+_day_s = 86400.0
+_settle_s = 1.0
+
+
+def isotherm_version() -> str:
+    return importlib.metadata.version("isotherm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The services of the control wing over one data folder."""
+
+    tenancy: Tenancy
+    workloads: Workloads
+    functions: Functions
+    records: Records
+    events: EventLog
+    denials: Denials
+    feed: DesiredFeed
+    databases: tuple[Database, ...]
+
+    def close(self) -> None:
+        """Write down what is only counted so far, and let go of the databases."""
+        self.denials.flush()
+        for database in self.databases:
+            database.close()
+
+
+def build_rooms(
+    settings: Settings, data_dir: Path, content_url: str, *, environ: Mapping[str, str], clock: Clock | None = None
+) -> Rooms:
+    """Open (or make) the state in `data_dir`. Raises `Unavailable` (a newer schema), `Invalid` (keys, URL)."""
+    clock = clock or SystemClock()
+    vault = Vault(create_master_key(data_dir, environ))
+    database = Database(settings.database or data_dir / "control.db")
+    upgrade(database, "control")
+    records_database = Database(data_dir / "records.db")
+    upgrade(records_database, "records")
+    log = EventLog(database, clock)
+    denials = Denials(log, clock)
+    tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    workloads = Workloads(log=log, vault=vault, clock=clock)
+    functions = Functions(
+        log=log,
+        tenancy=tenancy,
+        workloads=workloads,
+        blobs=open_objects(str(data_dir / "blobs")),
+        clock=clock,
+        limits=PackageLimits(
+            max_bytes=settings.max_package_mb * _megabyte, max_unpacked_bytes=settings.max_unpacked_mb * _megabyte
+        ),
+        runtimes=[f"python3.{sys.version_info.minor}"],
+        content_url=content_url,
+    )
+    return Rooms(
+        tenancy=tenancy,
+        workloads=workloads,
+        functions=functions,
+        records=Records(records_database, clock, retention=_retention(settings)),
+        events=log,
+        denials=denials,
+        feed=DesiredFeed(log=log, tenancy=tenancy, workloads=workloads),
+        databases=(database, records_database),
+    )
+
+
+def build_control(boot: ControlBoot) -> ControlParts:
+    """The control process. Call it on the event loop. Raises as `build_rooms`."""
+    data_dir, clock, loop = Path(boot.data_dir), SystemClock(), asyncio.get_running_loop()
+    rooms = build_rooms(boot.settings, data_dir, boot.content_url, environ=os.environ, clock=clock)
+    board, progress = HostBoard(), ProgressBook()
+    logs: LogBus = Fanout()
+    telemetry = ThreadPoolExecutor(1, thread_name_prefix="telemetry")
+    link = LinkServer(
+        source=rooms.feed,
+        ingest=rooms.records.ingest,
+        board=board,
+        on_logs=lambda lines: _fan_out(logs, lines),
+        store_on=telemetry,
+        clock=clock,
+        isotherm_version=isotherm_version(),
+    )
+    deploys = DeployController(
+        deploys=rooms.functions,
+        link=link,
+        progress=progress,
+        url_of=lambda spec: _url(boot.content_url, spec),
+        clock=clock,
+        build_timeout_s=boot.settings.build_timeout_s,
+    )
+
+    def settle() -> None:
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(link.settled(_settle_s), loop).result(2 * _settle_s)
+
+    services = ApiServices(
+        settings=boot.settings,
+        clock=clock,
+        version=isotherm_version(),
+        upload_dir=_fresh_folder(data_dir / "uploads"),
+        tenancy=rooms.tenancy,
+        functions=rooms.functions,
+        records=rooms.records,
+        events=rooms.events,
+        board=board,
+        logs=logs,
+        progress=progress,
+        settle=settle,
+    )
+    forget = [rooms.feed.on_change(link.desired_changed), rooms.functions.on_building(deploys.announce)]
+
+    def close() -> None:
+        for take_off in forget:
+            take_off()
+        telemetry.shutdown(cancel_futures=True)
+        rooms.close()
+
+    admin = rooms.tenancy.bootstrap_admin()
+    return ControlParts(
+        app=Api(services).asgi,
+        link=link,
+        deploys=deploys,
+        sweeps=_sweeps(rooms),
+        ready=ReadyLine(
+            admin_key=admin.token,
+            access_key_id=admin.key.access_key_id,
+            secret_access_key=admin.secret_access_key,
+        ),
+        stopping=services.stopping,
+        close=close,
+    )
+
+
+def _sweeps(rooms: Rooms) -> list[SweepController]:
+    def sweep_records() -> int:
+        swept = rooms.records.sweep()
+        return swept.invocations + swept.minutes + swept.logs
+
+    def flush_denials() -> int:
+        rooms.denials.flush()
+        return 0
+
+    return [
+        SweepController("records", sweep_records),
+        SweepController("denials", flush_denials),
+        SweepController("packages", rooms.functions.sweep_packages, idle_s=3600.0),
+    ]
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(
+        invocations_s=settings.record_days * _day_s,
+        max_invocations=settings.record_limit,
+        logs_s=settings.log_days * _day_s,
+        max_log_bytes=settings.log_limit_mb * _megabyte,
+    )
+
+
+def _fan_out(logs: LogBus, lines: Iterable[LogLine]) -> None:
+    for line in lines:
+        logs.publish((line.namespace, line.name), line)
+
+
+def _url(content_url: str, spec: RevisionSpec) -> str:
+    return content_url.rstrip("/") + url_path(spec.namespace, spec.name)
+
+
+def _fresh_folder(folder: Path) -> str:
+    """Empty: what a former process left there belongs to nobody."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return str(folder)
