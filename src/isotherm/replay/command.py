@@ -22,23 +22,23 @@ def register(app: typer.Typer, find_platform: FindPlatform) -> None:
 
     @app.command()
     def replay(
-        path: Annotated[Path, typer.Argument(help="Folder of the trace: invocations.csv, durations.csv, memory.csv")],
-        live: Annotated[bool, typer.Option("--live", help="Drive the running platform")] = False,
-        speed: Annotated[float, typer.Option(help="Trace seconds per second")] = 60.0,
-        minutes: Annotated[int, typer.Option(help="Minutes of the trace to replay")] = 30,
-        start: Annotated[int, typer.Option(help="First minute, counted from the trace's first")] = 0,
+        path: Annotated[Path, typer.Argument(help="Folder of the trace: invocations.csv, durations.csv, memory.csv.")],
+        live: Annotated[bool, typer.Option("--live", help="Drive the running platform.")] = False,
+        speed: Annotated[float, typer.Option(help="Trace seconds per second.")] = 60.0,
+        minutes: Annotated[int, typer.Option(help="Minutes of the trace to replay.")] = 30,
+        start: Annotated[int, typer.Option(help="First minute, counted from the trace's first.")] = 0,
         duration_scale: Annotated[
-            float | None, typer.Option(help="Share of the drawn durations that stand-ins sleep; default 1 / speed")
+            float | None, typer.Option(help="Share of the drawn durations that stand-ins sleep; default 1 / speed.")
         ] = None,
-        memory_scale: Annotated[float, typer.Option(help="Share of the drawn memory that stand-ins hold")] = 1 / 16,
-        arrivals: Annotated[float, typer.Option(help="Share of the arrivals that is sent")] = 1.0,
-        rows: Annotated[int | None, typer.Option(help="Only the busiest functions; default all")] = None,
-        seed: Annotated[int, typer.Option(help="Of the arrivals and of what is drawn")] = 1,
-        keep_alive: Annotated[float, typer.Option(help="Of idle instances, in seconds of the trace")] = 600.0,
-        max_instances: Annotated[int, typer.Option(help="Of each stand-in")] = 40,
-        keep: Annotated[bool, typer.Option("--keep", help="Leave the stand-ins deployed")] = False,
-        out: Annotated[Path | None, typer.Option(help="Folder for replay.json and replay.png")] = None,
-        json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON")] = False,
+        memory_scale: Annotated[float, typer.Option(help="Share of the drawn memory that stand-ins hold.")] = 1 / 16,
+        arrivals: Annotated[float, typer.Option(help="Share of the arrivals that is sent.")] = 1.0,
+        rows: Annotated[int | None, typer.Option(help="Only the busiest functions; default all.")] = None,
+        seed: Annotated[int, typer.Option(help="Of the arrivals and of what is drawn.")] = 1,
+        keep_alive: Annotated[float, typer.Option(help="Of idle instances, in seconds of the trace.")] = 600.0,
+        max_instances: Annotated[int, typer.Option(help="Of each stand-in.")] = 40,
+        keep: Annotated[bool, typer.Option("--keep", help="Leave the stand-ins deployed.")] = False,
+        out: Annotated[Path | None, typer.Option(help="Folder for replay.json and replay.png.")] = None,
+        json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     ) -> None:
         """Replay a real trace against the running platform and report what it cost."""
         if not live:
