@@ -1,5 +1,6 @@
 """What every test may use: `require`, a data folder that must be left clean, guards for the markers."""
 
+import hashlib
 import inspect
 import os
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 from blockbuster import blockbuster_ctx
 
@@ -52,15 +54,30 @@ def mounts_below(folder: Path) -> list[str]:
     return [point for point in points if point == str(folder) or point.startswith(f"{folder}/")]
 
 
+def groups_of(folder: Path) -> list[str]:
+    """Control groups of a platform whose state is in `folder` or right below it: a warden names its own by that path."""
+    places = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+    names = {"isotherm-" + hashlib.sha256(os.path.realpath(place).encode()).hexdigest()[:12] for place in places}
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) in names]
+
+
+def processes_with(folder: Path) -> list[str]:
+    """Processes with an argument at or below `folder`."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in argument for argument in process.info["cmdline"] or ()):
+            found.append(f"{process.pid} {' '.join(process.info['cmdline'])[:100]}")
+    return found
+
+
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    """A short-named folder for a platform's state; fails the test that leaves something mounted in it."""
+    """A short-named folder for a platform's state. Fails the test that leaves mounts, groups or processes behind."""
     folder = Path(tempfile.mkdtemp(prefix="isotherm-test-", dir="/tmp"))
     yield folder
-    left = mounts_below(folder)
-    if left:
-        pytest.fail(f"left mounted: {left}", pytrace=False)
+    left = {"mounts": mounts_below(folder), "groups": groups_of(folder), "processes": processes_with(folder)}
     shutil.rmtree(folder, ignore_errors=True)
+    assert left == {"mounts": [], "groups": [], "processes": []}
 
 
 @pytest.fixture(autouse=True)
