@@ -26,8 +26,9 @@ def test_the_wheel_holds_what_the_source_tree_holds(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("isotherm-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     source = {
-        str(path.relative_to(ROOT / "src"))
-        for path in (ROOT / "src").rglob("*")
+        prefix + str(path.relative_to(folder))
+        for prefix, folder in (("", ROOT / "src"), ("isotherm/examples/", ROOT / "examples"))
+        for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(".pyc")
     }
     assert packed == source

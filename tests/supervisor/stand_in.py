@@ -85,8 +85,8 @@ class StandIn:
 
 def main() -> None:
     boot = json.loads(os.fdopen(int(sys.argv[2]), "rb").read())
-    if os.environ.get("LANG") == "fail":
-        sys.exit(3)
+    if os.environ.get("LANG", "").startswith("fail"):
+        sys.exit(int(os.environ["LANG"].partition("-")[2] or 3))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listeners: list[socket.socket] = []
     channel = None

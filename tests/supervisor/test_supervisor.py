@@ -172,6 +172,12 @@ def test_a_process_that_fails_at_its_start_ends_it_all_with_a_reason(console: Ma
     assert up.process.wait(10) == 1
 
 
+def test_a_failure_that_no_retry_mends_ends_it_at_once(console: Make) -> None:
+    up = console(environment={"LANG": "fail-78"})
+    assert "exit 78" in up.expect("failed")["message"]
+    assert len([line for line in up.lines if line["op"] == "died"]) == 1
+
+
 def test_a_second_one_on_the_same_folder_is_refused_and_names_the_holder(console: Make, data_dir: Path) -> None:
     first = console()
     first.expect("ready")

@@ -35,6 +35,7 @@ FREE_RETRIES = 4
 MAX_DELAY_S = 2.0
 STOP_S = 5.0  # for control and the warden to end once asked
 KILL_S = 5.0  # for the kernel to end what was killed
+HOPELESS = (64, 65, 66, 71, 73, 77, 78)  # exit codes, of the error tree and of `launch`, that a retry does not mend
 MAX_READY_BYTES = 64 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -244,10 +245,11 @@ class Supervisor:
                 "restart_in_s": round(process.restart_at_s - now, 3),
             }
         )
-        if not self._was_ready and process.deaths > FREE_RETRIES:
+        if not self._was_ready and (process.deaths > FREE_RETRIES or exit_code in HOPELESS):
+            times = "" if process.deaths == 1 else f" {process.deaths} times"
             raise GroundworkError(
                 "unavailable",
-                f"the {process.name} process ended {process.deaths} times at its start (last: exit {exit_code}); "
+                f"the {process.name} process ended{times} at its start (exit {exit_code}); "
                 f"what it wrote to stderr says why",
             )
 
