@@ -13,7 +13,7 @@ import uvloop
 from benchmarks.contestants.peers import Target
 from isotherm.replay.client import Answer, LoadClient
 
-__all__ = ["Wire", "burst", "request_bytes"]
+__all__ = ["Holds", "Wire", "burst", "request_bytes"]
 
 TIMEOUT_S = 60.0
 
@@ -55,6 +55,25 @@ class Wire:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class Holds:
+    """Calls that keep instances busy: each on a connection of its own, sent and left without an answer."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._sockets: list[socket.socket] = []
+
+    def hold(self, seconds: float) -> None:
+        """Occupy the instance that gets the next call."""
+        parts = urlsplit(self._target.url)
+        held = socket.create_connection((str(parts.hostname), int(parts.port or 80)), TIMEOUT_S)
+        held.sendall(request_bytes(self._target, {"hold_s": seconds}))
+        self._sockets.append(held)
+
+    def release(self) -> None:
+        for held in self._sockets:
+            held.close()
 
 
 def _whole(received: bytes) -> bool:
