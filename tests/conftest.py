@@ -55,7 +55,7 @@ def mounts_below(folder: Path) -> list[str]:
 
 
 def groups_of(folder: Path) -> list[str]:
-    """Control groups of a platform whose state is in `folder` or right below it: a warden names its own by that path."""
+    """Control groups of a platform with its state in `folder` or right below: a warden names its own by that path."""
     places = [folder, *(path for path in folder.iterdir() if path.is_dir())]
     names = {"isotherm-" + hashlib.sha256(os.path.realpath(place).encode()).hexdigest()[:12] for place in places}
     return [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path) in names]
@@ -63,11 +63,11 @@ def groups_of(folder: Path) -> list[str]:
 
 def processes_with(folder: Path) -> list[str]:
     """Processes with an argument at or below `folder`."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if any(str(folder) in argument for argument in process.info["cmdline"] or ()):
-            found.append(f"{process.pid} {' '.join(process.info['cmdline'])[:100]}")
-    return found
+    return [
+        f"{process.pid} {' '.join(process.info['cmdline'])[:100]}"
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(folder) in argument for argument in process.info["cmdline"] or ())
+    ]
 
 
 @pytest.fixture
