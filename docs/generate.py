@@ -4,19 +4,24 @@ import argparse
 import ast
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import msgspec
 import typer.main
+from fastapi import FastAPI
 
+from isotherm.api.app import declared_routes
+from isotherm.api.openapi import describe
 from isotherm.api.routes import functions, namespaces, observed, platform
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
 from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
+from isotherm.wire.desired import Role
 
 REFERENCE = Path(__file__).parent / "reference"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -172,13 +177,13 @@ warm_event = {{ ping = true }}
 
 def metric_families() -> dict[str, tuple[str, str]]:
     """Metric name → (type, help): each `family(name, type, help)` in the source, each of prometheus_client's kinds."""
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
                 continue
             called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+            texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
             if called == "family" and len(texts) == 3:
                 found[texts[0]] = (texts[1], texts[2])
             elif called in ("Counter", "Gauge", "Histogram") and len(texts) == 2:
@@ -195,15 +200,22 @@ def metrics_page() -> str:
 {table(("name", "type", "meaning"), rows)}"""
 
 
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    """`(method, path, OpenAPI operation)` of every route, as the platform itself describes them."""
+    framework = FastAPI()
+    for routes in (platform.routes, namespaces.routes, functions.routes, observed.routes):
+        routes.install(framework)
+    paths = describe(framework, declared_routes(), version("isotherm"))["paths"]
+    return [(route.method, route.path, paths[route.path][route.method.lower()]) for route in declared_routes()]
+
+
 def rest_page() -> str:
     rows = []
-    for routes in (platform.routes, namespaces.routes, functions.routes, observed.routes):
-        summaries = {(*route.methods, route.path): route.summary for route in routes.router.routes}
-        for (method, path), declared in routes.declared.items():
-            answers = ", ".join(str(status) for status in sorted(declared.answers))
-            rows.append((method, code(path), summaries[method, path], code(declared.permission), answers))
+    for method, path, operation in operations():
+        answers = ", ".join(status for status in operation["responses"] if status.startswith("2"))
+        rows.append((method, code(path), operation["summary"], code(operation["x-isotherm-permission"]), answers))
     permissions = sorted(PERMISSIONS["admin"])
-    roles = ("invoker", "viewer", "developer", "admin")
+    roles = get_args(Role)[::-1]
     granted = [(code(each), *("yes" if each in PERMISSIONS[role] else "" for role in roles)) for each in permissions]
     return f"""# REST
 

@@ -10,11 +10,9 @@ SPEC = (ROOT / "SPEC.md").read_text()
 
 def rows() -> list[list[str]]:
     """The cells of each promise: text, what holds it, state."""
-    found = []
-    for table in re.findall(r"^\| promise \|.*?(?=\n\n|\Z)", SPEC, re.MULTILINE | re.DOTALL):
-        for line in table.splitlines()[2:]:
-            found.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-    return found
+    tables = re.findall(r"^\| promise \|.*?(?=\n\n|\Z)", SPEC, re.MULTILINE | re.DOTALL)
+    lines = [line for table in tables for line in table.splitlines()[2:]]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 def test_every_promise_says_what_holds_it_and_whether_it_holds() -> None:
