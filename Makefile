@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # `run` installs the package as a user would, again when a source file changed; `test` installs it editable.
-SOURCES := $(shell find src -type f ! -path '*/__pycache__/*' | LC_ALL=C sort)
+SOURCES := $(shell find src examples -type f ! -path '*/__pycache__/*' | LC_ALL=C sort)
 RUN_STAMP := $(VENV)/.run-$(shell cat pyproject.toml $(SOURCES) | sha256sum | cut -c1-16)
 DEV_STAMP := $(VENV)/.dev-$(shell sha256sum < pyproject.toml | cut -c1-16)
 INSTALLED := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
