@@ -1,0 +1,195 @@
+"""Answers requests on one client connection. It is itself the sink of its calls: one is under way at a time.
+
+`answered` is the hot path and is measured.
+"""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Protocol
+
+from isotherm.base.errors import IsothermError
+from isotherm.gateway.messages import JSON_HEAD, HeadCache, problem_response
+from isotherm.gateway.plan import Plan
+from isotherm.gateway.reader import Port, RequestReader
+from isotherm.gateway.request import Request
+from isotherm.pool.call import Call
+from isotherm.pool.outcome import TAIL_BYTES
+from isotherm.pool.revision import RevisionPool
+
+__all__ = ["ClientConnection", "ServingPort"]
+
+
+class ServingPort(Port, Protocol):
+    """A port, as far as answering needs it."""
+
+    date: str
+    heads: HeadCache
+    draining: bool
+    new_id: Callable[[], str]
+
+    def serve(self, connection: "ClientConnection", request: Request) -> None:
+        """Answer the request, now or later. Raises `IsothermError` where it is refused."""
+
+
+class ClientConnection(RequestReader):
+    """One client."""
+
+    def __init__(self, port: ServingPort) -> None:
+        super().__init__(port)
+        self._port = port
+        self.call: Call | None = None
+        self.plan: Plan | None = None
+        self.revision: RevisionPool | None = None
+        self.request_id = ""
+        self.on_left: Callable[[], None] | None = None  # what else to end when the client goes
+
+    # -- RequestReader -----------------------------------------------------------------------------------------------
+
+    def start(self, request: Request) -> None:
+        try:
+            if request.error is not None:
+                raise request.error
+            self._port.serve(self, request)
+        except IsothermError as error:
+            self.reply_error(error)
+
+    def left(self) -> None:
+        call, self.call = self.call, None
+        if call is not None and self.revision is not None:
+            self.revision.abandon(call)
+        if self.on_left is not None:
+            self.on_left()
+            self.on_left = None
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def answered(self, call: Call, flags: int, head: bytes, body: bytes, now_s: float) -> int:
+        """The function answered. Raises `InvalidResponse` before anything is written."""
+        request = self.current
+        plan = self.plan
+        if request is None or plan is None:
+            return 0
+        status = 200
+        text = JSON_HEAD
+        bodyless = False
+        if flags & 1 and head:
+            known = self._port.heads.get(head)
+            text = known.text
+            status = known.status
+            bodyless = known.bodyless
+        run_ms = (now_s - call.sent_s) * 1000.0
+        if call.sent_s == call.arrived_s:
+            timing = f"queue;dur=0.00, start;dur=0.00, run;dur={run_ms:.2f}"
+        else:
+            queue_ms, start_ms = call.waited_ms()
+            timing = f"queue;dur={queue_ms:.2f}, start;dur={start_ms:.2f}, run;dur={run_ms:.2f}"
+        length = "" if bodyless else f"content-length: {len(body)}\r\n"
+        extra = ""
+        if plan.invoke or not request.keep_alive or request.http10 or self._port.draining:
+            extra = self._extra(call, plan, request, run_ms)
+        out = (
+            f"{text}{length}{self._port.date}x-amzn-requestid: {call.id}\r\nserver-timing: {timing}\r\n{extra}\r\n"
+        ).encode("latin-1")
+        self.call = None
+        self.transport.write(out if bodyless or plan.head_only else out + body)
+        self.done()
+        return status
+
+    def failed(self, call: Call, error: IsothermError, now_s: float) -> int:
+        """The call failed: a problem, or on Invoke Lambda's error object for what the handler raised."""
+        self.call = None
+        plan = self.plan
+        if self.current is None or plan is None:
+            return error.status
+        if plan.invoke and error.code in ("handler_failed", "invalid_response"):
+            return self._function_error(call, error, now_s)
+        self.request_id = call.id
+        return self.reply_error(error if plan.show_trace else _without_trace(error))
+
+    def reply(self, status_and_headers: str, body: bytes = b"") -> None:
+        """Send a response of the gateway's own, and go on to the next request."""
+        request = self.current
+        if request is None:
+            return
+        head = (
+            f"{status_and_headers}content-length: {len(body)}\r\n{self._port.date}"
+            f"x-amzn-requestid: {self.request_id}\r\n{self._ending(request)}\r\n"
+        ).encode("latin-1")
+        self.transport.write(head if request.method == b"HEAD" else head + body)
+        self.done()
+
+    def reply_error(self, error: IsothermError) -> int:
+        """Send an error as the answer to the current request."""
+        request = self.current
+        if request is None or self.transport.is_closing():
+            return error.status
+        if self._port.draining:
+            request.keep_alive = False
+        self.transport.write(
+            problem_response(
+                error,
+                self.request_id or self._port.new_id(),
+                keep_alive=request.keep_alive,
+                head_only=request.method == b"HEAD",
+            )
+        )
+        self.request_id = ""
+        self.done()
+        return error.status
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _ending(self, request: Request) -> str:
+        if self._port.draining:
+            request.keep_alive = False
+        if not request.keep_alive:
+            return "connection: close\r\n"
+        return "connection: keep-alive\r\n" if request.http10 else ""
+
+    def _extra(self, call: Call, plan: Plan, request: Request, run_ms: float) -> str:
+        """The headers that only some answers have."""
+        extra = self._ending(request)
+        if plan.invoke and self.revision is not None:
+            extra += f"x-amz-executed-version: {self.revision.spec.number}\r\n"
+            if call.tail is not None:
+                extra += f"x-amz-log-result: {_log_result(call, self.revision, run_ms)}\r\n"
+        return extra
+
+    def _function_error(self, call: Call, error: IsothermError, now_s: float) -> int:
+        request = self.current
+        assert request is not None
+        assert self.plan is not None
+        body = {
+            "errorMessage": error.data.get("error_message") or error.message,
+            "errorType": error.data.get("error_type") or error.code,
+            "requestId": call.id,
+            "stackTrace": error.data.get("stack_trace", []) if self.plan.show_trace else [],
+        }
+        self.request_id = call.id
+        extra = self._extra(call, self.plan, request, (now_s - call.sent_s) * 1000.0)
+        extra = extra.replace("connection: close\r\n", "").replace("connection: keep-alive\r\n", "")
+        self.reply(f"{JSON_HEAD}x-amz-function-error: Unhandled\r\n{extra}", json.dumps(body).encode())
+        return 200
+
+
+def _without_trace(error: IsothermError) -> IsothermError:
+    """The same error for someone who may not see the code's inside."""
+    if "stack_trace" in error.data:
+        error.data = {name: value for name, value in error.data.items() if name != "stack_trace"}
+    return error
+
+
+def _log_result(call: Call, revision: RevisionPool, run_ms: float) -> str:
+    """The last 4 KB of the call's log in base64, framed by the lines that Lambda writes."""
+    number = revision.spec.number
+    text = b"".join(call.tail or [])
+    if text and not text.endswith(b"\n"):
+        text += b"\n"
+    start = f"START RequestId: {call.id} Version: {number}\n".encode()
+    end = (
+        f"END RequestId: {call.id}\nREPORT RequestId: {call.id}\tDuration: {run_ms:.2f} ms\t"
+        f"Memory Size: {revision.spec.memory_mb} MB\n"
+    ).encode()
+    room = TAIL_BYTES - len(end)
+    return base64.b64encode((start + text)[-room:] + end).decode()

@@ -1,0 +1,71 @@
+"""How a function is named in a URL or an ARN. Pure; a name that cannot be one is `None`, not an error."""
+
+import re
+from dataclasses import dataclass
+
+from isotherm.base.ids import NAME_PATTERN
+
+__all__ = ["INVOKE_PREFIX", "Reference", "parse_invoke_target", "parse_reference", "split_content_url"]
+
+INVOKE_PREFIX = b"/2015-03-31/functions/"
+INVOKE_SUFFIX = "/invocations"
+LATEST = "$LATEST"  # Lambda's name of what is served when no qualifier is given
+
+name_body = NAME_PATTERN.removeprefix("^").removesuffix("$")
+qualifier_body = r"(?:[0-9]{1,9}|\$LATEST|" + name_body + ")"
+plain = re.compile(rf"(?:({name_body})/)?({name_body})(?::({qualifier_body}))?")
+arn = re.compile(
+    rf"arn:aws:lambda:[a-z0-9-]{{0,32}}:({name_body}|[0-9]{{12}}):function:({name_body})(?::({qualifier_body}))?"
+)
+qualifier_only = re.compile(qualifier_body)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A function and, where given, a namespace and an alias or revision number."""
+
+    namespace: str | None
+    name: str
+    qualifier: str | None
+
+
+def parse_reference(text: str) -> Reference | None:
+    """NAME, NAME:QUALIFIER, NS/NAME, NS/NAME:QUALIFIER or an ARN. An account number stands for no namespace."""
+    match = plain.fullmatch(text) or arn.fullmatch(text)
+    if match is None:
+        return None
+    namespace, name, qualifier = match.groups()
+    if namespace is not None and namespace.isdigit():
+        namespace = None
+    return Reference(namespace, name, None if qualifier == LATEST else qualifier)
+
+
+def parse_invoke_target(path: str, qualifier: str | None) -> Reference | None:
+    """From `/2015-03-31/functions/TARGET/invocations`, TARGET percent-decoded; `qualifier` is that of the query."""
+    if not path.endswith(INVOKE_SUFFIX):
+        return None
+    reference = parse_reference(path[len(INVOKE_PREFIX) : -len(INVOKE_SUFFIX)])
+    if reference is None or qualifier is None:
+        return reference
+    if reference.qualifier not in (None, qualifier) or not qualifier_only.fullmatch(qualifier):
+        return None
+    return Reference(reference.namespace, reference.name, None if qualifier == LATEST else qualifier)
+
+
+def split_content_url(url: bytes) -> tuple[Reference, str, str] | None:
+    """`(reference, path, query)` of a request target on the content port; the path is at least `/`.
+
+    `/NAME/…` is in the namespace `default`; `/@NS/NAME/…` says it; NAME may carry `:QUALIFIER`.
+    """
+    text = url.decode("latin-1")
+    path, _, query = text.partition("?")
+    if path.startswith("/@"):
+        namespace, _, rest = path[2:].partition("/")
+        name, slash, tail = rest.partition("/")
+        reference = parse_reference(f"{namespace}/{name}")
+    else:
+        name, slash, tail = path[1:].partition("/")
+        reference = parse_reference(f"default/{name}") if path.startswith("/") else None
+    if reference is None:
+        return None
+    return reference, slash + tail or "/", query

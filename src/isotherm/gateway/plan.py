@@ -1,0 +1,155 @@
+"""What a request's head comes down to: which target, who calls, and the frame's head. Kept while the head repeats."""
+
+import base64
+import binascii
+import json
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, Unauthenticated
+from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal
+from isotherm.gateway.messages import HOP_BY_HOP
+from isotherm.gateway.names import Reference, parse_invoke_target, split_content_url
+from isotherm.gateway.request import Request
+from isotherm.gateway.routes import Route, RouteTable, Target
+
+__all__ = ["Plan", "Planner"]
+
+MAX_CLIENT_CONTEXT = 3584  # bytes, Lambda's own limit
+NOT_FORWARDED = HOP_BY_HOP | {"x-forwarded-for", "x-forwarded-proto", "expect"}
+OWN_TOKEN = b"bearer iso_"  # a platform key is no business of the function
+encode = msgspec.json.encode
+
+
+class Plan:
+    """How to serve every request with this head, as long as routes and keys stay as they are."""
+
+    __slots__ = (
+        "dry_run", "expires_at_ms", "generation", "head_after", "head_before", "head_only", "invoke", "principal_id",
+        "show_trace", "tail", "target",
+    )  # fmt: skip
+
+    def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
+        self.target = target
+        self.generation = generation
+        self.principal_id = None if principal is None else principal.id
+        self.expires_at_ms = NEVER_MS if principal is None else principal.expires_at_ms
+        self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
+        self.invoke = self.dry_run = self.tail = self.head_only = False
+        self.head_before = ""  # the frame's head is `["ID` + head_before + time in ms + head_after
+        self.head_after = ""
+
+
+class Planner:
+    """Makes plans from heads. Raises what the request is refused with."""
+
+    def __init__(self, routes: RouteTable, keys: KeyRing) -> None:
+        self.routes = routes
+        self._keys = keys
+
+    def for_url(self, request: Request, source_ip: str, *, secure: bool) -> Plan:
+        """A function URL's request."""
+        split = split_content_url(request.url)
+        if split is None:
+            raise NotFound("no function has this URL; it is /NAME/… or /@NAMESPACE/NAME/…")
+        reference, path, query = split
+        route = self.routes.find(reference.namespace or "default", reference.name)
+        if route is not None and route.spec.public:
+            principal = self._anyone(request)
+        else:
+            principal = self._keys.principal(_authorization(request))
+            _check(principal, route, reference)
+        assert route is not None
+        plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
+        plan.head_only = request.method == b"HEAD"
+        headers, domain = _event_headers(request, source_ip, secure=secure)
+        method = request.method.decode("latin-1")
+        before = encode([method, path, query, headers, source_ip]).decode()
+        plan.head_before = f'",{before[1:-1]},'
+        plan.head_after = f",{encode(domain).decode()}]"
+        return plan
+
+    def for_invoke(self, request: Request) -> Plan:
+        """Lambda's Invoke."""
+        url = request.url.decode("latin-1")
+        path, _, query = url.partition("?")
+        qualifier = dict(parse_qsl(query)).get("Qualifier")
+        reference = parse_invoke_target(unquote(path), qualifier)
+        principal = self._keys.principal(_authorization(request))
+        if reference is None:
+            raise NotFound("no function has this name: NAME, NAMESPACE/NAME or an ARN, with an optional qualifier")
+        namespace = reference.namespace or principal.home_namespace
+        route = self.routes.find(namespace, reference.name)
+        _check(principal, route, Reference(namespace, reference.name, reference.qualifier))
+        assert route is not None
+        plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
+        plan.invoke = True
+        kind = (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1")
+        if kind not in ("RequestResponse", "DryRun"):
+            hint = "asynchronous calls (Event) are not available yet" if kind == "Event" else "it is not one of them"
+            raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse or DryRun, not {kind[:32]}: {hint}")
+        plan.dry_run = kind == "DryRun"
+        plan.tail = (request.header(b"x-amz-log-type") or b"").lower() == b"tail"
+        plan.head_before = f'",{_client_context(request)}'
+        plan.head_after = "]"
+        return plan
+
+    def _anyone(self, request: Request) -> Principal | None:
+        """On a public route a key of this platform still says who calls; anything else is the function's business."""
+        given = request.header(b"authorization")
+        if given is None or not given.lower().startswith(OWN_TOKEN):
+            return None
+        try:
+            return self._keys.principal(given)
+        except Unauthenticated:
+            return None
+
+
+def _authorization(request: Request) -> bytes:
+    given = request.header(b"authorization")
+    if given is None:
+        raise Unauthenticated("a key is needed: send `Authorization: Bearer KEY`")
+    return given
+
+
+def _check(principal: Principal, route: Route | None, reference: Reference) -> None:
+    """Raises `NotFound` where there is nothing, or nothing that this principal may know of; `Forbidden` where it may
+    look but not call."""
+    namespace = reference.namespace or "default"
+    if route is None or not principal.knows(namespace):
+        raise NotFound(f"there is no function {namespace}/{reference.name}", namespace=namespace, name=reference.name)
+    if not principal.may_invoke(namespace):
+        raise Forbidden(f"this key may look at {namespace} but not call its functions; use one with the role invoker")
+
+
+def _event_headers(request: Request, source_ip: str, *, secure: bool) -> tuple[list[tuple[str, str]], str]:
+    """The headers that the function sees, and the Host among them."""
+    domain = ""
+    headers = []
+    for name, value in request.headers:
+        lower = name.decode("latin-1").lower()
+        if lower == "host":
+            domain = value.decode("latin-1")
+        if lower in NOT_FORWARDED or (lower == "authorization" and value.lower().startswith(OWN_TOKEN)):
+            continue
+        headers.append((lower, value.decode("latin-1")))
+    headers.append(("x-forwarded-for", source_ip))
+    headers.append(("x-forwarded-proto", "https" if secure else "http"))
+    return headers, domain
+
+
+def _client_context(request: Request) -> str:
+    """The client context as JSON text, `null` where there is none. Raises `MalformedRequest`."""
+    given = request.header(b"x-amz-client-context")
+    if given is None:
+        return "null"
+    try:
+        if len(given) > MAX_CLIENT_CONTEXT:
+            raise ValueError("it is too long")
+        value = json.loads(base64.b64decode(given, validate=True))
+    except (ValueError, binascii.Error) as exc:
+        raise MalformedRequest(
+            f"X-Amz-Client-Context must be base64 of JSON, at most {MAX_CLIENT_CONTEXT} bytes"
+        ) from exc
+    return encode(value).decode()

@@ -1,0 +1,166 @@
+"""The two listening ports: function URLs on the content port; Invoke, operations and the proxy on the API port."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from time import monotonic, time_ns
+from typing import Protocol
+
+from isotherm.base.errors import NotFound, TooManyRequests
+from isotherm.base.ids import request_ids
+from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.messages import HeadCache, date_line, status_line
+from isotherm.gateway.names import INVOKE_PREFIX
+from isotherm.gateway.plan import Plan, Planner
+from isotherm.gateway.reader import RequestReader
+from isotherm.gateway.request import BodyStream, HttpLimits, Request
+from isotherm.pool.call import Call
+
+__all__ = ["ApiPort", "ContentPort", "Operations"]
+
+HTTP_FLAG = 1
+
+
+class Operations(Protocol):
+    """What the API port answers itself, and where everything else goes."""
+
+    def admit(self, connection: ClientConnection, request: Request) -> BodyStream | None:
+        """A stream to control, for what is not the gateway's own."""
+
+    def serve(self, connection: ClientConnection, request: Request) -> None:
+        """Answer anything but an Invoke."""
+
+
+class FunctionPort(ABC):
+    """What both ports have: connections, the clock, and calls of functions."""
+
+    def __init__(self, limits: HttpLimits, planner: Planner, *, now: Callable[[], float] = monotonic) -> None:
+        self.limits = limits
+        self.now = now
+        self.buffered_bytes = 0
+        self.date = date_line()
+        self.heads = HeadCache()
+        self.draining = False
+        self.new_id = request_ids()
+        self.requests = 0
+        self.connections: set[RequestReader] = set()
+        self._planner = planner
+        self._routes = planner.routes
+
+    # -- connections -------------------------------------------------------------------------------------------------
+
+    def connection(self) -> ClientConnection:
+        """The protocol of a new client."""
+        return ClientConnection(self)
+
+    def opened(self, connection: RequestReader) -> bool:
+        self.connections.add(connection)
+        return len(self.connections) <= self.limits.max_connections
+
+    def closed(self, connection: RequestReader) -> None:
+        self.connections.discard(connection)
+
+    def tick(self) -> None:
+        """About every second: the date, and clients that are too slow."""
+        self.date = date_line()
+        now_s = self.now()
+        for connection in list(self.connections):
+            connection.check_time(now_s)
+
+    def drain(self) -> None:
+        """Answers from now on end their connections; idle ones are closed."""
+        self.draining = True
+        for connection in list(self.connections):
+            if connection.idle():
+                connection.transport.close()
+
+    @abstractmethod
+    def serve(self, connection: ClientConnection, request: Request) -> None:
+        """Answer the request, now or later. Raises `IsothermError` where it is refused."""
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    def admit(self, _connection: RequestReader, _request: Request) -> BodyStream | None:
+        return None
+
+    def call(self, connection: ClientConnection, request: Request, plan: Plan, time_ms: int) -> None:
+        """Hand a request to the pool. Raises `TooManyRequests` over the route's rate."""
+        target = plan.target
+        now_s = request.arrived_s
+        limiter = target.route.limiter
+        if limiter is not None:
+            wait_s = limiter.take(now_s)
+            if wait_s:
+                spec = target.route.spec
+                raise TooManyRequests(
+                    f"{spec.namespace}/{spec.name} is called more often than {spec.rate_per_s:g} times a second",
+                    retry_after_s=wait_s,
+                )
+        self.requests += 1
+        call_id = self.new_id()
+        if plan.invoke:
+            flags = 0
+            head = f'["{call_id}{plan.head_before}{plan.head_after}'
+        else:
+            flags = HTTP_FLAG
+            head = f'["{call_id}{plan.head_before}{time_ms}{plan.head_after}'
+        call = Call(call_id, flags, head.encode(), request.body, connection, now_s)
+        call.alias = target.label
+        call.principal_id = plan.principal_id
+        if plan.invoke:
+            call.source = "invoke"
+            if plan.tail:
+                call.tail = []
+        revision = target.pick()
+        connection.plan = plan
+        connection.call = call
+        connection.revision = revision
+        revision.submit(call, now_s)
+
+
+class ContentPort(FunctionPort):
+    """Function URLs."""
+
+    def serve(self, connection: ClientConnection, request: Request) -> None:
+        time_ms = time_ns() // 1_000_000
+        plan = request.plan
+        if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+            request.plan = plan
+        self.call(connection, request, plan, time_ms)
+
+
+class ApiPort(FunctionPort):
+    """Lambda's Invoke; the rest is for `operations`."""
+
+    def __init__(
+        self,
+        limits: HttpLimits,
+        planner: Planner,
+        operations: Operations,
+        *,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(limits, planner, now=now)
+        self._operations = operations
+
+    def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
+        if request.url.startswith(INVOKE_PREFIX) or not isinstance(connection, ClientConnection):
+            return None
+        return self._operations.admit(connection, request)
+
+    def serve(self, connection: ClientConnection, request: Request) -> None:
+        if not request.url.startswith(INVOKE_PREFIX):
+            self._operations.serve(connection, request)
+            return
+        time_ms = time_ns() // 1_000_000
+        plan = request.plan
+        if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
+            if request.method != b"POST":
+                raise NotFound("functions are invoked with POST")
+            plan = self._planner.for_invoke(request)
+            request.plan = plan
+        if plan.dry_run:
+            connection.request_id = self.new_id()
+            connection.reply(status_line(204))
+            return
+        self.call(connection, request, plan, time_ms)
