@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, counts, a bound on calls at once, and the answer to what nobody foresaw."""
+"""The outermost layer: request ids, counts, a bound on calls at once, and the log of what nobody foresaw."""
 
 from typing import Any
 
@@ -54,21 +54,19 @@ class Entrance:
         if refusal is not None:
             await problem_response(refusal, request_id)(scope, receive, send)
             return
-        started = False
+        complete = False
 
         async def send_seen(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal complete
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         try:
             await self._app(scope, receive, send_seen)
-        except Exception:
+        except Exception:  # the framework has answered it, or a stream broke off
             _log.exception("an endpoint failed", method=scope["method"], path=scope["path"], request_id=request_id)
-            if started:
+            if not complete:
                 raise
-            failed = IsothermError(f"the platform failed; its log says why under request id {request_id}")
-            await problem_response(failed, request_id)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> IsothermError | None:
         path: str = scope["path"]

@@ -51,9 +51,7 @@ def _kinds(routes: list[Declared]) -> list[Any]:
         if route.body is not None:
             found[repr(route.body)] = route.body
         for answer in route.answers.values():
-            for body in (answer.body, answer.other.body if answer.other else None):
-                if body is not None:
-                    found[repr(body)] = body
+            found |= {repr(kind): kind for kind in answer.types}
     return list(found.values())
 
 
@@ -75,12 +73,14 @@ def _responses(route: Declared, by_kind: dict[str, Any]) -> dict[str, Any]:
 
 def _success(answer: Answer, by_kind: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.says}
+    content: dict[str, Any] = {}
     if answer.body is not None:
-        described["content"] = {answer.media_type: {"schema": by_kind[repr(answer.body)]}}
-        if answer.other is not None:
-            described["content"][answer.other.media_type] = {"schema": _line_schema(answer.other, by_kind)}
-        if answer.media_type == NDJSON_TYPE:
-            described["content"][NDJSON_TYPE] = {"schema": _line_schema(answer, by_kind)}
+        content["application/json"] = {"schema": by_kind[repr(answer.body)]}
+    if answer.lines:  # JSON Schema has no word for a stream of lines; `x-line` says what each is
+        lines = [by_kind[repr(kind)] for kind in answer.lines]
+        content[NDJSON_TYPE] = {"schema": {"type": "string", "x-line": {"anyOf": lines}}}
+    if content:
+        described["content"] = content
     headers: dict[str, Any] = {}
     if answer.etag:
         headers["ETag"] = {"required": True, "schema": {"type": "string"}}
@@ -89,11 +89,6 @@ def _success(answer: Answer, by_kind: dict[str, Any]) -> dict[str, Any]:
     if headers:
         described["headers"] = headers
     return described
-
-
-def _line_schema(answer: Answer, by_kind: dict[str, Any]) -> dict[str, Any]:
-    """JSON Schema has no word for a stream of lines; `x-line` says what each is."""
-    return {"type": "string", "x-line": by_kind[repr(answer.body)]}
 
 
 def _failure(status: int, errors: list[type[IsothermError]]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(IsothermError, _isotherm_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unforeseen)
 
 
 def _request_id(request: Request) -> str | None:
@@ -66,6 +67,13 @@ async def _invalid_request(request: Request, exc: Exception) -> Response:
     first = faults[0] if faults else {"where": "request", "what": "not valid"}
     error = Invalid(f"{first['where']}: {first['what']}", faults=faults)
     return problem_response(error, _request_id(request))
+
+
+async def _unforeseen(request: Request, exc: Exception) -> Response:
+    """The caller gets an id to report; `Entrance` logs the cause under it."""
+    request_id = _request_id(request)
+    error = IsothermError(f"the platform failed; its log says why under request id {request_id}")
+    return problem_response(error, request_id)
 
 
 def _fault(error: Mapping[str, Any]) -> dict[str, str]:

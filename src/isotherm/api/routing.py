@@ -32,14 +32,17 @@ _always = (Invalid, Unauthenticated, Forbidden, NotFound, TooManyRequests, Unava
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A success: its body's msgspec type (None: no body) and what it says."""
+    """A success: its JSON body's msgspec type (None: none), what it says, and of what its stream of lines is."""
 
     body: Any
     says: str
-    media_type: str = "application/json"
     etag: bool = False
     location: bool = False
-    other: "Answer | None" = None  # the same status in another media type
+    lines: tuple[Any, ...] = ()  # msgspec types of the JSON lines, where it is (or may be) a stream
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        return self.lines if self.body is None else (self.body, *self.lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

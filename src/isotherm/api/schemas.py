@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.board import HostEntry
-from isotherm.bus.progress import Finished, ProgressStep
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
 from isotherm.tenancy.model import Grant, Key, Namespace
@@ -30,7 +29,6 @@ __all__ = [
     "Me",
     "NamespaceList",
     "NamespaceRequest",
-    "ProgressLine",
     "RevisionList",
     "RollbackRequest",
     "Share",
@@ -108,9 +106,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: int
     hosts: list[HostSummary]
     counts: Counts
-
-
-ProgressLine = ProgressStep | Finished
 
 
 def _list_of(kind: type[Any]) -> Any:

@@ -9,7 +9,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from isotherm.api.answers import (
-    NDJSON_TYPE,
     Cursor,
     Limit,
     Name,
@@ -21,7 +20,7 @@ from isotherm.api.answers import (
 )
 from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
-from isotherm.api.schemas import InvocationList, LogList, ProgressLine
+from isotherm.api.schemas import InvocationList, LogList
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.fanout import Lost, Subscription
 from isotherm.bus.progress import Finished, ProgressStep
@@ -44,7 +43,7 @@ InvocationId = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[0-9
     _function + "/revisions/{number}/progress",
     permission="functions.read",
     summary="Progress of a deploy",
-    answers={200: Answer(ProgressLine, "Steps so far, those to come, and the end", media_type=NDJSON_TYPE)},
+    answers={200: Answer(None, "Steps so far, those to come, and the end", lines=(ProgressStep, Finished))},
 )
 async def follow_progress(call: ToCall, ns: Namespace, name: Name, number: Number) -> Response:
     """A stream of JSON lines; the last one has `"done": true`, the state, and the problem where it failed."""
@@ -97,7 +96,7 @@ def _finished(revision: Revision) -> Finished:
         200: Answer(
             LogList,
             "Oldest first; with `follow` a stream of JSON lines that does not end",
-            other=Answer(LogLine, "", media_type=NDJSON_TYPE),
+            lines=(LogLine,),
         )
     },
 )
