@@ -1,0 +1,209 @@
+"""A real platform: `isotherm up` on free ports with a temporary data folder, and ways to use and to harm it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import mounts_below, require
+
+START_S = 60.0
+STOP_S = 60.0
+MODULES = {"warden": "isotherm.warden", "host": "isotherm.host", "control": "isotherm.controllers"}
+
+
+class Ran:
+    """A command of the command line that ended."""
+
+    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Platform:
+    """One running `isotherm up`. `folder` outlives it, so that another can start from the same state."""
+
+    def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None, wait: bool = True) -> None:
+        self.folder = folder
+        self.ready: dict[str, Any] = {}
+        self._ready_file = folder / "ready.json"
+        self._ready_file.unlink(missing_ok=True)
+        self.log = folder / "log"
+        self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "NO_COLOR": "1"}
+        for name in ("ISOTHERM_URL", "ISOTHERM_KEY", "ISOTHERM_NAMESPACE"):
+            self.environment.pop(name, None)
+        argv = [sys.executable, "-m", "isotherm", "up", "--data", str(folder / "data"), "--port", "0"]
+        argv += ["--content-port", "0", "--ready-file", str(self._ready_file), *flags]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                argv, env=self.environment | (environment or {}), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        if wait:
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        while not self._ready_file.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop(signal.SIGKILL)
+                raise AssertionError(f"the platform did not start:\n{self.text_of_log()}")
+            time.sleep(0.02)
+        self.ready = json.loads(self._ready_file.read_text())
+        self.environment |= {"ISOTHERM_URL": self.ready["url"], "ISOTHERM_KEY": self.ready["admin_key"]}
+
+    def text_of_log(self) -> str:
+        return self.log.read_text(errors="replace")[-8000:]
+
+    # Using it
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.ready['admin_key']}"}
+
+    def http(self, **options: Any) -> httpx.Client:
+        """A client of the API port with the admin key."""
+        return httpx.Client(base_url=self.ready["url"], headers=self.headers, timeout=60, **options)
+
+    def content(self, **options: Any) -> httpx.Client:
+        """A client of the content port with the admin key."""
+        return httpx.Client(base_url=self.ready["content_url"], headers=self.headers, timeout=60, **options)
+
+    def cli(self, *argv: str, timeout_s: float = 120, **options: Any) -> Ran:
+        argv = (sys.executable, "-m", "isotherm", *argv)
+        return Ran(
+            subprocess.run(
+                argv, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False, **options
+            )
+        )
+
+    def deploy(self, folder: Path, *flags: str) -> str:
+        """Deploy a folder that must deploy; returns its URL."""
+        ran = self.cli("deploy", str(folder), "--json", *flags, timeout_s=900)
+        assert ran.code == 0, ran.out + ran.err + self.text_of_log()
+        return str(ran.json["url"])
+
+    def function(self, name: str, code: str, *flags: str, **manifest: Any) -> str:
+        """Deploy `code` as app.py with these keys in isotherm.toml."""
+        folder = self.folder / "code" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "app.py").write_text(code)
+        tables = {key: value for key, value in manifest.items() if isinstance(value, dict)}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in manifest.items() if key not in tables]
+        for table, values in tables.items():
+            lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        (folder / "isotherm.toml").write_text("\n".join([f'name = "{name}"', *lines]) + "\n")
+        return self.deploy(folder, *flags)
+
+    def invoke(self, name: str, event: Any = None, **options: Any) -> httpx.Response:
+        with self.http() as http:
+            return http.post(f"/2015-03-31/functions/{name}/invocations", json=event or {}, **options)
+
+    # Harming it
+
+    def pid(self, process: str) -> int:
+        """The process id of warden, host or control."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for pid in descendants(self.process.pid):
+                if command_of(pid)[2:4] == ["-m", MODULES[process]]:
+                    return pid
+            time.sleep(0.01)
+        raise AssertionError(f"no {process} process:\n{self.text_of_log()}")
+
+    def kill(self, process: str) -> int:
+        pid = self.pid(process)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(STOP_S)
+
+
+def command_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below one, children before their own."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents.setdefault(int(fields[1]), []).append(int(entry.name))
+    found, rest = [], list(parents.get(pid, []))
+    while rest:
+        found.append(rest.pop(0))
+        rest += parents.get(found[-1], [])
+    return found
+
+
+def wait_until(condition: Callable[[], Any], what: str, deadline_s: float = 20.0) -> Any:
+    """Poll until it holds; returns what it returned. Fails naming `what`."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not in time: {what}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def can_isolate() -> None:
+    require(os.geteuid() == 0, "the platform isolates only as root")
+
+
+@pytest.fixture
+def start(can_isolate: None) -> Iterator[Callable[..., Platform]]:
+    """Starts platforms of a test's own; `start("--flag", folder=…, environment=…)`."""
+    made: list[Platform] = []
+    folders: list[Path] = []
+
+    def make(*flags: str, folder: Path | None = None, **options: Any) -> Platform:
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
+            folders.append(folder)
+        made.append(Platform(folder, *flags, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        below = descendants(each.process.pid)
+        each.stop()
+        assert not [pid for pid in below if command_of(pid)], "processes are left"
+    for folder in folders:
+        assert mounts_below(folder) == []
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def platform(can_isolate: None) -> Iterator[Platform]:
+    """One platform for all tests that do it no harm."""
+    folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
+    running = Platform(folder, environment={"ISOTHERM_HEADER_TIMEOUT_S": "2", "ISOTHERM_BODY_TIMEOUT_S": "2"})
+    yield running
+    code = running.stop()
+    assert code == 0, running.text_of_log()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,161 @@
+"""Every example deploys, answers, and shows what it is there to show."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Platform
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def deployed(platform: Platform) -> Callable[[str], str]:
+    """The URL of an example, deployed at its first use."""
+    urls: dict[str, str] = {}
+
+    def deploy(name: str) -> str:
+        if name not in urls:
+            urls[name] = platform.deploy(EXAMPLES / name)
+        return urls[name]
+
+    return deploy
+
+
+def event_of(name: str) -> Any:
+    return json.loads((EXAMPLES / name / "event.json").read_text())
+
+
+def test_every_example_is_tested_here() -> None:
+    text = Path(__file__).read_text()
+    for manifest in EXAMPLES.glob("*/isotherm.toml"):
+        assert f'"{manifest.parent.name}"' in text
+        assert (manifest.parent / "README.md").is_file()
+        assert (manifest.parent / "event.json").is_file()
+
+
+def test_hello_answers_by_every_way_in(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("hello")
+    answer = platform.invoke("hello", {"name": "you"})
+    assert answer.status_code == 200
+    assert answer.json()["hello"] == {"name": "you"}
+    assert answer.headers["X-Amz-Executed-Version"] == "1"
+    assert answer.json()["request_id"] == answer.headers["X-Amzn-RequestId"]
+    assert {part.split(";")[0].strip() for part in answer.headers["Server-Timing"].split(",")} == {
+        "queue", "start", "run",
+    }  # fmt: skip
+    with platform.content() as http:
+        assert http.get(url).json()["hello"]["rawPath"] == "/"
+    ran = platform.cli("invoke", "hello", "-d", '{"a": 1}')
+    assert (ran.code, json.loads(ran.out)["hello"]) == (0, {"a": 1})
+    for name in ("hello:live", "hello:1", "default/hello", "arn:aws:lambda:local:default:function:hello"):
+        assert platform.invoke(name.replace("/", "%2F"), {}).status_code == 200
+
+
+def test_http_api_routes_sets_cookies_and_sends_bytes(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("http-api")
+    with platform.content() as http:
+        del http.headers["Authorization"]  # it is public
+        assert http.get(url + "notes/1").json() == {"id": "1", "text": "keep warm"}
+        missing = http.get(url + "nothing")
+        assert (missing.status_code, missing.json()["error"]) == (404, "no route GET /nothing")
+        login = http.get(url + "login")
+        assert login.status_code == 204
+        assert len(login.headers.get_list("set-cookie")) == 2
+        who = http.get(url + "whoami?a=1&b=2", headers={"Cookie": "session=s3cret"})
+        assert who.json() == {"cookies": ["session=s3cret"], "query": {"a": "1", "b": "2"}}
+        pixel = http.get(url + "pixel.png")
+        assert pixel.headers["content-type"] == "image/png"
+        assert pixel.content.startswith(b"\x89PNG\r\n")
+        assert http.post(url + "upper", content=b"quiet").text == "QUIET"
+        assert http.put(url + "notes/2", content=b"\xff\xfe").status_code == 201
+
+
+def test_async_fanout_serves_many_at_once_in_one_instance(platform: Platform, deployed: Callable[[str], str]) -> None:
+    deployed("async-fanout")
+    assert platform.invoke("async-fanout", {"parts": 10}).json() == {"sum": 285, "parts": 10}
+    started = time.monotonic()
+    with ThreadPoolExecutor(20) as threads:
+        calls = [threads.submit(platform.invoke, "async-fanout", {"parts": 3, "pause_s": 0.5}) for _ in range(20)]
+        assert {call.result().json()["sum"] for call in calls} == {5}
+    assert time.monotonic() - started < 5.0  # one after the other: 10 s
+    state = platform.cli("show", "async-fanout", "--json").json["states"]
+    if state:  # the host tells it once a second
+        assert sum(state[0]["temperatures"].get(name, 0) for name in ("hot", "warm")) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_sklearn_iris_installs_what_it_needs_once(platform: Platform, deployed: Callable[[str], str]) -> None:
+    deployed("sklearn-iris")
+    answer = platform.invoke("sklearn-iris", event_of("sklearn-iris"))
+    assert answer.json()["species"] == "virginica"
+    started = time.monotonic()
+    platform.deploy(EXAMPLES / "sklearn-iris", "--env", "AGAIN=1")
+    assert time.monotonic() - started < 30.0  # from the cache
+
+
+def test_logs_and_errors_are_told_apart(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("logs-and-errors")
+    good = platform.invoke("logs-and-errors", {}, headers={"X-Amz-Log-Type": "Tail"})
+    log = base64.b64decode(good.headers["X-Amz-Log-Result"]).decode()
+    assert "printed to standard output" in log
+    assert "printed to standard error" in log
+    assert "logged with" in log
+    raised = platform.invoke("logs-and-errors", {"fail": "raise", "item": "a chair"})
+    assert raised.status_code == 200
+    assert raised.headers["X-Amz-Function-Error"] == "Unhandled"
+    body = raised.json()
+    assert (body["errorType"], body["errorMessage"]) == ("OutOfStock", "no a chair left")
+    trace = "".join(body["stackTrace"])
+    assert "check_stock" in trace
+    assert "isotherm" not in trace
+    ran = platform.cli("invoke", "logs-and-errors", "-d", '{"fail": "raise"}')
+    assert ran.code == 1
+    assert "OutOfStock: no a lamp left" in ran.err
+    with platform.content() as http:
+        # A function URL's event has no key `fail`, so this is a good call; what fails there is 502.
+        assert http.get(url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fail", "word"), [("timeout", "3"), ("exit", "exit"), ("memory", "memory"), ("answer", "JSON")]
+)
+def test_logs_and_errors_fails_clearly(
+    platform: Platform, deployed: Callable[[str], str], fail: str, word: str
+) -> None:
+    deployed("logs-and-errors")
+    failed = platform.invoke("logs-and-errors", {"fail": fail})
+    assert failed.status_code in (200, 502, 504), failed.text
+    assert word.lower() in failed.text.lower()
+    assert platform.invoke("logs-and-errors", {}).json() == {"failed": False}
+
+
+def test_logs_can_be_read_afterwards(platform: Platform, deployed: Callable[[str], str]) -> None:
+    deployed("logs-and-errors")
+    request_id = platform.invoke("logs-and-errors", {"fail": "raise"}).headers["X-Amzn-RequestId"]
+    deadline = time.monotonic() + 15
+    while True:
+        lines = platform.cli("logs", "logs-and-errors", "--invocation", request_id, "--json").json["items"]
+        if any("printed to standard output" in line["message"] for line in lines):
+            break
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.2)
+    assert {line["invocation_id"] for line in lines} == {request_id}
+
+
+def test_snapstart_hooks_run_once_per_template_and_in_each_fork(
+    platform: Platform, deployed: Callable[[str], str]
+) -> None:
+    deployed("snapstart-hooks")
+    answer = platform.invoke("snapstart-hooks", {}).json()
+    assert answer["prepared"] is True
+    assert len(answer["instance"]) == 32
+    assert answer["imported_at"] <= answer["restored_at"]

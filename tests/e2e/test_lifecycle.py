@@ -1,0 +1,150 @@
+"""Starting, stopping, starting again from the same state, and what is refused."""
+
+import json
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Platform, command_of, descendants
+
+pytestmark = [pytest.mark.e2e, pytest.mark.root]
+SLOW = "import time\n\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return 'done'\n"
+Start = Callable[..., Platform]
+
+
+def test_the_ready_file_says_all_and_is_private(platform: Platform) -> None:
+    assert set(platform.ready) == {
+        "url", "content_url", "admin_key", "access_key_id", "secret_access_key", "region", "pid",
+    }  # fmt: skip
+    assert platform.ready["pid"] == platform.process.pid
+    assert platform.ready["admin_key"].startswith("iso_")
+    mode = (platform.folder / "ready.json").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o600
+    for path in ("/healthz", "/readyz"):
+        assert httpx.get(platform.ready["url"] + path).status_code == 200
+
+
+def test_up_saves_a_profile_on_loopback(platform: Platform) -> None:
+    environment = {name: value for name, value in platform.environment.items() if not name.startswith("ISOTHERM_")}
+    argv = [sys.executable, "-m", "isotherm", "ls", "--json"]
+    ran = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_unprivileged_processes_are_unprivileged(platform: Platform) -> None:
+    for name in ("host", "control"):
+        status = Path(f"/proc/{platform.pid(name)}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines())
+        assert "0" not in fields["Uid"].split()
+        assert fields["NoNewPrivs"] == "1"
+        assert int(fields["CapEff"], 16) == 0
+
+
+def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: Start, data_dir: Path) -> None:
+    first = start(folder=data_dir)
+    first.function("slow", SLOW)
+    answers: list[Any] = []
+    call = threading.Thread(target=lambda: answers.append(first.invoke("slow", {"s": 2})))
+    call.start()
+    time.sleep(0.5)  # the call is under way
+    below = descendants(first.process.pid)
+    assert first.stop() == 0
+    call.join(10)
+    assert answers
+    assert answers[0].json() == "done"
+    assert not [pid for pid in below if command_of(pid)]
+
+    second = start(folder=data_dir)
+    assert second.ready["admin_key"] == first.ready["admin_key"]
+    assert second.invoke("slow", {}).json() == "done"
+
+
+def test_a_second_up_on_the_same_data_is_refused(platform: Platform) -> None:
+    argv = [sys.executable, "-m", "isotherm", "up", "--data", str(platform.folder / "data"), "--port", "0"]
+    argv += ["--content-port", "0"]
+    ran = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, env=platform.environment)
+    assert ran.returncode == 73
+    assert f"pid {platform.process.pid}" in ran.stderr
+    ran = subprocess.run([*argv, "--json"], capture_output=True, text=True, timeout=30, env=platform.environment)
+    assert json.loads(ran.stdout)["code"] == "conflict"
+    assert platform.invoke("nothing").status_code == 404
+
+
+def test_a_taken_port_is_refused(platform: Platform, data_dir: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        argv = [sys.executable, "-m", "isotherm", "up", "--data", str(data_dir), "--port", port]
+        ran = subprocess.run(
+            [*argv, "--content-port", "0"], capture_output=True, text=True, timeout=30, env=platform.environment
+        )
+    assert ran.returncode == 73
+    assert f"--port {port}" in ran.stderr
+
+
+def test_listening_elsewhere_without_tls_is_warned_about(start: Start) -> None:
+    up = start("--host", "0.0.0.0")
+    assert "without TLS" in up.text_of_log()
+    assert not (up.folder / "config" / "isotherm").exists()
+
+
+def test_tls_is_served(start: Start, tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(cert, key)
+    up = start("--tls-cert", str(cert), "--tls-key", str(key))
+    assert up.ready["url"].startswith("https://")
+    answer = httpx.get(up.ready["url"] + "/api/v1/me", headers=up.headers, verify=str(cert), timeout=20)
+    assert answer.status_code == 200
+    up.environment["SSL_CERT_FILE"] = str(cert)
+    assert up.cli("ls").code == 0
+
+
+def make_certificate(cert: Path, key: Path) -> None:
+    from datetime import UTC, datetime, timedelta
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form = serialization.PrivateFormat.PKCS8
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+    key.chmod(0o600)
+
+
+def test_sigint_drains_as_sigterm_does(start: Start) -> None:
+    import signal
+
+    up = start()
+    assert up.stop(signal.SIGINT) == 0
+    assert "stopped" in up.text_of_log()
+
+
+def test_doctor_works_beside_and_before(platform: Platform) -> None:
+    ran = platform.cli("doctor", "--json", "--port", "0", "--content-port", "0", "--data", str(platform.folder / "new"))
+    assert {check["name"] for check in ran.json["machine"]} >= {"python", "pip", "data", "port"}
+    assert ran.json["isolation"]
+    assert (ran.code == 0) is ran.json["ok"]
+    assert not (platform.folder / "new").exists()
