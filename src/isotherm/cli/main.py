@@ -203,7 +203,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     since: Annotated[str | None, typer.Option(help="Not older than this, such as 15m or 2h.")] = None,
     invocation: Annotated[str | None, typer.Option(help="Of one call alone.")] = None,
-    limit: Limit = 100,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many of the past.")] = 100,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:

@@ -55,12 +55,11 @@ def deploy_folder(client: Client, folder: Path, manifest: Manifest, say: Say) ->
     config = msgspec.to_builtins(manifest.config(package.digest))
     revision = client.deploy(manifest.name, config)
     unchanged = revision.state == "ready"
-    if unchanged:
-        url = client.function(manifest.name).url
-    else:
+    if not unchanged:
         say(f"revision {revision.number}: building")
-        url = _follow(client, manifest.name, revision, say) or client.function(manifest.name).url
+        _follow(client, manifest.name, revision, say)
     took_ms = (time.monotonic() - started) * 1000
+    url = client.function(manifest.name).url  # that of the revision is by its number
     return Deployed(name=manifest.name, number=revision.number, url=url, took_ms=took_ms, unchanged=unchanged)
 
 
@@ -73,14 +72,19 @@ def _upload(client: Client, folder: Path, say: Say) -> Package:
     return package
 
 
-def _follow(client: Client, name: str, revision: Revision, say: Say) -> str | None:
-    """The URL once the revision is ready; a stream that breaks (control restarts) is taken up again."""
+def _follow(client: Client, name: str, revision: Revision, say: Say) -> None:
+    """Until the revision is ready; a stream that breaks (control restarts) is taken up again."""
+    said: set[str] = set()
     for attempt in range(FOLLOW_TRIES):
         try:
             for line in client.progress(name, revision.number, BUILD_S):
                 if line.done:
-                    return _ended(line)
-                say(_step(line))
+                    _end(line)
+                    return
+                step = _step(line)
+                if step not in said:  # a new stream begins with what was
+                    said.add(step)
+                    say(step)
         except IsothermError as exc:
             if exc.code != "unavailable" or attempt == FOLLOW_TRIES - 1:
                 raise
@@ -88,12 +92,12 @@ def _follow(client: Client, name: str, revision: Revision, say: Say) -> str | No
     raise TimedOut(f"{name}: revision {revision.number} is still building; `isotherm versions {name}` shows its state")
 
 
-def _ended(line: Progress) -> str | None:
+def _end(line: Progress) -> None:
+    """Raises why the revision failed, where it did."""
     if line.problem is not None:
         raise error_from_problem(line.problem)
     if line.state != "ready":
         raise IsothermError(f"the revision is {line.state}, and the platform gave no reason")
-    return line.url
 
 
 def _step(line: Progress) -> str:

@@ -21,27 +21,27 @@ def run(client: Client, name: str, follow: bool, since: str | None, invocation: 
     since_ms = None
     if since is not None:
         since_ms = time.time_ns() // 1_000_000 - round(parse_duration_s(since, "--since") * 1000)
+    if follow:
+        _follow(client, name, since_ms, invocation, limit)
+        return
     lines = client.logs(name, limit=limit, since_ms=since_ms, invocation=invocation)
-    lines.sort(key=lambda line: line.at_ms)
-    if output.json and not follow:
+    if output.json:
         output.result({"items": msgspec.to_builtins(lines)})
         return
     for line in lines:
         _print(line)
-    if follow:
-        _follow(client, name, lines[-1].at_ms + 1 if lines else None, invocation)
 
 
-def _follow(client: Client, name: str, since_ms: int | None, invocation: str | None) -> None:
+def _follow(client: Client, name: str, since_ms: int | None, invocation: str | None, limit: int) -> None:
     """Until interrupted; a broken stream is taken up again where it ended."""
     failures = 0
-    while failures < RETRIES:
+    while True:
         try:
-            for line in client.follow_logs(name, since_ms=since_ms, invocation=invocation):
-                failures, since_ms = 0, line.at_ms
+            for line in client.follow_logs(name, limit=limit, since_ms=since_ms, invocation=invocation):
+                failures, since_ms = 0, line.at_ms + 1
                 _print(line)
         except IsothermError as exc:
-            if exc.code != "unavailable" or failures == RETRIES - 1:
+            if exc.code != "unavailable" or failures >= RETRIES:
                 raise
         failures += 1
         time.sleep(RETRY_S)
