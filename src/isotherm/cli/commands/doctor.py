@@ -20,7 +20,7 @@ from isotherm.cli.times import size
 
 __all__ = ["Check", "run"]
 
-PROBE = "isotherm.sandbox.drivers.process"
+PROBE = "isotherm.warden.doctor"
 PROBE_S = 60.0
 LOW_DISK_BYTES = 2_000_000_000
 LOW_MEMORY_KB = 1_000_000
@@ -135,7 +135,7 @@ def _isolation() -> list[Check]:
     """The process driver's probe, in a process of its own: it needs rooms that the command line does without."""
     try:
         probe = subprocess.run(
-            [sys.executable, "-P", "-m", PROBE, "--probe"],
+            [sys.executable, "-P", "-m", PROBE],
             capture_output=True,
             text=True,
             timeout=PROBE_S,
