@@ -14,6 +14,7 @@ breach of its protocol with the template: then the kernel ends the whole revisio
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -141,7 +142,12 @@ class Keeper:
         assert self._template is not None
         self._template.settimeout(self._boot.init_timeout_s)  # hooks of the user run here
         send(self._template, {"op": "park"})
-        message, descriptors = receive(self._template)
+        try:
+            message, descriptors = receive(self._template)
+        except (PeerGone, TimeoutError) as exc:
+            died = isinstance(exc, PeerGone)
+            send(self._warden, {"op": "died", "status": None} if died else {"op": "late"})
+            os._exit(0)
         close_all(descriptors)
         if message.get("op") == "problem":
             send(self._warden, {"op": "problem", "head": message.get("head")})
@@ -199,14 +205,14 @@ class Keeper:
             pidfd = self._await_clone()
             times.append(time.perf_counter())
             self._set_up(go, pidfd, str(message["name"]), int(message["uid"]), times)
-            steps = [round((after - before) * 1e6) for before, after in zip(times, times[1:], strict=False)]
+            steps = [round((after - before) * 1e6) for before, after in itertools.pairwise(times)]
+            go.send(b"s")  # before the warden knows: it may kill it at once
             send(self._warden, {"op": "started", "id": message["id"], "steps_us": steps}, [pidfd])
-            go.send(b"s")
         except (OSError, ValueError, NotConfined) as exc:  # ValueError: MessageError and what is no pidfd
             if pidfd >= 0:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            why = str(exc) if isinstance(exc, NotConfined) else f"{type(exc).__name__}: {exc}"
+            why = f"it {exc}" if isinstance(exc, NotConfined) else f"its template failed ({type(exc).__name__}: {exc})"
             send(self._warden, {"op": "refused", "id": message["id"], "why": why[:500], "fatal": pidfd < 0})
             return pidfd >= 0  # a template that hangs halfway sits in the instance's groups
         finally:
@@ -257,7 +263,7 @@ class Keeper:
         try:
             self._mount_proc(pid, pidfd)
             options = f"size={self._boot.tmp_bytes},nr_inodes=16384,mode=700,uid={uid},gid={uid}"
-            linux.mount("tmpfs", "/tmp", "tmpfs", linux.NOSUID | linux.NODEV, options)
+            linux.mount("tmpfs", "/tmp", "tmpfs", linux.NOSUID | linux.NODEV, options)  # noqa: S108  (its own)
         finally:
             linux.setns(self._home[0], linux.NEWNS)
 
@@ -282,6 +288,7 @@ def _become_keeper(boot: KeeperBoot) -> None:
     linux.set_no_new_privileges()
     linux.set_dumpable()
     if not boot.isolated:
+        linux.adopt_orphans()  # as pid 1 of a namespace does by its nature
         return
     for name in linux.NAMESPACES:
         with open(f"/proc/sys/user/max_{name}_namespaces", "w") as stream:

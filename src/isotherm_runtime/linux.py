@@ -27,11 +27,11 @@ __all__ = [
     "NEWUSER",
     "NEWUTS",
     "PidfdInfo",
+    "adopt_orphans",
     "bring_up_loopback",
     "change_owner",
     "clone",
     "drop_capabilities",
-    "fresh_adoption",
     "keep_capabilities",
     "machine",
     "mount",
@@ -166,7 +166,7 @@ def set_parent_death_signal(signal_number: int) -> None:
     prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
-def fresh_adoption() -> None:
+def adopt_orphans() -> None:
     """Become the parent of orphaned descendants (child subreaper)."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
@@ -236,7 +236,7 @@ class PidfdInfo:
 
 
 def pidfd_info(pidfd: int) -> int | None:
-    """The wait status of a process that has ended and need not be our child; None where the kernel (< 6.15) can't say."""
+    """The wait status of a process that has ended, our child or not; None where the kernel (< 6.15) cannot say."""
     info = array.array("B", struct.pack("=QQ", PidfdInfo.EXIT, 0) + bytes(48))
     try:
         fcntl.ioctl(pidfd, PidfdInfo.REQUEST, info)

@@ -5,6 +5,7 @@ A peer that sends more than the cap, more descriptors, or no JSON object breaks 
 
 from __future__ import annotations
 
+import array
 import contextlib
 import json
 import os
@@ -49,11 +50,13 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     Raises `PeerGone` at the end, `MessageError`, `BlockingIOError`, `TimeoutError`.
     """
     try:
-        packed, descriptors, flags, _ = socket.recv_fds(
-            channel, MAX_MESSAGE_BYTES, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+        # Not socket.recv_fds: it leaves out the flags, so close-on-exec would be lost.
+        packed, ancillary, flags, _ = channel.recvmsg(
+            MAX_MESSAGE_BYTES, socket.CMSG_SPACE(MAX_DESCRIPTORS * 4), socket.MSG_CMSG_CLOEXEC
         )
     except ConnectionResetError as exc:
         raise PeerGone("the other end is closed") from exc
+    descriptors = _descriptors(ancillary)
     try:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             raise MessageError("a message over the limit")
@@ -68,7 +71,15 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     except BaseException:
         close_all(descriptors)
         raise
-    return message, list(descriptors)
+    return message, descriptors
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
 
 
 def close_all(descriptors: Iterable[int]) -> None:

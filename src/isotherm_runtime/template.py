@@ -11,6 +11,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import site
 import socket
@@ -95,8 +96,11 @@ class _Template:
         except ImportProblem as problem:  # a hook of the user raised
             self._report_problem(problem)
             os._exit(1)
+        importer = os.pidfd_open(os.getpid())
         if os.fork():
             os._exit(0)
+        select.select([importer], [], [])  # once it has gone our parent is the keeper, whose death is to be ours
+        os.close(importer)
         if self._boot.isolated:
             linux.set_dumpable()
         linux.set_parent_death_signal(signal.SIGKILL)
@@ -126,6 +130,7 @@ class _Template:
         receive(self._keeper)
 
     def _report_problem(self, problem: ImportProblem) -> None:
+        _flush()
         head = problem.head()
         if len(head) > _MAX_HEAD_BYTES:
             problem.stack_trace = problem.stack_trace[-3:]
@@ -148,14 +153,11 @@ class _Template:
         except BaseException as exc:  # noqa: BLE001  (nothing may unwind into the template's code)
             os.write(2, f"instance: {exc!r}\n".encode())
         finally:
-            with contextlib.suppress(BaseException):
-                sys.stdout.flush()
-                sys.stderr.flush()
+            _flush()
             os._exit(status)
 
     def _run(self, stream: int) -> int:
         from isotherm_runtime import restore, serve
-        from isotherm_runtime.frames import Kind, pack_frame
         from isotherm_runtime.handler import ImportProblem, load
 
         try:
@@ -163,10 +165,15 @@ class _Template:
             if self._handler is None:
                 self._handler = load(self._config)
         except ImportProblem as problem:
-            with socket.socket(fileno=stream) as peer:
-                peer.sendall(pack_frame(Kind.ERROR, head=problem.head()))
+            serve.refuse(stream, problem.head())
             return 1
         return serve.serve(stream, self._handler, self._config)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # the user may have put anything there
+            stream.flush()
 
 
 def _thread_names() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -11,10 +13,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["WardenProcess"]
+from isotherm.sandbox.drivers.process import ProcessDriver, WardenLink
+from isotherm.sandbox.drivers.process_template import ProcessTemplate
+from isotherm.sandbox.model import JobResult, JobSpec, Probe, SandboxSpec
+
+__all__ = ["HOST_ID", "PlacedDriver", "WardenProcess", "open_driver"]
 
 HOST_ID = 61313 if os.geteuid() == 0 else os.geteuid()
 
@@ -22,8 +29,9 @@ HOST_ID = 61313 if os.geteuid() == 0 else os.geteuid()
 class WardenProcess:
     """`peer()` gives a new end for a `WardenLink`. At the exit of the block it is stopped and its folder removed."""
 
-    def __init__(self) -> None:
-        self.data = Path(tempfile.mkdtemp(prefix="isotherm-warden-"))
+    def __init__(self, data: Path | None = None) -> None:
+        self.data = data or Path(tempfile.mkdtemp(prefix="isotherm-warden-"))
+        self.data.mkdir(exist_ok=True)
         os.chmod(self.data, 0o755)
         self.host = self.data / "host"
         self.host.mkdir(mode=0o755)
@@ -84,7 +92,9 @@ class WardenProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.process is not None and self.process.poll() is None:
             self.stop()
         shutil.rmtree(self.data)
@@ -92,3 +102,50 @@ class WardenProcess:
     def _own(self, path: Path) -> None:
         if os.geteuid() == 0:
             os.chown(path, HOST_ID, HOST_ID)
+
+
+class PlacedDriver:
+    """The process driver for specs whose code lies anywhere: puts it below DATA/host first, where a host has it."""
+
+    name = "process"
+
+    def __init__(self, driver: ProcessDriver, warden: WardenProcess) -> None:
+        self._driver = driver
+        self._warden = warden
+        self._numbers = itertools.count()
+
+    async def probe(self) -> Probe:
+        return await self._driver.probe()
+
+    async def prepare(self, spec: SandboxSpec) -> ProcessTemplate:
+        code, deps = self._place(spec.code_dir), spec.deps_dir and self._place(spec.deps_dir)
+        return await self._driver.prepare(dataclasses.replace(spec, code_dir=code, deps_dir=deps))
+
+    async def run(self, job: JobSpec, on_output: Callable[[str], None]) -> JobResult:
+        return await self._driver.run(job, on_output)
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    def _place(self, folder: str) -> str:
+        target = self._warden.host / f"placed-{next(self._numbers)}"
+        shutil.copytree(folder, target, copy_function=_link_or_copy, ignore=shutil.ignore_patterns("__pycache__"))
+        return str(target)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+@contextlib.asynccontextmanager
+async def open_driver(folder: Path) -> AsyncIterator[PlacedDriver]:
+    """A driver with a warden of its own, whose state lies in `folder`."""
+    with WardenProcess(folder / "platform") as warden:
+        link = WardenLink(warden.peer())
+        driver = ProcessDriver(link)
+        yield PlacedDriver(driver, warden)
+        await driver.close()
+        link.close()

@@ -24,6 +24,7 @@ __all__ = ["Launch", "base_environment", "exec_job", "exec_keeper", "fork_launch
 
 _keeper_source = "import sys; sys.path.insert(0, {path!r}); from isotherm_runtime.keeper import main; main({fd})"
 _ROOT = "/sys"  # where the tree is built: a folder that is everywhere, all may enter, and no source lies in
+_MAX_DESCRIPTORS = 1 << 20
 _OOM_SCORE = 300  # when the whole machine is out of memory, sandboxes go before the platform
 
 
@@ -112,7 +113,7 @@ def _enter(launch: Launch) -> None:
     linux.mount(_ROOT, _ROOT, None, linux.BIND | linux.REC)  # a mount of our own: pivot_root refuses an inherited one
     linux.mount("proc", _ROOT + "/proc", "proc", linux.NOSUID | linux.NODEV | linux.NOEXEC)
     options = f"size={launch.tmp_bytes},nr_inodes=65536,mode=700,uid={launch.tmp_uid},gid={launch.tmp_uid}"
-    linux.mount("tmpfs", _ROOT + "/tmp", "tmpfs", linux.NOSUID | linux.NODEV, options)
+    linux.mount("tmpfs", _ROOT + "/tmp", "tmpfs", linux.NOSUID | linux.NODEV, options)  # noqa: S108  (inside the sandbox)
     read_only = linux.BIND | linux.REMOUNT | linux.RDONLY | linux.NOSUID | linux.NODEV
     linux.mount(None, _ROOT, None, read_only)
     linux.pivot_root(_ROOT)
@@ -132,12 +133,14 @@ def base_environment(interpreter: Interpreter) -> dict[str, str]:
 def exec_keeper(launch: Launch) -> NoReturn:
     """Become the keeper, in a fresh interpreter: its memory then belongs to the revision's user namespace."""
     channel = launch.channel.fileno()
+    os.closerange(3, channel)  # all are close-on-exec; what the warden holds must not depend on that alone
+    os.closerange(channel + 1, _MAX_DESCRIPTORS)
     os.set_inheritable(channel, True)
     interpreter = launch.tree.interpreter
     path = RUNTIME if launch.isolated else os.path.dirname(os.path.dirname(linux.__file__))
     source = _keeper_source.format(path=path, fd=channel)
     argv = [interpreter.executable, "-I", "-S", "-c", source]
-    os.execve(interpreter.executable, argv, base_environment(interpreter))
+    os.execve(interpreter.executable, argv, base_environment(interpreter))  # noqa: S606  (no shell is the point)
 
 
 def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callable[[Launch], NoReturn]:
@@ -146,6 +149,7 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
     def become(launch: Launch) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
+        os.closerange(3, _MAX_DESCRIPTORS)
         os.setsid()
         linux.set_parent_death_signal(signal.SIGKILL)
         limit_resources(launch.tmp_bytes)
@@ -158,6 +162,6 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
         if supported():
             linux.set_seccomp_filter(instance_filter())
         linux.set_parent_death_signal(signal.SIGKILL)  # the change of ids undid it
-        os.execve(argv[0], argv, env)
+        os.execve(argv[0], argv, env)  # noqa: S606  (no shell is the point)
 
     return become

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,11 +161,13 @@ def _run(fields: _Fields, host_dir: str) -> RunJob:
     )
 
 
-_parsers = {
+def _start(fields: _Fields, _: str) -> Start:
+    return Start(id=fields.match("id", _instance_id), template=fields.match("template", _template_id))
+
+
+_parsers: dict[str, Callable[[_Fields, str], Request]] = {
     "prepare": _prepare,
-    "start": lambda fields, _: Start(
-        id=fields.match("id", _instance_id), template=fields.match("template", _template_id)
-    ),
+    "start": _start,
     "kill": lambda fields, _: Kill(id=fields.match("id", _instance_id)),
     "close": lambda fields, _: CloseTemplate(id=fields.match("id", _template_id)),
     "run": _run,

@@ -339,7 +339,7 @@ class Revision:
             self.close("its keeper broke the protocol")
             return
         timer.cancel()
-        self._drop(instance, f"the instance was refused: it {why}")
+        self._drop(instance, f"the instance was refused: {why}")
         self._pump()
 
     def _drop(self, instance: Instance, why: str) -> None:

@@ -28,7 +28,7 @@ _SWEEP_TIMEOUT_S = 5.0
 def become_warden() -> int:
     """Adopt orphans, take a network namespace without a network. A descriptor of the one that was left, or -1."""
     os.umask(0o077)
-    linux.fresh_adoption()
+    linux.adopt_orphans()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     network_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

@@ -39,6 +39,12 @@ class OutputTail:
                 self.close()
 
     def close(self) -> None:
+        """Read what is there, and let go."""
+        while self._fd >= 0 and self._read_piece():
+            pass
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._fd >= 0:
             asyncio.get_running_loop().remove_reader(self._fd)
             os.close(self._fd)
@@ -46,14 +52,19 @@ class OutputTail:
             self._ended.set()
 
     def _readable(self) -> None:
+        self._read_piece()
+
+    def _read_piece(self) -> bool:
+        """Whether there may be more."""
         try:
             piece = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         text = self._decoder.decode(piece, final=not piece)
         if text:
             self.text = (self.text + text)[-self._keep :]
             if self._on_output is not None:
                 self._on_output(text)
         if not piece:
-            self.close()
+            self._let_go()
+        return bool(piece)

@@ -62,7 +62,7 @@ class ProcessTemplate:
             raise
         except IsothermError as exc:
             await self._until_closed()
-            if isinstance(exc, ImportFailed) and self._output.text:
+            if self._output.text:
                 exc.data["output"] = self._output.text
             raise
 
