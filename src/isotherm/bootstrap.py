@@ -101,7 +101,7 @@ def build_rooms(
         tenancy=tenancy,
         workloads=workloads,
         functions=functions,
-        records=Records(records_database, clock, retention=_retention(settings)),
+        records=Records(records_database, clock, retention=_retention(settings), spec_of=functions.spec),
         events=log,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, workloads=workloads),

@@ -5,9 +5,10 @@ A function in a namespace where the principal has no role answers `NotFound`, as
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+import structlog
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
@@ -30,6 +31,7 @@ from isotherm.workloads.service import Workloads
 __all__ = ["Functions"]
 
 _swept_at_once = 500
+_log = structlog.get_logger(__name__)
 
 
 class Functions:
@@ -56,6 +58,7 @@ class Functions:
         self._limits = limits
         self._runtimes = tuple(runtimes)
         self._content_url = content_url.rstrip("/")
+        self._callbacks: list[Callable[[str], None]] = []
 
     def upload_package(self, principal: Principal, namespace: str, content: bytes | BinaryIO) -> Package:
         """Check a zip of code and keep it. A stream must be seekable.
@@ -103,6 +106,8 @@ class Functions:
                 session, principal.id, "function", namespace, name, draft, if_match=if_match
             )
             etag = self._find(session, namespace, name).etag
+        if created:
+            self._tell(row.spec.id)
         return Deployed(revision=self._shown(row, config.env), created=created, etag=etag)
 
     def get(self, principal: Principal, namespace: str, name: str) -> Function:
@@ -235,6 +240,21 @@ class Functions:
         with self._log.transaction() as session:
             self._workloads.mark_failed(session, revision_id, problem, elapsed_ms=elapsed_ms)
 
+    def on_building(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback` with the id of each revision that a deploy made, after its commit, on that command's thread;
+        it must not block. Returns what takes it off again."""
+        self._callbacks = [*self._callbacks, callback]
+
+        def take_off() -> None:
+            self._callbacks = [other for other in self._callbacks if other is not callback]
+
+        return take_off
+
+    def count(self) -> int:
+        """Functions on the platform."""
+        with self._database.read() as session:
+            return workload_store.count_workloads(session, "function")
+
     def building(self) -> list[RevisionSpec]:
         """What still waits for a host, oldest first, env included: to be prepared (again) after a restart."""
         with self._database.read() as session:
@@ -255,8 +275,7 @@ class Functions:
         """Delete packages that no revision is made of and that were uploaded longer ago; how many. Call it hourly."""
         before_ms = self._clock.time_ms() - round(unused_for_s * 1000)
         with self._log.transaction() as session:
-            old = store.packages_before(session, before_ms, _swept_at_once)
-            unused = set(old) - workload_store.packages_in_use(session, old)
+            unused = set(store.unused_packages(session, before_ms, _swept_at_once))
             store.delete_packages(session, unused, before_ms)
             gone = unused - store.known_digests(session, unused)
             for digest in gone:  # within the transaction: an upload of the same waits for its turn
@@ -277,6 +296,13 @@ class Functions:
                 key="runtime",
                 expected=list(self._runtimes),
             )
+
+    def _tell(self, revision_id: str) -> None:
+        for callback in self._callbacks:
+            try:
+                callback(revision_id)
+            except Exception:  # noqa: BLE001 (the deploy is committed; what listens must not make it look failed)
+                _log.exception("a listener to deploys failed", revision_id=revision_id)
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
         self._tenancy.existing_namespace(session, namespace)

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, control_tables
 from isotherm.functions.model import Package
+from isotherm.workloads.store import revisions
 
-__all__ = ["delete_packages", "find_package", "insert_package", "known_digests", "packages", "packages_before"]
+__all__ = ["delete_packages", "find_package", "insert_package", "known_digests", "packages", "unused_packages"]
 
 packages = Table(
     "packages",
@@ -48,10 +49,11 @@ def find_package(session: Session, namespace: str, digest: str) -> Package | Non
     return Package(digest=row.digest, size_bytes=row.size_bytes, files=row.files, requirements=row.requirements)
 
 
-def packages_before(session: Session, uploaded_before_ms: int, limit: int) -> list[str]:
-    """Digests of packages that were uploaded before, the oldest first."""
-    query = sqlalchemy.select(packages.c.digest).where(packages.c.uploaded_at_ms < uploaded_before_ms)
-    return list(dict.fromkeys(session.execute(query.order_by(packages.c.uploaded_at_ms).limit(limit)).scalars()))
+def unused_packages(session: Session, uploaded_before_ms: int, limit: int) -> list[str]:
+    """Digests of packages that were uploaded before and that no revision of any namespace is made of."""
+    used = sqlalchemy.exists().where(revisions.c.package == packages.c.digest)
+    query = sqlalchemy.select(packages.c.digest).distinct().where(packages.c.uploaded_at_ms < uploaded_before_ms, ~used)
+    return list(session.execute(query.limit(limit)).scalars())
 
 
 def delete_packages(session: Session, digests: Collection[str], uploaded_before_ms: int) -> None:

@@ -1,12 +1,12 @@
-"""Nouns of records: an explanation of one call, and what a sweep removed."""
+"""Nouns of records: an explanation of one call, how long things are kept, and what a sweep removed."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from isotherm.wire.telemetry import InvocationRecord, WorkloadState
+from isotherm.wire.telemetry import InvocationRecord
 
-__all__ = ["Explanation", "HostState", "Phase", "Remedy", "Retention", "Swept"]
+__all__ = ["Explanation", "Phase", "Remedy", "Retention", "Swept"]
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     minutes_s: float = 30 * 86400.0
     logs_s: float = 3 * 86400.0
     max_log_bytes: int = 512 * 1024 * 1024
+    batches_s: float = 3 * 86400.0  # a batch that comes again later than this is counted again
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +31,7 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a call's time."""
 
-    name: str  # "queue", "start", "run"
+    name: Literal["queue", "start", "run", "other"]
     ms: float
     share: float  # of the total, 0 to 1
     what: str  # in words
@@ -40,31 +41,21 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     """What would have avoided it, or made it shorter."""
 
     setting: str  # as in isotherm.toml: "warm.spare"
-    now: Any
-    proposed: Any
+    now: Any  # None where the revision is gone, or the setting unset
+    proposed: Any  # a JSON value; None where only its owner can say
     why: str
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a call took what it took."""
+    """Why a call took what it took. Costs are None where the revision, and with it the memory size, is gone."""
 
     invocation: InvocationRecord
     summary: str
     cold: str | None  # why it was cold, in words; None: it was warm
     phases: list[Phase]
-    start_steps_ms: dict[str, float]
+    start_steps_ms: dict[str, float]  # the longest first
     remedies: list[Remedy]
-    gb_s: float  # memory size of the instance times the time that the call held it
-    cost_usd: float  # of `gb_s` at `price`
+    gb_s: float | None  # memory of the instance, in GB, times the seconds that the call held it
+    cost_usd: float | None  # of `gb_s` at `price`
+    cold_cost_usd: float | None  # the part of it that the start took
     price: str  # which price, of when
-
-
-class HostState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host last told."""
-
-    host_id: str
-    boot_id: str
-    seen_at_ms: int
-    host: dict[str, Any]
-    dropped: dict[str, int]  # since the host's boot, by kind
-    states: list[WorkloadState]

@@ -3,22 +3,62 @@
 Permissions are the caller's to check: `tenancy` stands above this room.
 """
 
-from isotherm.db.pages import Page
-from isotherm.records.model import Explanation, HostState, Swept
-from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome, WorkloadState
+from collections.abc import Callable
+
+from isotherm.base.clock import Clock
+from isotherm.base.errors import NotFound
+from isotherm.db.engine import Database
+from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
+from isotherm.prices.machines import MachinePrice, default_machine
+from isotherm.records import policy, store
+from isotherm.records.model import Explanation, Retention, Swept
+from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome
 
 __all__ = ["Records"]
 
+_swept_at_once = 10_000
+_most_minutes = 100_000
+
 
 class Records:
-    """Kept in a database of its own (records.db), so that taking in telemetry never blocks a command."""
+    """Kept in a database of its own (records.db), so that taking in telemetry never blocks a command.
 
-    def ingest(self, batch: Batch) -> None:
-        """Take in a batch, whole and once: a (host, boot, sequence) that was here before changes nothing.
+    `spec_of` gives the revision of a call for explanations; it raises `NotFound` where it was deleted.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        retention: Retention,
+        spec_of: Callable[[str], RevisionSpec],
+        price: MachinePrice | None = None,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention = retention
+        self._spec_of = spec_of
+        self._price = price or default_machine()
+
+    def ingest(self, batch: Batch) -> bool:
+        """Take in a batch, whole and once; False where this (host, boot, sequence) was here before.
 
         When it returns the batch is durable. Raises `Unavailable` where it cannot be written: send it again.
         """
-        raise NotImplementedError
+        with self._database.write() as session:
+            if not store.insert_batch(session, batch, self._clock.time_ms()):
+                return False
+            if batch.invocations:
+                store.insert_invocations(session, batch.invocations)
+            if batch.minutes:
+                fresh = policy.merge_minutes(batch.minutes)
+                known = store.find_minutes(session, [(one.revision_id, one.minute) for one in fresh])
+                store.put_minutes(session, policy.merge_minutes([*known, *fresh]))
+            if batch.logs:
+                store.insert_logs(session, batch.logs)
+        return True
 
     def invocations(
         self,
@@ -30,15 +70,37 @@ class Records:
         cursor: str | None = None,
     ) -> Page[InvocationRecord]:
         """Calls that are kept in full, the newest first."""
-        raise NotImplementedError
+        below = None if cursor is None else decode_cursor(cursor, tuple[int])[0]
+        with self._database.read() as session:
+            rows = store.list_invocations(
+                session, namespace, name=function, outcome=outcome, below=below, limit=clamp_limit(limit) + 1
+            )
+        found = rows[:limit]
+        return Page([record for _, record in found], encode_cursor(found[-1][0]) if len(rows) > limit else None)
 
     def invocation(self, namespace: str, invocation_id: str) -> InvocationRecord:
         """Raises `NotFound`: it never was, was not kept in full, or has aged out."""
-        raise NotImplementedError
+        with self._database.read() as session:
+            found = store.find_invocation(session, namespace, invocation_id)
+        if found is None:
+            raise NotFound(
+                f"there is no record of the invocation {invocation_id[:100]!r}: kept in full are calls that were cold, "
+                "failed or slow, and a sample of all others, for some days",
+                invocation=invocation_id[:100],
+            )
+        return found
 
     def minutes(self, namespace: str, function: str, *, since_minute: int, until_minute: int) -> list[MinuteAggregate]:
         """Exact counts per revision and minute in [since, until), minutes since the epoch, oldest first."""
-        raise NotImplementedError
+        with self._database.read() as session:
+            return store.list_minutes(
+                session,
+                namespace,
+                function,
+                since_minute=since_minute,
+                until_minute=until_minute,
+                limit=_most_minutes,
+            )
 
     def logs(
         self,
@@ -54,20 +116,54 @@ class Records:
 
         `next_cursor` is always set (except where nothing was ever there): hand it back to get what came later.
         """
-        raise NotImplementedError
-
-    def states(self, namespace: str | None = None, function: str | None = None) -> list[WorkloadState]:
-        """What hosts hold now, as they last told."""
-        raise NotImplementedError
-
-    def hosts(self) -> list[HostState]:
-        """Hosts that told something since this process began."""
-        raise NotImplementedError
+        clamp_limit(limit)
+        above = None if cursor is None else decode_cursor(cursor, tuple[int])[0]
+        with self._database.read() as session:
+            if since_ms is not None and above is None:
+                first = store.first_log_since(session, namespace, function, since_ms)
+                if first is None:
+                    return Page([], None)
+                above = first - 1
+            rows = store.list_logs(
+                session,
+                namespace,
+                function,
+                invocation_id=invocation_id,
+                since_ms=since_ms,
+                above=above,
+                newest=above is None,
+                limit=limit,
+            )
+        return Page([line for _, line in rows], encode_cursor(rows[-1][0]) if rows else cursor)
 
     def sweep(self) -> Swept:
         """Remove what is too old or too much, a bounded part at a time; call it every minute."""
-        raise NotImplementedError
+        now_ms, keep = self._clock.time_ms(), self._retention
+        with self._database.write() as session:
+            store.delete_oldest_batches(session, before_ms=now_ms - round(keep.batches_s * 1000))
+            return Swept(
+                invocations=store.delete_oldest_invocations(
+                    session,
+                    before_ms=now_ms - round(keep.invocations_s * 1000),
+                    too_many=store.total(session, "invocations") - keep.max_invocations,
+                    at_once=_swept_at_once,
+                ),
+                minutes=store.delete_oldest_minutes(
+                    session, before_minute=(now_ms - round(keep.minutes_s * 1000)) // 60_000, at_once=_swept_at_once
+                ),
+                logs=store.delete_oldest_logs(
+                    session,
+                    before_ms=now_ms - round(keep.logs_s * 1000),
+                    too_many_bytes=store.total(session, "logs") - keep.max_log_bytes,
+                    at_once=_swept_at_once,
+                ),
+            )
 
     def explain(self, namespace: str, invocation_id: str) -> Explanation:
         """Why a kept call took what it took. Raises `NotFound`."""
-        raise NotImplementedError
+        record = self.invocation(namespace, invocation_id)
+        try:
+            spec = self._spec_of(record.revision_id)
+        except NotFound:
+            spec = None
+        return policy.explain(record, spec, self._price)

@@ -16,6 +16,7 @@ __all__ = [
     "SealedRevision",
     "aliases",
     "callable_ids",
+    "count_workloads",
     "delete_alias",
     "delete_workload",
     "find_alias",
@@ -29,7 +30,6 @@ __all__ = [
     "list_revisions",
     "list_routes",
     "list_workloads",
-    "packages_in_use",
     "put_alias",
     "revisions",
     "set_callable",
@@ -157,6 +157,11 @@ def list_workloads(session: Session, kind: str, namespace: str, *, after: str | 
     return [_workload_row(row) for row in session.execute(query.order_by(workloads.c.name).limit(limit))]
 
 
+def count_workloads(session: Session, kind: str) -> int:
+    query = sqlalchemy.select(sqlalchemy.func.count()).select_from(workloads).where(workloads.c.kind == kind)
+    return session.execute(query).scalar_one()
+
+
 def insert_revision(session: Session, row: RevisionRow, env: bytes | None) -> None:
     session.execute(
         sqlalchemy.insert(revisions).values(
@@ -257,12 +262,6 @@ def list_aliases(session: Session, workload_id: str, *, after: str, limit: int) 
         AliasRow(name=row.name, weights=_weights.decode(row.weights))
         for row in session.execute(query.order_by(aliases.c.name).limit(limit))
     ]
-
-
-def packages_in_use(session: Session, digests: Collection[str]) -> set[str]:
-    """Those of `digests` that a revision is made of."""
-    query = sqlalchemy.select(revisions.c.package).distinct().where(revisions.c.package.in_(digests))
-    return set(session.execute(query).scalars())
 
 
 def _with_latest() -> sqlalchemy.Select[Any]:
