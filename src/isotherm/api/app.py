@@ -18,7 +18,7 @@ from isotherm.api.problems import handle_errors
 from isotherm.api.routes import functions, namespaces, observed, platform
 from isotherm.api.routing import Declared
 
-__all__ = ["OPEN_PATHS", "Api", "declared_routes"]
+__all__ = ["OPEN_PATHS", "Api", "declared_routes", "openapi_document"]
 
 _tables = (platform.routes, namespaces.routes, functions.routes, observed.routes)
 # Paths that need no key: documents, and what only the Unix socket reaches.
@@ -45,7 +45,7 @@ class Api:
     def document(self) -> dict[str, Any]:
         """The OpenAPI document, made when it is first asked for."""
         if self._document is None:
-            self._document = describe(self.framework, declared_routes(), self.services.version)
+            self._document = openapi_document(self.services.version)
         return self._document
 
     def _open_routes(self) -> list[Route]:
@@ -65,6 +65,14 @@ class Api:
             Route(path, endpoint, methods=["GET"])
             for path, endpoint in zip(OPEN_PATHS, (index, openapi, docs, metrics), strict=True)
         ]
+
+
+def openapi_document(version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document; needs no services."""
+    framework = FastAPI()
+    for table in _tables:
+        table.install(framework)
+    return describe(framework, declared_routes(), version)
 
 
 def declared_routes() -> list[Declared]:
