@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sysconfig
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,9 @@ from tests.contracts.sandbox.client import Client
 class Harness(Protocol):
     driver: Driver
     owns_descriptors: bool  # output through raw descriptors comes through the pipe
-    deps_with_numpy: str | None  # what to mount so that numpy can be imported
+
+    def deps_with_numpy(self) -> str | None:
+        """A folder to give as `deps_dir` so that numpy can be imported; None where it can be without."""
 
     async def exhaust_memory(self, client: Client) -> None:
         """Make the instance go over its limit, from within where that is possible."""
@@ -25,10 +28,12 @@ class Harness(Protocol):
 
 class FakeHarness:
     owns_descriptors = False
-    deps_with_numpy = None
 
     def __init__(self) -> None:
         self.driver = FakeDriver()
+
+    def deps_with_numpy(self) -> str | None:
+        return None
 
     async def exhaust_memory(self, client: Client) -> None:
         assert isinstance(client.instance, FakeInstance)
@@ -39,10 +44,16 @@ class RealHarness:
     """Any driver whose instances are processes."""
 
     owns_descriptors = True
-    deps_with_numpy = sysconfig.get_paths()["purelib"]
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, folder: Path) -> None:
         self.driver = driver
+        self._folder = folder
+
+    def deps_with_numpy(self) -> str | None:
+        target = self._folder / "numpy-only"
+        for source in Path(sysconfig.get_paths()["platlib"]).glob("numpy*"):
+            shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+        return str(target)
 
     async def exhaust_memory(self, client: Client) -> None:
         client.request({"do": "eat_memory"})
@@ -68,7 +79,7 @@ async def open_harness(name: str, folder: Path) -> AsyncIterator[Harness]:
         from tests.sandbox.warden_process import open_driver  # the process driver's own way to start a warden
 
         async with open_driver(folder) as driver:
-            yield RealHarness(driver)
+            yield RealHarness(driver, folder)
 
 
 def make_spec(folder: Path, code: str, **changes: object) -> SandboxSpec:

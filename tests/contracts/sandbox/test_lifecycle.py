@@ -198,7 +198,7 @@ def handler(event, context):
     return [random.random(), secrets.token_hex(8), ssl.RAND_bytes(16).hex(), str(uuid.uuid4()), str(uuid.uuid1()),
             float(numpy.random.random())]
 """
-    spec = make_spec(data_dir, code, deps_dir=harness.deps_with_numpy)
+    spec = make_spec(data_dir, code, deps_dir=harness.deps_with_numpy(), init_timeout_s=60.0)
     template = await harness.driver.prepare(spec)
     seen: list[list[object]] = []
     began = time.monotonic()
