@@ -133,8 +133,7 @@ def base_environment(interpreter: Interpreter) -> dict[str, str]:
 def exec_keeper(launch: Launch) -> NoReturn:
     """Become the keeper, in a fresh interpreter: its memory then belongs to the revision's user namespace."""
     channel = launch.channel.fileno()
-    os.closerange(3, channel)  # all are close-on-exec; what the warden holds must not depend on that alone
-    os.closerange(channel + 1, _MAX_DESCRIPTORS)
+    _close_all_but(channel)
     os.set_inheritable(channel, True)
     interpreter = launch.tree.interpreter
     path = RUNTIME if launch.isolated else os.path.dirname(os.path.dirname(linux.__file__))
@@ -149,7 +148,7 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
     def become(launch: Launch) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.closerange(3, _MAX_DESCRIPTORS)
+        _close_all_but(launch.channel.fileno())
         os.setsid()
         linux.set_parent_death_signal(signal.SIGKILL)
         limit_resources(launch.tmp_bytes)
@@ -165,3 +164,9 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
         os.execve(argv[0], argv, env)  # noqa: S606  (no shell is the point)
 
     return become
+
+
+def _close_all_but(kept: int) -> None:
+    """All are close-on-exec; what the warden holds must not depend on that alone."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, _MAX_DESCRIPTORS)
