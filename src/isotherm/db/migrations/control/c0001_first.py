@@ -65,11 +65,13 @@ def _tenancy() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("role", sa.Text, nullable=False),
         sa.Column("principal_id", sa.Text, nullable=False),
-        sa.Column("digest", sa.Text, nullable=False, unique=True),
-        sa.Column("access_key_id", sa.Text, nullable=False, unique=True),
+        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("access_key_id", sa.Text, nullable=False),
         sa.Column("secrets", sa.LargeBinary, nullable=False),
         sa.Column("created_at_ms", _big, nullable=False),
         sa.Column("expires_at_ms", _big),
+        sa.UniqueConstraint("digest", name="uq_keys_digest"),
+        sa.UniqueConstraint("access_key_id", name="uq_keys_access_key_id"),
     )
     op.create_index("keys_namespace_idx", "keys", ["namespace", "id"])
 
@@ -88,7 +90,7 @@ def _workloads() -> None:
         sa.Column("live", sa.LargeBinary, nullable=False),
         sa.Column("public", sa.Boolean, nullable=False),
         sa.Column("route", sa.LargeBinary),
-        sa.UniqueConstraint("namespace", "name"),
+        sa.UniqueConstraint("namespace", "name", name="uq_workloads_namespace_name"),
     )
     op.create_table(
         "revisions",
@@ -100,7 +102,7 @@ def _workloads() -> None:
         sa.Column("package", sa.Text, nullable=False),
         sa.Column("env", sa.LargeBinary),
         sa.Column("body", sa.LargeBinary, nullable=False),
-        sa.UniqueConstraint("workload_id", "number"),
+        sa.UniqueConstraint("workload_id", "number", name="uq_revisions_workload_id_number"),
     )
     op.create_index("revisions_state_idx", "revisions", ["state"])
     op.create_index("revisions_package_idx", "revisions", ["package"])

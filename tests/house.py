@@ -1,0 +1,107 @@
+"""The rooms of control over SQLite in a folder, with a clock that the test moves."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from isotherm.base.clock import ManualClock
+from isotherm.db.engine import Database
+from isotherm.db.migrate import upgrade
+from isotherm.events.denials import Denials
+from isotherm.events.service import EventLog
+from isotherm.functions.model import Deployed, FunctionConfig
+from isotherm.functions.packages import PackageLimits
+from isotherm.functions.service import Functions
+from isotherm.storage.drivers.memory import MemoryBlobs
+from isotherm.storage.vault import Vault
+from isotherm.tenancy.model import Principal
+from isotherm.tenancy.service import Tenancy
+from isotherm.wire.desired import Role
+from isotherm.workloads.desired import DesiredFeed
+from isotherm.workloads.service import Workloads
+
+__all__ = ["House", "house", "open_house", "zipped"]
+
+
+def zipped(**files: str) -> bytes:
+    """A zip; `app="…"` is the file app.py."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.py"), text)
+    return content.getvalue()
+
+
+@dataclass
+class House:
+    clock: ManualClock
+    database: Database
+    vault: Vault
+    log: EventLog
+    denials: Denials
+    tenancy: Tenancy
+    workloads: Workloads
+    functions: Functions
+    feed: DesiredFeed
+    blobs: MemoryBlobs
+    admin: Principal
+
+    def principal(self, role: Role, namespace: str = "default") -> Principal:
+        """One that holds a fresh key of this role."""
+        return self.tenancy.authenticate(self.tenancy.create_key(self.admin, namespace, name=role, role=role).token)
+
+    def package(self, namespace: str = "default", **files: str) -> str:
+        """The digest of an uploaded package."""
+        content = zipped(**(files or {"app": "def handler(event, context): return event"}))
+        return self.functions.upload_package(self.admin, namespace, content).digest
+
+    def deploy(self, name: str = "hello", namespace: str = "default", **settings: object) -> Deployed:
+        config = FunctionConfig(**({"package": self.package(namespace)} | settings))  # type: ignore[arg-type]
+        return self.functions.deploy(self.admin, namespace, name, config)
+
+    def deploy_ready(self, name: str = "hello", namespace: str = "default", **settings: object) -> int:
+        """The number of a revision that is ready and live."""
+        revision = self.deploy(name, namespace, **settings).revision
+        self.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=5.0)
+        return revision.number
+
+    def kinds(self, limit: int = 1000) -> list[str]:
+        """Kinds of all events, the oldest first."""
+        return [entry.kind for entry in self.log.entries(limit=limit, newest_first=False).items]
+
+
+def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
+    """The state in `folder`, made where it is missing."""
+    clock = ManualClock()
+    database = Database(folder / "control.db")
+    upgrade(database, "control")
+    vault = Vault(bytes(range(32)))
+    log = EventLog(database, clock, snapshot_every=snapshot_every)
+    denials = Denials(log, clock)
+    tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    workloads = Workloads(log=log, vault=vault, clock=clock)
+    blobs = MemoryBlobs()
+    functions = Functions(
+        log=log,
+        tenancy=tenancy,
+        workloads=workloads,
+        blobs=blobs,
+        clock=clock,
+        limits=PackageLimits(),
+        runtimes=["python3.11"],
+        content_url="http://localhost:7071/",
+    )
+    feed = DesiredFeed(log=log, tenancy=tenancy, workloads=workloads)
+    admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
+    return House(clock, database, vault, log, denials, tenancy, workloads, functions, feed, blobs, admin)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    opened = open_house(tmp_path)
+    yield opened
+    opened.database.close()
