@@ -21,6 +21,7 @@ from isotherm.api.answers import (
 from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import InvocationList, LogList
+from isotherm.base.errors import NotFound
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.fanout import Lost, Subscription
 from isotherm.bus.progress import Finished, ProgressStep
@@ -34,7 +35,7 @@ routes = RouteTable("observed")
 _function = "/api/v1/namespaces/{ns}/functions/{name}"
 _invocations = "/api/v1/namespaces/{ns}/invocations"
 _look_up_s = 1.0  # a stream looks this often whether it should end
-_recheck = 15  # look-ups between two looks into the database
+_recheck = 5  # look-ups between two looks into the database
 InvocationId = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z_-]+$")]
 
 
@@ -69,7 +70,11 @@ async def _progress_lines(
         return
     while not call.services.stopping.is_set():
         if looks % _recheck == 0:  # at first, and now and then: another process may have settled it
-            now = await run_in_threadpool(functions.revision, call.principal, ns, name, number)
+            try:
+                now = await run_in_threadpool(functions.revision, call.principal, ns, name, number)
+            except NotFound as gone:
+                yield [Finished(state="failed", problem=gone.problem())]
+                return
             if now.id == revision_id and now.state != "building":
                 yield [_finished(now)]
                 return
@@ -83,6 +88,7 @@ async def _progress_lines(
 
 
 def _finished(revision: Revision) -> Finished:
+    """`url` is the revision's own: another one may be live by now."""
     ready = revision.state == "ready"
     return Finished(state="ready" if ready else "failed", url=revision.url if ready else None, problem=revision.problem)
 

@@ -1,0 +1,147 @@
+"""Invocations, explanations, logs and progress, as they are read back."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from isotherm.base.errors import ImportFailed
+from isotherm.functions.model import FunctionConfig, Revision
+from isotherm.tenancy.model import SYSTEM
+from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine
+from tests.api.conftest import World
+
+CALLS = "/api/v1/namespaces/default/invocations"
+HELLO = "/api/v1/namespaces/default/functions/hello"
+
+
+@pytest.fixture
+async def revision(world: World) -> Revision:
+    config = FunctionConfig(package=await world.package())
+    return (await asyncio.to_thread(world.rooms.functions.deploy, SYSTEM, "default", "hello", config)).revision
+
+
+def call(number: int, revision_id: str, **changes: Any) -> InvocationRecord:
+    values: dict[str, Any] = {
+        "id": f"call-{number}",
+        "namespace": "default",
+        "name": "hello",
+        "revision_id": revision_id,
+        "alias": "live",
+        "source": "url",
+        "started_at_ms": 1_700_000_000_000 + number,
+        "queue_ms": 0.1,
+        "start_ms": 3.0,
+        "run_ms": 1.0,
+        "total_ms": 4.2,
+        "outcome": "ok",
+        "status": 200,
+        "cold_cause": "template",
+        "why_kept": "cold",
+    }
+    return InvocationRecord(**(values | changes))
+
+
+def line(number: int, message: str, invocation_id: str | None = None) -> LogLine:
+    return LogLine(
+        namespace="default",
+        name="hello",
+        revision_id="rev_1",
+        instance_id="i",
+        at_ms=1_700_000_000_000 + number,
+        message=message,
+        invocation_id=invocation_id,
+    )
+
+
+async def ingest(world: World, sequence: int, **content: Any) -> None:
+    batch = Batch(host_id="host_1", boot_id="boot_1", sequence=sequence, sent_at_ms=1, **content)
+    await asyncio.to_thread(world.rooms.records.ingest, batch)
+
+
+async def test_calls_are_listed_newest_first_and_by_function_and_outcome(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    calls = [call(1, revision.id), call(2, revision.id, outcome="timeout", status=504), call(3, revision.id)]
+    await ingest(world, 1, invocations=calls)
+    listed = (await client.get(f"{CALLS}?limit=2")).json()
+    assert [item["id"] for item in listed["items"]] == ["call-3", "call-2"]
+    rest = (await client.get(f"{CALLS}?limit=2&cursor={listed['next_cursor']}")).json()
+    assert ([item["id"] for item in rest["items"]], rest["next_cursor"]) == (["call-1"], None)
+    late = (await client.get(f"{CALLS}?function=hello&outcome=timeout")).json()["items"]
+    assert [item["id"] for item in late] == ["call-2"]
+    assert (await client.get(f"{CALLS}?function=other")).json()["items"] == []
+    assert (await client.get(f"{CALLS}?outcome=strange")).status_code == 400
+
+
+async def test_a_call_can_be_read_and_explained(world: World, client: httpx.AsyncClient, revision: Revision) -> None:
+    await ingest(world, 1, invocations=[call(1, revision.id)])
+    assert (await client.get(f"{CALLS}/call-1")).json()["cold_cause"] == "template"
+    explanation = (await client.get(f"{CALLS}/call-1/explanation")).json()
+    assert explanation["cold"]
+    assert {phase["name"] for phase in explanation["phases"]} >= {"queue", "start", "run"}
+    assert (await client.get(f"{CALLS}/call-9")).status_code == 404
+    assert (await client.get(f"{CALLS}/call-9/explanation")).status_code == 404
+
+
+async def test_a_call_of_another_namespace_is_not_there(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    await client.post("/api/v1/namespaces", json={"name": "other"})
+    await ingest(world, 1, invocations=[call(1, revision.id)])
+    assert (await client.get("/api/v1/namespaces/other/invocations/call-1")).status_code == 404
+
+
+async def test_log_lines_are_read_in_order_and_on_from_a_cursor(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    await ingest(world, 1, logs=[line(1, "a"), line(2, "b", "call-1"), line(3, "c")])
+    last = (await client.get(f"{HELLO}/logs?limit=2")).json()
+    assert [item["message"] for item in last["items"]] == ["b", "c"]
+    await ingest(world, 2, logs=[line(4, "d")])
+    later = (await client.get(f"{HELLO}/logs?cursor={last['next_cursor']}")).json()
+    assert [item["message"] for item in later["items"]] == ["d"]
+    of_call = (await client.get(f"{HELLO}/logs?invocation=call-1")).json()
+    assert [item["message"] for item in of_call["items"]] == ["b"]
+    since = (await client.get(f"{HELLO}/logs?since_ms=1700000000003")).json()
+    assert [item["message"] for item in since["items"]] == ["c", "d"]
+    assert (await client.get("/api/v1/namespaces/default/functions/absent/logs")).status_code == 404
+
+
+async def test_progress_of_a_revision_that_failed_long_ago_is_its_end(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    problem = ImportFailed("no module named x").problem()
+    await asyncio.to_thread(world.rooms.functions.mark_failed, revision.id, problem)
+    answer = await client.get(f"{HELLO}/revisions/1/progress")
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(text) for text in answer.text.splitlines()] == [
+        {"done": True, "state": "failed", "url": None, "problem": problem}
+    ]
+    assert len(world.services.progress.follow(revision.id)[0]) == 0
+
+
+async def test_streams_leave_no_subscription_behind(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    world.services.stopping.set()
+    assert (await client.get(f"{HELLO}/logs?follow=true")).status_code == 200
+    assert (await client.get(f"{HELLO}/revisions/1/progress")).status_code == 200
+    assert (await client.get(f"{HELLO}/logs?follow=true&cursor=bad")).status_code == 400
+    assert len(world.services.logs) == 0
+
+
+async def test_a_revision_deleted_while_its_progress_is_followed_ends_the_stream(
+    world: World, client: httpx.AsyncClient, revision: Revision
+) -> None:
+    reading = asyncio.create_task(client.get(f"{HELLO}/revisions/1/progress"))
+    async with asyncio.timeout(10):
+        while not len(world.services.progress._fanout):
+            await asyncio.sleep(0.005)
+    await client.delete(HELLO)
+    async with asyncio.timeout(30):
+        lines = [json.loads(text) for text in (await reading).text.splitlines()]
+    assert lines[-1]["state"] == "failed"
+    assert lines[-1]["problem"]["code"] == "not_found"
