@@ -18,7 +18,7 @@ FORBIDDEN = re.compile(
         ]
     )
 )
-UNFINISHED = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|Not" + "ImplementedError")
+UNFINISHED = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|raise Not" + "ImplementedError")
 BINARY = {".png", ".zip", ".gz", ".bin", ".ico"}
 
 NOUNS = [
