@@ -17,7 +17,10 @@ class Instance(Protocol):
     stream: socket.socket  # connected, non-blocking; its HELLO comes when it can take requests; ours to close
     output: int  # read end of the pipe that is its stdout and stderr, non-blocking; ours to close
     exited: asyncio.Future[Exit]  # set once the process is gone and its groups are removed
-    start_steps_ms: Mapping[str, float]
+
+    @property
+    def start_steps_ms(self) -> Mapping[str, float]:
+        """What its start was made of, milliseconds by step."""
 
     def kill(self) -> None:
         """End it now; `exited` follows. Harmless where it has ended."""
