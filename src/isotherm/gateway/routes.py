@@ -1,6 +1,6 @@
 """From a name to the revision that takes the call: routes, aliases with weights, numbers. Compiled at first use."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from isotherm.base.errors import NotFound
 from isotherm.gateway.limits import TokenBucket
@@ -17,10 +17,13 @@ GOLDEN = 0.6180339887498949  # steps of this ratio fill [0, 1) evenly, so weight
 class Target:
     """A route under one qualifier: the revisions that may take the call, by weight."""
 
-    __slots__ = ("_bounds", "_point", "_revisions", "label", "route")
+    __slots__ = ("_bounds", "_point", "_revisions", "label", "route", "whole")
 
-    def __init__(self, route: "Route", label: str, weighted: list[tuple[RevisionPool, float]]) -> None:
+    def __init__(
+        self, route: "Route", label: str, weighted: list[tuple[RevisionPool, float]], *, whole: bool = True
+    ) -> None:
         self.route = route
+        self.whole = whole  # False: some of its revisions are not known here yet
         self.label = label
         self._revisions = [revision for revision, _ in weighted]
         total = sum(weight for _, weight in weighted) or 1.0
@@ -102,17 +105,13 @@ class RouteTable:
         for table in (self._specs, self._names, self._compiled, self._references):
             table.clear()
 
-    def touch(self) -> None:
-        """Something that targets were made from has changed."""
+    def renew(self) -> None:
+        """Keys or revisions have changed: whatever was derived is made anew."""
         self.generation += 1
-        self._compiled.clear()
 
     def referenced(self, revision_id: str) -> bool:
         """Whether an alias points to this revision."""
         return revision_id in self._references
-
-    def referenced_ids(self) -> list[str]:
-        return list(self._references)
 
     def __len__(self) -> int:
         return len(self._specs)
@@ -134,22 +133,23 @@ class RouteTable:
         label = reference.qualifier or LIVE
         target = route.targets.get(label)
         if target is None or target.stale():
-            target = route.targets[label] = Target(route, label, list(self._weighted(route.spec, label)))
+            target = self._target(route, label)
+            if target.whole:
+                route.targets[label] = target
         return target
 
-    def _weighted(self, spec: RouteSpec, label: str) -> Iterator[tuple[RevisionPool, float]]:
+    def _target(self, route: Route, label: str) -> Target:
+        spec = route.spec
         weights = [(rid, 1.0) for number, rid in spec.versions if str(number) == label] or [
             weight for alias in spec.aliases if alias.name == label for weight in alias.weights
         ]
-        found = False
-        for revision_id, weight in weights:
-            revision = self._revision_of(revision_id)
-            if revision is not None and weight > 0:
-                found = True
-                yield self._pool_of(revision), weight
+        weights = [(revision_id, weight) for revision_id, weight in weights if weight > 0]
+        specs = [(self._revision_of(revision_id), weight) for revision_id, weight in weights]
+        found = [(self._pool_of(spec), weight) for spec, weight in specs if spec is not None]
         if not found:
             what = "has no revision that is ready" if label == LIVE else f"has no alias or revision `{label}`"
             raise NotFound(f"function {spec.namespace}/{spec.name} {what}", namespace=spec.namespace, name=spec.name)
+        return Target(route, label, found, whole=len(found) == len(weights))
 
 
 def _referenced(spec: RouteSpec) -> set[str]:

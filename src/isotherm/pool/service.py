@@ -18,8 +18,7 @@ from isotherm.pool.revision import RevisionPool
 from isotherm.pool.starts import start_instance, warm_up
 from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
 from isotherm.pool.upkeep import Upkeep
-from isotherm.sandbox.model import TemplateInfo
-from isotherm.sandbox.port import Driver
+from isotherm.sandbox.port import Driver, Template
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import WorkloadState
@@ -38,13 +37,14 @@ class Pool:
         limits: PoolLimits,
         recorder: Recorder,
         materials: Materials,
+        drivers: DriverSlot,
         clock: Clock,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self.limits = limits
         self.revisions: dict[str, RevisionPool] = {}
         self.templates: dict[str, TemplateSlot] = {}
-        self.drivers = DriverSlot()
+        self.drivers = drivers
         self._recorder = recorder
         self._materials = materials
         self._outcomes = Outcomes(recorder, limits, clock)
@@ -72,15 +72,18 @@ class Pool:
             )
         return found
 
-    async def prepare(self, spec: RevisionSpec) -> TemplateInfo:
-        """Build the template, start one instance, and leave it parked. Raises what either raises."""
+    async def prepare_template(self, spec: RevisionSpec) -> Template:
+        """Build the revision's template, whatever failed before. Raises what `Materials` and `Driver.prepare` raise."""
         revision = self.revision(spec)
         revision.failures, revision.retry_at_s = 0, 0.0
         revision.used_at_s = self._now()
-        template = await self.templates[spec.id].get()
+        return await self.templates[spec.id].get()
+
+    async def prepare_instance(self, spec: RevisionSpec) -> None:
+        """Have one instance that is started, warmed and parked. Raises what `start_instance` raises."""
+        revision = self.revision(spec)
         if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
             await self._start(revision)
-        return template.info
 
     async def forget(self, revision_id: str) -> None:
         """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""

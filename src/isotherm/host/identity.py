@@ -1,0 +1,61 @@
+"""Who this host is: an id that stays, the machine's memory, and what control is told about it."""
+
+import os
+import platform
+import resource
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from isotherm.base.ids import new_id
+
+__all__ = ["host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "runtimes"]
+
+
+def host_id(folder: Path) -> str:
+    """The host's id, made at its first start. Blocks."""
+    path = folder / "id"
+    try:
+        found = path.read_text().strip()
+    except FileNotFoundError:
+        found = ""
+    if not found:
+        found = new_id("host")
+        fresh = path.with_suffix(".new")
+        fresh.write_text(found)
+        fresh.rename(path)
+    return found
+
+
+def machine_memory_bytes() -> int:
+    """Memory of the machine, or what the own memory cgroup allows, whichever is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def runtimes() -> list[str]:
+    """The runtimes that instances can have here: this interpreter's."""
+    return [f"python{sys.version_info.major}.{sys.version_info.minor}"]
+
+
+def isotherm_version() -> str:
+    return metadata.version("isotherm")
+
+
+def own_usage() -> dict[str, Any]:
+    """Memory and CPU of the host process itself, and what it runs on."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "peak_memory_bytes": usage.ru_maxrss * 1024,
+        "cpu_s": usage.ru_utime + usage.ru_stime,
+    }

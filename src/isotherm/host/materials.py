@@ -1,0 +1,177 @@
+"""Code and dependencies of revisions on this host's disk, by content: unpacked and installed once, found again."""
+
+import asyncio
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from isotherm.base.errors import BuildFailed, InvalidPackage, NotFound, Unavailable
+from isotherm.base.settings import Settings
+from isotherm.host.installer import install_job, installer_error
+from isotherm.host.packages import unpack
+from isotherm.pool.templates import DriverSlot
+from isotherm.sandbox.model import SandboxLimits, SandboxSpec
+from isotherm.storage.port import Blobs
+from isotherm.wire.desired import RevisionSpec
+
+__all__ = ["MaterialStore", "OnStep"]
+
+OnStep = Callable[[str, str, str], None]  # (step, state, message)
+
+REVISION_PIDS = 4096
+UNUSED_S = 3600.0  # a folder that nothing refers to is kept this long
+MIB = 1024 * 1024
+
+
+def no_step(_step: str, _state: str, _message: str) -> None:
+    """Nobody watches."""
+
+
+class MaterialStore:
+    """Below DATA/host: `code/<digest>/` and `deps/<digest>/`."""
+
+    def __init__(self, folder: Path, blobs: Blobs, drivers: DriverSlot, settings: Settings) -> None:
+        self._code = folder / "code"
+        self._deps = folder / "deps"
+        self._blobs = blobs
+        self._drivers = drivers
+        self._settings = settings
+        self._running: dict[str, asyncio.Task[None]] = {}
+        for place in (self._code, self._deps):
+            place.mkdir(parents=True, exist_ok=True, mode=0o755)
+
+    async def sandbox_spec(self, revision: RevisionSpec) -> SandboxSpec:
+        return await self.ensure(revision, no_step)
+
+    async def ensure(self, revision: RevisionSpec, on_step: OnStep) -> SandboxSpec:
+        """Unpack and install what is missing. Raises `InvalidPackage`, `BuildFailed`, `NotIsolated`, `Unavailable`."""
+        code = self._code / revision.package
+        await self._once("unpack", code, on_step, lambda: self._unpack(revision.package, code))
+        deps = None
+        if (code / "requirements.txt").is_file():
+            deps = self._deps / _deps_digest(code, revision.runtime)
+            found = deps
+            await self._once("dependencies", deps, on_step, lambda: self._install(code, found, on_step))
+        return self._spec(revision, code, deps)
+
+    def sweep(self, revisions: list[RevisionSpec]) -> None:
+        """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
+        codes = {revision.package for revision in revisions}
+        deps = {
+            _deps_digest(self._code / revision.package, revision.runtime)
+            for revision in revisions
+            if (self._code / revision.package / "requirements.txt").is_file()
+        }
+        for place, used in ((self._code, codes), (self._deps, deps)):
+            for entry in list(place.iterdir()):
+                if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
+                    shutil.rmtree(entry, ignore_errors=True)
+
+    async def _once(self, step: str, folder: Path, on_step: OnStep, make: Callable[[], Awaitable[None]]) -> None:
+        """Make a folder by one task, however many wait for it."""
+        if os.path.isdir(folder):  # noqa: PTH112, ASYNC240 -- one stat of a local folder
+            on_step(step, "cached", "")
+            return
+        on_step(step, "running", "")
+        task = self._running.get(str(folder))
+        if task is None:
+            task = self._running[str(folder)] = asyncio.ensure_future(_as_coroutine(make))
+            task.add_done_callback(lambda _: self._running.pop(str(folder), None))
+        await asyncio.shield(task)
+        on_step(step, "done", "")
+
+    async def _unpack(self, digest: str, folder: Path) -> None:
+        try:
+            await asyncio.to_thread(self._unpack_now, digest, folder)
+        except NotFound as exc:
+            raise Unavailable(
+                f"the package {digest[:12]}… is not in the store; deploy it again", package=digest
+            ) from exc
+        except OSError as exc:
+            raise Unavailable(f"the package cannot be unpacked below {folder.parent}: {exc.strerror}") from exc
+
+    def _unpack_now(self, digest: str, folder: Path) -> None:
+        with self._blobs.open(digest) as source:
+            unpack(source, folder, self._settings.max_unpacked_mb * MIB)
+
+    async def _install(self, code: Path, folder: Path, on_step: OnStep) -> None:
+        if (code / "requirements.txt").stat().st_size > MIB:
+            raise InvalidPackage("requirements.txt is larger than 1 MB")
+        fresh = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True, mode=0o755)
+        try:
+            driver = await self._drivers.get()
+            job = install_job(folder.name, code, fresh, self._settings, os.environ)
+            result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
+            problem = installer_error(result, self._settings.build_timeout_s, job.memory_bytes)
+            if problem is not None:
+                raise problem
+            await asyncio.to_thread(_readable_by_all, fresh)
+            fresh.rename(folder)
+        except OSError as exc:
+            raise BuildFailed(
+                f"the dependencies cannot be written below {folder.parent}: {exc.strerror}", log=""
+            ) from exc
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _spec(self, revision: RevisionSpec, code: Path, deps: Path | None) -> SandboxSpec:
+        memory = revision.memory_mb * MIB
+        instances = revision.warm.max_instances + 1
+        region = self._settings.region
+        return SandboxSpec(
+            revision_id=revision.id,
+            runtime=revision.runtime,
+            handler=revision.handler,
+            code_dir=str(code),
+            deps_dir=None if deps is None else str(deps),
+            env=revision.env,
+            limits=SandboxLimits(
+                memory_bytes=memory,
+                cpus=revision.cpus,
+                pids=revision.pids,
+                tmp_bytes=revision.tmp_mb * MIB,
+                revision_memory_bytes=memory * (instances + 1),
+                revision_pids=min(REVISION_PIDS * 8, revision.pids * (instances + 1)),
+            ),
+            timeout_s=revision.timeout_s,
+            init_timeout_s=revision.init_timeout_s,
+            concurrency=revision.concurrency,
+            dispatch=revision.dispatch,
+            template=revision.warm.template,
+            threads=revision.threads,
+            log_limit_bytes=self._settings.log_call_kb * 1024,
+            function_name=revision.name,
+            function_version=str(revision.number),
+            function_arn=f"arn:aws:lambda:{region}:{revision.namespace}:function:{revision.name}",
+            memory_mb=revision.memory_mb,
+            region=region,
+        )
+
+
+def _deps_digest(code: Path, runtime: str) -> str:
+    """What an installation is the same for: the requirements, the interpreter and the kind of machine."""
+    requirements = (code / "requirements.txt").read_bytes()
+    text = f"{runtime}\0{platform.python_version()}\0{sys.platform}\0{platform.machine()}\0".encode()
+    return hashlib.sha256(text + requirements).hexdigest()
+
+
+def _readable_by_all(folder: Path) -> None:
+    """Sandboxes read as users of their own."""
+    for root, folders, files in os.walk(folder):
+        for name in folders:
+            (Path(root) / name).chmod(0o755)
+        for name in files:
+            path = Path(root) / name
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
+
+
+async def _as_coroutine(make: Callable[[], Awaitable[None]]) -> None:
+    await make()

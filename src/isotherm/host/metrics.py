@@ -1,0 +1,128 @@
+"""The page of Prometheus metrics: this host's own, and control's where it answers at once."""
+
+import asyncio
+
+from isotherm.base.errors import IsothermError
+from isotherm.gateway.ports import FunctionPort
+from isotherm.invocations.aggregates import Window
+from isotherm.invocations.recorder import Recorder
+from isotherm.pool.service import Pool
+from isotherm.telemetry.prometheus import Exposition, labels
+from isotherm.wire.telemetry import LATENCY_BUCKETS_MS
+
+__all__ = ["HostMetrics"]
+
+CONTROL_TIMEOUT_S = 0.5
+MAX_CONTROL_BYTES = 4 * 1024 * 1024
+bounds_s = tuple(f"{bound / 1000:g}" for bound in LATENCY_BUCKETS_MS)
+Name = tuple[str, str]
+
+
+class HostMetrics:
+    """Reads counters where they are; holds none of its own."""
+
+    def __init__(self, recorder: Recorder, pool: Pool, ports: dict[str, FunctionPort], api_path: str) -> None:
+        self._recorder = recorder
+        self._pool = pool
+        self._ports = ports
+        self._api_path = api_path
+
+    async def text(self) -> str:
+        return self._own() + await self._of_control()
+
+    def _own(self) -> str:
+        out = Exposition()
+        by_function: dict[Name, Window] = {}
+        for stats in self._recorder.all_stats():
+            window = by_function.setdefault((stats.namespace, stats.name), Window())
+            window.add(stats.so_far())
+        named = [(labels(namespace=ns, function=name), window) for (ns, name), window in sorted(by_function.items())]
+        self._calls(out, by_function)
+        out.family("isotherm_request_seconds", "histogram", "Time from a call's arrival to its answer")
+        for label, window in named:
+            out.histogram("isotherm_request_seconds", label, bounds_s, window.latency, window.total_ms / 1000)
+        out.family("isotherm_run_seconds_total", "counter", "Time that calls ran in instances")
+        for label, window in named:
+            out.sample("isotherm_run_seconds_total", label, window.run_ms / 1000)
+        out.family("isotherm_queue_wait_seconds_total", "counter", "Time that calls waited for a busy instance")
+        for label, window in named:
+            out.sample("isotherm_queue_wait_seconds_total", label, window.queue_ms / 1000)
+        out.family("isotherm_start_wait_seconds_total", "counter", "Time that calls waited for a new instance")
+        for label, window in named:
+            out.sample("isotherm_start_wait_seconds_total", label, window.start_ms / 1000)
+        self._holdings(out)
+        self._front(out)
+        return out.text()
+
+    def _calls(self, out: Exposition, by_function: dict[Name, Window]) -> None:
+        rows = sorted(by_function.items())
+        out.family("isotherm_requests_total", "counter", "Calls, by outcome")
+        for (namespace, name), window in rows:
+            for outcome, count in sorted(window.all_outcomes().items()):
+                label = labels(namespace=namespace, function=name, outcome=outcome)
+                out.sample("isotherm_requests_total", label, count)
+        out.family("isotherm_errors_total", "counter", "Calls that did not succeed, by outcome")
+        for (namespace, name), window in rows:
+            for outcome, count in sorted(window.outcomes.items()):
+                label = labels(namespace=namespace, function=name, outcome=outcome)
+                out.sample("isotherm_errors_total", label, count)
+        out.family("isotherm_cold_starts_total", "counter", "Calls that a new instance took, by cause")
+        for (namespace, name), window in rows:
+            for cause, count in sorted(window.cold.items()):
+                label = labels(namespace=namespace, function=name, cause=cause)
+                out.sample("isotherm_cold_starts_total", label, count)
+
+    def _holdings(self, out: Exposition) -> None:
+        """What is held now, by function."""
+        temperatures: dict[tuple[str, str, str], int] = {}
+        memory: dict[Name, int] = {}
+        cpu: dict[Name, float] = {}
+        queued: dict[Name, int] = {}
+        for state in self._pool.states():
+            name = (state.namespace, state.name)
+            memory[name] = memory.get(name, 0) + state.memory_bytes
+            cpu[name] = cpu.get(name, 0.0) + state.cpu_s
+            queued[name] = queued.get(name, 0) + state.queued
+            for temperature, count in state.temperatures.items():
+                key = (*name, temperature)
+                temperatures[key] = temperatures.get(key, 0) + count
+        out.family("isotherm_instances", "gauge", "Instances by temperature; `template` counts templates")
+        for (namespace, function, temperature), count in sorted(temperatures.items()):
+            label = labels(namespace=namespace, function=function, temperature=temperature)
+            out.sample("isotherm_instances", label, count)
+        out.family("isotherm_memory_bytes", "gauge", "Memory of the instances and the template")
+        for (namespace, function), value in sorted(memory.items()):
+            out.sample("isotherm_memory_bytes", labels(namespace=namespace, function=function), value)
+        out.family("isotherm_cpu_seconds_total", "counter", "CPU time of the instances")
+        for (namespace, function), seconds in sorted(cpu.items()):
+            out.sample("isotherm_cpu_seconds_total", labels(namespace=namespace, function=function), seconds)
+        out.family("isotherm_queued", "gauge", "Calls that wait for an instance")
+        for (namespace, function), value in sorted(queued.items()):
+            out.sample("isotherm_queued", labels(namespace=namespace, function=function), value)
+
+    def _front(self, out: Exposition) -> None:
+        out.family("isotherm_gateway_connections", "gauge", "Open client connections, by port")
+        for name, port in self._ports.items():
+            out.sample("isotherm_gateway_connections", labels(port=name), len(port.connections))
+        out.family("isotherm_gateway_calls_total", "counter", "Calls that were handed to the pool, by port")
+        for name, port in self._ports.items():
+            out.sample("isotherm_gateway_calls_total", labels(port=name), port.requests)
+        out.family("isotherm_host_memory_limit_bytes", "gauge", "Memory that all instances may use")
+        out.sample("isotherm_host_memory_limit_bytes", "", self._pool.limits.memory_bytes)
+
+    async def _of_control(self) -> str:
+        """Control's page, empty where it is away or slow."""
+        try:
+            async with asyncio.timeout(CONTROL_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(self._api_path, limit=MAX_CONTROL_BYTES)
+                try:
+                    writer.write(b"GET /internal/metrics HTTP/1.0\r\nhost: control\r\n\r\n")
+                    answer = await reader.read(MAX_CONTROL_BYTES)
+                    while not reader.at_eof() and len(answer) < MAX_CONTROL_BYTES:
+                        answer += await reader.read(MAX_CONTROL_BYTES)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, IsothermError):
+            return ""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return body.decode("utf-8", "replace") if b" 200 " in head[:20] else ""

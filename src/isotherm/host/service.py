@@ -1,0 +1,241 @@
+"""The host process put together: what it is made of, how it starts, what it does every so often, how it stops."""
+
+import asyncio
+import contextlib
+import gc
+import shutil
+import socket
+import ssl
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from isotherm.base.clock import SystemClock
+from isotherm.base.errors import Invalid, IsothermError
+from isotherm.base.ids import new_id
+from isotherm.base.settings import Settings
+from isotherm.gateway.keys import KeyRing
+from isotherm.gateway.operations import ApiOperations
+from isotherm.gateway.plan import Planner
+from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
+from isotherm.gateway.request import http_limits
+from isotherm.gateway.routes import RouteTable
+from isotherm.host.desired import DesiredStore
+from isotherm.host.identity import host_id, isotherm_version, machine_memory_bytes, own_usage, runtimes
+from isotherm.host.link import LinkClient
+from isotherm.host.materials import MaterialStore
+from isotherm.host.metrics import HostMetrics
+from isotherm.host.orders import OrderDesk
+from isotherm.host.shipping import Shipper
+from isotherm.host.spool import Spool
+from isotherm.host.state import HostState
+from isotherm.invocations.recorder import Recorder
+from isotherm.pool.model import limits_from
+from isotherm.pool.service import Pool
+from isotherm.pool.templates import DriverSlot
+from isotherm.sandbox.port import Driver
+from isotherm.storage.port import Blobs
+from isotherm.storage.vault import Vault
+from isotherm.telemetry.logging import get_logger
+from isotherm.wire.boot import HostBoot
+from isotherm.wire.desired import Desired
+from isotherm.wire.link import PROTOCOL, Hello, Order
+
+__all__ = ["HostService"]
+
+TICK_S = 0.02
+TICKS_PER_ROUND = 50
+SWEEP_ROUNDS = 600  # unused code and dependencies are looked for this often, in rounds of a second
+BACKLOG = 4096
+
+
+class HostService:
+    """Everything of one host process. Made and used on its loop."""
+
+    def __init__(self, boot: HostBoot, vault: Vault, blobs: Blobs, driver: Driver) -> None:
+        settings = boot.settings
+        folder = Path(boot.data_dir) / "host"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        clock = SystemClock()
+        self._boot = boot
+        self._folder = folder
+        self._driver = driver
+        self._probes: dict[str, Any] = {}
+        self._host_id = host_id(folder)
+        self._boot_id = new_id("boot")
+        self.recorder = Recorder(clock)
+        self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
+        self.store = DesiredStore(folder / "desired.bin", vault)
+        self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic)
+        self.keys = KeyRing(clock.time_ms)
+        self.state = HostState(self.store, self.routes, self.keys, self.pool)
+        self.link = LinkClient(boot.link_path, self)
+        self.orders = OrderDesk(self.pool, self.materials, self.link.send)
+        spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
+        self.shipper = Shipper(self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts)
+        self.shipper.uplink = self.link
+        planner = Planner(self.routes, self.keys)
+        limits = http_limits(settings)
+        self.content = ContentPort(limits, planner)
+        self._ports: dict[str, FunctionPort] = {"content": self.content}
+        metrics = HostMetrics(self.recorder, self.pool, self._ports, boot.api_path)
+        package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
+        self.api = ApiPort(limits, planner, ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes))
+        self._ports["api"] = self.api
+        self._servers: list[asyncio.Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticks = 0
+        self._stopping = False
+        self._log = get_logger("host")
+
+    # -- start and stop ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serve from what is on disk; then look for control."""
+        self.store.load()
+        self.state.start()
+        self.pool.attach(self._driver)
+        gc.collect()
+        gc.freeze()  # what was loaded lives as long as the process
+        gc.set_threshold(20_000, 20, 20)
+        await self._listen()
+        self._tick()
+        self._tasks = [
+            asyncio.create_task(self.shipper.run(), name="shipper"),
+            asyncio.create_task(self._probe_then_link(), name="link"),
+        ]
+        self._log.info("serving", url=self._boot.url, content_url=self._boot.content_url, items=len(self.store))
+
+    async def stop(self) -> None:
+        """Take no new connections, let running calls end, end every instance, keep what telemetry there is."""
+        self._stopping = True
+        for server in self._servers:
+            server.close()
+        for port in self._ports.values():
+            port.drain()
+        await self.orders.close()
+        await self.pool.drain(self._boot.settings.drain_timeout_s)
+        for port in self._ports.values():
+            port.drain()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.shipper.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+        with contextlib.suppress(TimeoutError, IsothermError):
+            async with asyncio.timeout(5.0):
+                await self._driver.close()
+
+    def not_ready(self) -> str | None:
+        """See `gateway.operations.Readiness`."""
+        if self._stopping:
+            return "this host is draining"
+        if not self._probes:
+            return "the sandbox driver is not there yet"
+        if self.store.epoch is None:
+            return "control has not yet said what to serve"
+        return None
+
+    # -- the link's user -----------------------------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        return Hello(
+            protocol=PROTOCOL,
+            host_id=self._host_id,
+            boot_id=self._boot_id,
+            isotherm_version=isotherm_version(),
+            epoch=self.store.epoch,
+            version=self.store.version,
+            probes=self._probes,
+            runtimes=runtimes(),
+        )
+
+    def desired(self, desired: Desired) -> None:
+        self.state.apply(desired)
+
+    def order(self, order: Order) -> None:
+        self.orders.take(order)
+
+    async def acknowledged(self, boot_id: str, sequence: int) -> None:
+        await self.shipper.acknowledged(boot_id, sequence)
+
+    async def connected(self) -> None:
+        await self.shipper.send_waiting()
+
+    def disconnected(self) -> None:
+        self.shipper.disconnected()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self.pool.tick()
+        self.recorder.tick()
+        self._ticks += 1
+        if self._ticks % TICKS_PER_ROUND == 0:
+            self.state.keep_warm()
+            self.pool.maintain(self.routes.referenced)
+            for port in self._ports.values():
+                port.tick()
+            if self._ticks % (TICKS_PER_ROUND * SWEEP_ROUNDS) == 0:
+                self.pool.spawn(self._sweep())
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    async def _sweep(self) -> None:
+        known = [item.revision for item in self.store.items() if item.revision is not None]
+        known += [revision.spec for revision in self.pool.revisions.values()]
+        await asyncio.to_thread(self.materials.sweep, known)
+
+    async def _probe_then_link(self) -> None:
+        while True:
+            try:
+                probe = await self._driver.probe()
+            except IsothermError as error:
+                self._log.warning("the sandbox driver does not answer", detail=error.message)
+                await asyncio.sleep(0.2)
+                continue
+            self._probes = {probe.driver: {"isolated": probe.isolated, **msgspec.to_builtins(probe)}}
+            break
+        await self.link.run()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        tls = _tls(self._boot.settings)
+        for port, descriptors in ((self.api, self._boot.api_fds), (self.content, self._boot.content_fds)):
+            for descriptor in descriptors:
+                listener = socket.socket(fileno=descriptor)
+                listener.setblocking(False)
+                self._servers.append(await loop.create_server(port.connection, sock=listener, backlog=BACKLOG, ssl=tls))
+
+    def _facts(self) -> dict[str, Any]:
+        return own_usage() | {"isotherm": isotherm_version(), "memory_limit_bytes": self.pool.limits.memory_bytes}
+
+
+def _pool_and_materials(
+    boot: HostBoot, folder: Path, blobs: Blobs, recorder: Recorder, clock: SystemClock
+) -> tuple[Pool, MaterialStore]:
+    drivers = DriverSlot()
+    materials = MaterialStore(folder, blobs, drivers, boot.settings)
+    pool = Pool(limits_from(boot.settings, machine_memory_bytes()), recorder, materials, drivers, clock)
+    config = Path(boot.settings.pip_config or "/etc/pip.conf")
+    if config.is_file():
+        shutil.copyfile(config, folder / "pip.conf")
+    return pool, materials
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Raises `Invalid` where certificate and key cannot be used."""
+    if not settings.tls_cert or not settings.tls_key:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as exc:
+        raise Invalid(f"the TLS certificate and key cannot be used: {exc}") from exc
+    return context

@@ -1,0 +1,60 @@
+"""Makes the desired state effective: keys, routes and revisions go where they are used."""
+
+from collections.abc import Iterable
+
+from isotherm.gateway.keys import KeyRing
+from isotherm.gateway.routes import RouteTable
+from isotherm.host.desired import Change, DesiredStore
+from isotherm.pool.service import Pool
+from isotherm.wire.desired import Desired, Item
+
+__all__ = ["HostState"]
+
+
+class HostState:
+    """The one place that applies updates. `routes` and `keys` count from the next request on."""
+
+    def __init__(self, store: DesiredStore, routes: RouteTable, keys: KeyRing, pool: Pool) -> None:
+        self.store = store
+        self._routes = routes
+        self._keys = keys
+        self._pool = pool
+        self._kept_warm: set[str] = set()  # revisions with a minimum of instances
+
+    def start(self) -> None:
+        """Serve what the store has."""
+        self._put(self.store.items())
+
+    def apply(self, desired: Desired) -> None:
+        """Take an update from control. Costs what changed, not what is there."""
+        change = self.store.apply(desired)
+        self._remove(change)
+        self._put(change.items)
+
+    def keep_warm(self) -> None:
+        """Make sure that revisions with a minimum of instances are known to the pool, which then starts them."""
+        for revision_id in self._kept_warm:
+            if revision_id not in self._pool.revisions and self._routes.referenced(revision_id):
+                spec = self.store.revision(revision_id)
+                if spec is not None:
+                    self._pool.revision(spec)
+
+    def _put(self, items: Iterable[Item]) -> None:
+        for item in items:
+            if item.key is not None:
+                self._keys.put(item.key)
+            elif item.route is not None:
+                self._routes.put(item.route)
+            elif item.revision is not None and item.revision.warm.min_instances:
+                self._kept_warm.add(item.revision.id)
+        self._routes.renew()
+
+    def _remove(self, change: Change) -> None:
+        for kind, key in change.removed:
+            if kind == "key":
+                self._keys.remove(key)
+            elif kind == "route":
+                self._routes.remove(key)
+            else:
+                self._kept_warm.discard(key)
+                self._pool.spawn(self._pool.forget(key))
