@@ -69,7 +69,8 @@ class Responses:
         head = encode([_status(status), _headers(headers), _cookies(cookies)])
         if len(head) > MAX_HEAD_BYTES:
             raise BadResponse(f"headers take {len(head)} bytes; the limit is {MAX_HEAD_BYTES}")
-        if key is not None and len(head) <= CACHE_HEAD_BYTES:
+        # Strings alone: 1, 1.0 and True are equal keys with different texts.
+        if key is not None and len(head) <= CACHE_HEAD_BYTES and _all_text(headers):
             if len(self._heads) >= CACHE_SIZE:
                 self._heads.clear()
             self._heads[key] = head
@@ -80,6 +81,10 @@ def _bounded(body: bytes, limit_bytes: int) -> bytes:
     if len(body) > limit_bytes:
         raise BadResponse(f"the answer has {len(body)} bytes; the limit is {limit_bytes}")
     return body
+
+
+def _all_text(headers: object) -> bool:
+    return not headers or all(type(value) is str for value in headers.values())  # type: ignore[attr-defined]  # a dict
 
 
 def _status(value: object) -> int:

@@ -19,7 +19,9 @@ LARGE_READ_BYTES = 1024 * 1024
 COALESCE_BYTES = 256 * 1024
 QUEUE_LIMIT = 512  # frames queued before those who write logs have to wait
 
-_read, _write = os.read, os.write  # bound early: the user's code may patch `os`
+EXIT_FORKED = 73
+
+_read, _write, _exit = os.read, os.write, os._exit  # bound early: the user's code may patch `os`
 _sleep = time.sleep
 
 
@@ -30,7 +32,7 @@ class StreamBroken(OSError):
 class Stream:
     """One thread reads at a time; any thread writes: append to `queue`, then `flush`.
 
-    Uses the bare descriptor, in blocking mode. A forked child loses it (see `_in_child`).
+    Uses the bare descriptor, in blocking mode. A forked child loses it: see `_in_child`.
     """
 
     def __init__(self, fd: int) -> None:
@@ -38,6 +40,7 @@ class Stream:
         self.fd = fd
         self.queue: deque[bytes] = deque()
         self.broken = False
+        self._forked = False
         self._writing = allocate_lock()
         self._rest = bytearray()
         self._needed = 0
@@ -48,6 +51,8 @@ class Stream:
 
         Raises `frames.FrameError` or `OSError`.
         """
+        if self._forked:
+            _exit(EXIT_FORKED)
         rest = self._rest
         if not rest:
             data = _read(self.fd, READ_BYTES)
@@ -108,6 +113,8 @@ class Stream:
 
     def _drain(self) -> None:
         queue = self.queue
+        if self._forked:
+            _exit(EXIT_FORKED)
         if self.broken:
             queue.clear()
             raise StreamBroken("the stream to the host is broken")
@@ -128,8 +135,11 @@ class Stream:
                 self.broken = True
 
     def _in_child(self) -> None:
-        """In a process that the handler forked: leave the host's stream alone."""
-        self.broken = True
+        """In a process that the handler forked: leave the host's stream alone, and end where the handler returns.
+
+        Such a child must not even unwind: it shares an event loop's epoll with the instance.
+        """
+        self.broken = self._forked = True
         self.queue.clear()
         self._writing = allocate_lock()
         try:

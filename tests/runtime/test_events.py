@@ -1,0 +1,138 @@
+"""Lambda's payload format 2.0 from the compact head."""
+
+import base64
+import json
+from urllib.parse import parse_qsl, quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isotherm_runtime.config import RuntimeConfig
+from isotherm_runtime.events import EventBuilder, is_text, parse_query
+
+ARN = "arn:aws:lambda:local:shop:function:orders"
+builder = EventBuilder(RuntimeConfig(handler="app.handler", function_name="orders", function_arn=ARN))
+
+
+def build(
+    headers: list[list[str]] | None = None,
+    body: bytes = b"",
+    *,
+    method: str = "GET",
+    path: str = "/",
+    query: str = "",
+    time_ms: int = 1_583_348_638_390,
+    domain: str = "orders.fn.test",
+) -> dict[str, object]:
+    request_id, event = builder.build(["id-1", method, path, query, headers or [], "192.0.2.7", time_ms, domain], body)
+    assert request_id == "id-1"
+    return event
+
+
+def test_the_whole_event() -> None:
+    headers = [["Host", "orders.fn.test"], ["User-Agent", "curl/8"], ["Content-Type", "application/json"]]
+    assert build(headers, b'{"n": 1}', method="POST", path="/a%20b/c", query="x=1&x=2&y=%2F") == {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": "/a%20b/c",
+        "rawQueryString": "x=1&x=2&y=%2F",
+        "headers": {"host": "orders.fn.test", "user-agent": "curl/8", "content-type": "application/json"},
+        "queryStringParameters": {"x": "1,2", "y": "/"},
+        "requestContext": {
+            "accountId": "shop",
+            "apiId": "orders",
+            "domainName": "orders.fn.test",
+            "domainPrefix": "orders",
+            "http": {
+                "method": "POST",
+                "path": "/a%20b/c",
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.7",
+                "userAgent": "curl/8",
+            },
+            "requestId": "id-1",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "04/Mar/2020:19:03:58 +0000",
+            "timeEpoch": 1_583_348_638_390,
+        },
+        "body": '{"n": 1}',
+        "isBase64Encoded": False,
+    }
+
+
+def test_without_query_cookies_and_body_their_fields_are_left_out() -> None:
+    assert {"queryStringParameters", "cookies", "body"}.isdisjoint(build())
+
+
+def test_cookies_of_several_headers_are_one_list_and_no_header() -> None:
+    event = build([["Cookie", "a=1; b=2"], ["cookie", "c=3"]])
+    assert event["cookies"] == ["a=1", "b=2", "c=3"]
+    assert event["headers"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "text"),
+    [
+        ("application/json", True),
+        ("application/json; charset=utf-8", True),
+        ("APPLICATION/Problem+JSON", True),
+        ("text/html", True),
+        ("image/svg+xml", True),
+        ("application/xml", True),
+        ("", False),
+        ("application/octet-stream", False),
+        ("application/x-www-form-urlencoded", False),
+        ("multipart/form-data; boundary=x", False),
+        ("image/png", False),
+    ],
+)
+def test_which_bodies_are_text(content_type: str, text: bool) -> None:
+    assert is_text(content_type) is text
+    event = build([["content-type", content_type]], b"abc")
+    assert event["isBase64Encoded"] is not text
+    assert event["body"] == ("abc" if text else "YWJj")
+
+
+def test_a_text_body_that_is_not_utf_8_goes_as_base64() -> None:
+    event = build([["content-type", "text/plain"]], b"\xff\xfe")
+    assert event["isBase64Encoded"] is True
+    assert base64.b64decode(str(event["body"])) == b"\xff\xfe"
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text())))
+def test_the_query_is_decoded_as_the_standard_library_does(pairs: list[tuple[str, str]]) -> None:
+    pairs = [(n, v) for n, v in pairs if not any("\ud800" <= c <= "\udfff" for c in n + v)]
+    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in pairs)
+    expected: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        expected[name] = f"{expected[name]},{value}" if name in expected else value
+    assert parse_query(query) == expected
+
+
+@given(st.text())
+def test_any_query_string_gives_text(query: str) -> None:
+    found = parse_query(query)
+    assert all(isinstance(part, str) for item in found.items() for part in item)
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.text())),
+    st.binary(max_size=100),
+    st.text(),
+    st.integers(0, 4_000_000_000_000),
+)
+def test_any_head_gives_an_event_that_json_can_hold(
+    headers: list[tuple[str, str]], body: bytes, path: str, time_ms: int
+) -> None:
+    event = build([list(pair) for pair in headers], body, path=path, time_ms=time_ms)
+    assert json.loads(json.dumps(event)) == event
+    names = [name.lower() for name, _ in headers]
+    assert set(event["headers"]) == {name for name in names if name != "cookie"}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("head", [[], ["id"], ["id", "GET", "/", "", [["only a name"]], "", 0, ""], [1] * 8])
+def test_a_head_of_another_shape_is_refused(head: list[object]) -> None:
+    with pytest.raises((ValueError, TypeError, AttributeError)):
+        builder.build(head, b"")
