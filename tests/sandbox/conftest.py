@@ -65,7 +65,9 @@ class Bench:
         }
         return SandboxSpec(**(values | changes))
 
-    async def template(self, code: str = "def handler(event, context): return event", **changes: Any) -> ProcessTemplate:
+    async def template(
+        self, code: str = "def handler(event, context): return event", **changes: Any
+    ) -> ProcessTemplate:
         return await self.driver.prepare(self.spec(code, **changes))
 
     async def client(self, template: ProcessTemplate) -> Client:

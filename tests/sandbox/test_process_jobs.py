@@ -76,7 +76,9 @@ for path in ("/usr/x", "/x", "/etc/x"):
 
 async def test_a_job_over_its_time_is_killed(bench: Bench) -> None:
     started = time.monotonic()
-    result = await bench.driver.run(job(bench, "print('on', flush=True)\nimport time\ntime.sleep(60)", timeout_s=0.5), print)
+    result = await bench.driver.run(
+        job(bench, "print('on', flush=True)\nimport time\ntime.sleep(60)", timeout_s=0.5), print
+    )
     assert (result.timed_out, result.exit.signal, result.output) == (True, 9, "on\n")
     assert time.monotonic() - started < 5
 
@@ -129,5 +131,3 @@ async def test_a_cancelled_job_is_ended(bench: Bench) -> None:
     while groups_of(bench.warden):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
-
-

@@ -29,7 +29,9 @@ async def until(condition: object, limit_s: float = 5.0) -> None:
 
 
 async def test_an_instance_is_a_confined_process_of_its_own(bench: Bench) -> None:
-    template = await bench.template("import os\ndef handler(e, c): return [os.getpid(), os.getuid(), os.listdir('/code')]")
+    template = await bench.template(
+        "import os\ndef handler(e, c): return [os.getpid(), os.getuid(), os.listdir('/code')]"
+    )
     one, two = await bench.client(template), await bench.client(template)
     assert (await one.invoke()).value == [1, 1000, ["app.py"]]
     assert (await two.invoke()).value == [1, 1000, ["app.py"]]
@@ -139,7 +141,9 @@ async def test_a_dead_warden_is_noticed_at_once_and_a_new_one_serves(bench: Benc
     bench.link.reconnect(bench.warden.peer())
     again = await bench.client(await bench.template())
     assert (await again.invoke(5)).value == 5
-    assert len(groups_of(bench.warden)) == 4 * 4  # of the dead one nothing is left: revision, keeper, template, instance
+    assert (
+        len(groups_of(bench.warden)) == 4 * 4
+    )  # of the dead one nothing is left: revision, keeper, template, instance
 
 
 async def test_a_host_that_goes_leaves_nothing(bench: Bench) -> None:
@@ -186,7 +190,9 @@ async def test_an_import_that_takes_too_long(bench: Bench) -> None:
 
 async def test_an_import_that_takes_too_much_memory(bench: Bench) -> None:
     with pytest.raises(OutOfMemory, match="64 MB"):
-        await bench.template("x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1", memory_bytes=64 * MB)
+        await bench.template(
+            "x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1", memory_bytes=64 * MB
+        )
 
 
 @pytest.mark.parametrize(
@@ -194,14 +200,19 @@ async def test_an_import_that_takes_too_much_memory(bench: Bench) -> None:
     [
         ("import socket\nkept = socket.socket()", "an open socket"),
         ("import asyncio\nloop = asyncio.new_event_loop()", "an asyncio event loop"),
-        ("import threading, time\nthreading.Thread(target=time.sleep, args=(99,), name='poller').start()", "1 thread: poller"),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(99,), name='poller').start()",
+            "1 thread: poller",
+        ),
         ("import mmap\nshared = mmap.mmap(-1, 4096)\nshared[0] = 1", "shared memory"),
         ("kept = open('/code/app.py')", "an open file: /code/app.py"),
         ("import subprocess\nchild = subprocess.Popen(['/bin/sleep', '99'])", "a child process"),
         ("import os\nends = os.pipe()", "an open pipe"),
     ],
 )
-async def test_what_cannot_be_forked_is_named_and_imported_in_each_instance(bench: Bench, code: str, reason: str) -> None:
+async def test_what_cannot_be_forked_is_named_and_imported_in_each_instance(
+    bench: Bench, code: str, reason: str
+) -> None:
     template = await bench.template(f"{code}\nimport os\nborn = os.getpid()\ndef handler(e, c): return born")
     assert any(found.startswith(reason) for found in template.info.unfit), template.info.unfit
     client = await bench.client(template)
@@ -218,7 +229,9 @@ async def test_an_import_that_fails_in_the_instance_fails_the_start(bench: Bench
     template = await bench.template("print('hm')\nraise KeyError('missing')", template=False)
     with pytest.raises(ImportFailed, match="KeyError"):
         await template.start()
-    template = await bench.template("x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1", template=False)
+    template = await bench.template(
+        "x = bytearray(200 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1", template=False
+    )
     with pytest.raises(OutOfMemory):
         await template.start()
     template = await bench.template("import time\ntime.sleep(60)", template=False, init_timeout_s=0.3)
@@ -227,8 +240,9 @@ async def test_an_import_that_fails_in_the_instance_fails_the_start(bench: Bench
 
 
 async def test_what_a_handler_may_need_works(bench: Bench) -> None:
-    code = '''
-import asyncio, concurrent.futures, datetime, multiprocessing, os, socket, sqlite3, ssl, subprocess, sys, tempfile, threading, time, zoneinfo
+    code = """
+import asyncio, concurrent.futures, datetime, multiprocessing, os, socket, sqlite3, ssl
+import subprocess, sys, tempfile, threading, time, zoneinfo
 def handler(event, context):
     found = {}
     with sqlite3.connect("/tmp/x.db") as db:
@@ -253,7 +267,7 @@ def handler(event, context):
     found["exit"] = callable(exit)
     found["hostname"] = socket.gethostname()
     return found
-'''
+"""
     found = await bench.run(code, memory_bytes=256 * MB)
     assert found["ssl"]
     del found["ssl"]
@@ -274,7 +288,8 @@ def handler(event, context):
 
 
 async def test_blas_threads_are_set_before_the_import(bench: Bench) -> None:
-    code = "import os\nthen = os.environ['OMP_NUM_THREADS'], os.environ['OPENBLAS_NUM_THREADS']\ndef handler(e, c): return then"
+    names = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"
+    code = f"import os\nthen = [os.environ[name] for name in {names}]\ndef handler(e, c): return then"
     assert await bench.run(code) == ["1", "1"]
     assert await bench.run(code, threads=4) == ["4", "4"]
 
@@ -327,7 +342,9 @@ async def test_the_keeper_holds_only_the_capabilities_that_it_needs(bench: Bench
 
 
 async def test_an_instance_that_ends_closes_its_stream(bench: Bench) -> None:
-    client = await bench.client(await bench.template("import os\ndef handler(e, c): os.kill(os.getpid(), 9) or os._exit(1)"))
+    client = await bench.client(
+        await bench.template("import os\ndef handler(e, c): os.kill(os.getpid(), 9) or os._exit(1)")
+    )
     stream = client.request()
     with pytest.raises(Ended):
         await client.answer(stream)

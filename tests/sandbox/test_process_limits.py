@@ -138,6 +138,5 @@ def handler(event, context):
 
 async def test_the_pids_of_a_revision_are_limited_as_a_whole(bench: Bench) -> None:
     template = await bench.template(revision_pids=8)
-    with pytest.raises(Unavailable):
-        for _ in range(10):
-            await bench.client(template)
+    starts = await asyncio.gather(*(bench.client(template) for _ in range(10)), return_exceptions=True)
+    assert any(isinstance(start, Unavailable) for start in starts)
