@@ -119,9 +119,14 @@ async def test_answers_are_not_to_be_stored_by_anyone(client: httpx.AsyncClient)
     assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
+async def test_the_index_is_json_for_programs(client: httpx.AsyncClient) -> None:
+    index = (await client.get("/")).json()
+    assert (index["name"], index["openapi"]) == ("isotherm", "/api/v1/openapi.json")
+
+
 async def test_index_and_reference_are_pages_without_scripts(client: httpx.AsyncClient) -> None:
     for path in ("/", "/api/v1/docs"):
-        page = await client.get(path)
+        page = await client.get(path, headers={"Accept": "text/html"})
         assert page.status_code == 200
         assert "<script" not in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]

@@ -6,8 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from isotherm.api.calls import Call
+from isotherm.api.routes.observed import read_on
 from isotherm.base.errors import ImportFailed
+from isotherm.bus.fanout import Fanout
 from isotherm.functions.model import FunctionConfig, Revision
 from isotherm.tenancy.model import SYSTEM
 from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine
@@ -145,3 +149,15 @@ async def test_a_revision_deleted_while_its_progress_is_followed_ends_the_stream
         lines = [json.loads(text) for text in (await reading).text.splitlines()]
     assert lines[-1]["state"] == "failed"
     assert lines[-1]["problem"]["code"] == "not_found"
+
+
+async def test_a_reader_that_is_too_slow_is_told_what_it_lost(world: World) -> None:
+    logs: Fanout[tuple[str, str], LogLine] = Fanout(limit=2)
+    rest = logs.subscribe(("default", "hello"))
+    for number in range(5):
+        logs.publish(("default", "hello"), line(number, str(number)))
+    shown = read_on(Call(world.services, SYSTEM, Request({"type": "http"})), rest, [], None)
+    assert await anext(shown) == []
+    lost, *lines = await anext(shown)
+    assert (lost.stream, lost.message[:2]) == ("platform", "3 ")
+    assert [one.message for one in lines] == ["3", "4"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -23,6 +24,14 @@ __all__ = ["OPEN_PATHS", "Api", "declared_routes", "openapi_document"]
 _tables = (platform.routes, namespaces.routes, functions.routes, observed.routes)
 # Paths that need no key: documents, and what only the Unix socket reaches.
 OPEN_PATHS = ("/", "/api/v1/openapi.json", "/api/v1/docs", "/internal/metrics")
+
+_links = {
+    "docs": "/api/v1/docs",
+    "openapi": "/api/v1/openapi.json",
+    "health": "/healthz",
+    "ready": "/readyz",
+    "metrics": "/metrics",
+}
 
 
 class Api:
@@ -49,8 +58,10 @@ class Api:
         return self._document
 
     def _open_routes(self) -> list[Route]:
-        async def index(_: Any) -> Response:
-            return index_page(self.services.version)
+        async def index(request: Request) -> Response:
+            if "text/html" in request.headers.get("accept", ""):
+                return index_page(self.services.version)
+            return JSONResponse({"name": "isotherm", "version": self.services.version, **_links})
 
         async def openapi(_: Any) -> Response:
             return JSONResponse(self.document())

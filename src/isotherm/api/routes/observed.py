@@ -14,6 +14,7 @@ from isotherm.api.answers import (
     Name,
     Namespace,
     Number,
+    content_etag,
     json_answer,
     ndjson_answer,
     page_answer,
@@ -29,7 +30,7 @@ from isotherm.functions.model import Revision
 from isotherm.records.model import Explanation
 from isotherm.wire.telemetry import InvocationRecord, LogLine, Outcome
 
-__all__ = ["routes"]
+__all__ = ["read_on", "routes"]
 
 routes = RouteTable("observed")
 _function = "/api/v1/namespaces/{ns}/functions/{name}"
@@ -132,12 +133,13 @@ async def read_logs(
         raise
     if rest is None:
         return page_answer(page)
-    return ndjson_answer(_log_lines(call, rest, page.items, invocation), rest)
+    return ndjson_answer(read_on(call, rest, page.items, invocation), rest)
 
 
-async def _log_lines(
+async def read_on(
     call: Call, rest: Subscription[LogLine], history: list[LogLine], invocation: str | None
-) -> AsyncIterator[list[Any]]:
+) -> AsyncIterator[list[LogLine]]:
+    """`history`, then what comes, until the process drains; a line in both is shown once."""
     yield history
     shown = Counter(history)  # what was stored while we subscribed comes by both ways
     async for batch in rest.batches(_look_up_s):
@@ -196,11 +198,12 @@ def list_invocations(
     _invocations + "/{invocation_id}",
     permission="invocations.read",
     summary="One invocation",
-    answers={200: Answer(InvocationRecord, "The call")},
+    answers={200: Answer(InvocationRecord, "The call", etag=True)},
 )
 def get_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
     """A call that was kept in full."""
-    return json_answer(call.services.records.invocation(ns, invocation_id))
+    found = call.services.records.invocation(ns, invocation_id)
+    return json_answer(found, etag=content_etag(found))
 
 
 @routes.add(
