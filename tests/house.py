@@ -60,7 +60,9 @@ class House:
         return self.functions.upload_package(self.admin, namespace, content).digest
 
     def deploy(self, name: str = "hello", namespace: str = "default", **settings: object) -> Deployed:
-        config = FunctionConfig(**({"package": self.package(namespace)} | settings))  # type: ignore[arg-type]
+        if "package" not in settings:
+            settings["package"] = self.package(namespace)
+        config = FunctionConfig(**settings)  # type: ignore[arg-type]  # tests also give what is refused
         return self.functions.deploy(self.admin, namespace, name, config)
 
     def deploy_ready(self, name: str = "hello", namespace: str = "default", **settings: object) -> int:

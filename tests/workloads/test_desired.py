@@ -1,0 +1,198 @@
+"""The feed: applying what changed since any version to the state of that version gives the whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import sqlalchemy
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+
+from isotherm.base.errors import IsothermError
+from isotherm.events.changes import desired_changes, note_change
+from isotherm.functions.model import FunctionConfig
+from isotherm.tenancy.model import Key
+from isotherm.wire.desired import Desired, Item, item_id
+from isotherm.workloads.model import Weight
+from tests.house import House, house, open_house
+
+__all__ = ["house"]
+
+State = dict[tuple[str, str], Item]
+
+
+def applied(state: State, delta: Desired) -> State:
+    """What a host does with it."""
+    after = {} if delta.full else dict(state)
+    after.update({item_id(item): item for item in delta.items})
+    for gone in delta.removed:
+        after.pop((gone.kind, gone.id), None)
+    return after
+
+
+class Feed(RuleBasedStateMachine):
+    """Commands of all kinds, and hosts that fell behind at every version."""
+
+    revisions: Bundle[str] = Bundle("revisions")
+    keys: Bundle[Key] = Bundle("keys")
+    folder: Callable[[], Path]
+
+    @initialize()
+    def begin(self) -> None:
+        self.house = open_house(type(self).folder(), snapshot_every=5)
+        self.package = self.house.package()
+        self.states: dict[int, State] = {0: {}}
+        self.remember()
+
+    def remember(self) -> None:
+        full = self.house.feed.full()
+        self.states[full.version] = applied({}, full)
+
+    def attempt(self, command: Callable[[], object]) -> None:
+        try:
+            command()
+        except IsothermError:
+            return
+        finally:
+            self.remember()
+
+    @rule(target=revisions, name=st.sampled_from("ab"), memory_mb=st.integers(64, 66), public=st.booleans())
+    def deploy(self, name: str, memory_mb: int, public: bool) -> str:
+        config = FunctionConfig(package=self.package, memory_mb=memory_mb, public=public, env={"A": str(memory_mb)})
+        made = self.house.functions.deploy(self.house.admin, "default", name, config)
+        self.remember()
+        return made.revision.id
+
+    @rule(revision=revisions)
+    def ready(self, revision: str) -> None:
+        self.attempt(lambda: self.house.functions.mark_ready(revision, template=True, unfit=[], elapsed_ms=1))
+
+    @rule(revision=revisions)
+    def failed(self, revision: str) -> None:
+        self.attempt(lambda: self.house.functions.mark_failed(revision, {"code": "internal"}))
+
+    @rule(name=st.sampled_from("ab"), first=st.integers(1, 4), share=st.sampled_from([0.25, 0.5]))
+    def split(self, name: str, first: int, share: float) -> None:
+        weights = [Weight(first, share), Weight(first + 1, 1 - share)]
+        self.attempt(lambda: self.house.functions.set_alias(self.house.admin, "default", name, "beta", weights))
+
+    @rule(name=st.sampled_from("ab"))
+    def delete_alias(self, name: str) -> None:
+        self.attempt(lambda: self.house.functions.delete_alias(self.house.admin, "default", name, "beta"))
+
+    @rule(name=st.sampled_from("ab"))
+    def roll_back(self, name: str) -> None:
+        self.attempt(lambda: self.house.functions.rollback(self.house.admin, "default", name))
+
+    @rule(name=st.sampled_from("ab"))
+    def delete(self, name: str) -> None:
+        self.attempt(lambda: self.house.functions.delete(self.house.admin, "default", name))
+
+    @rule(target=keys)
+    def make_key(self) -> Key:
+        made = self.house.tenancy.create_key(self.house.admin, "default", name="ci", role="viewer")
+        self.remember()
+        return made.key
+
+    @rule(key=consumes(keys))
+    def revoke(self, key: Key) -> None:
+        self.attempt(lambda: self.house.tenancy.revoke_key(self.house.admin, "default", key.id))
+
+    @invariant()
+    def every_host_catches_up(self) -> None:
+        if not hasattr(self, "states"):
+            return
+        full = self.house.feed.full()
+        whole = applied({}, full)
+        for version, state in self.states.items():
+            delta = self.house.feed.desired(self.house.feed.epoch, version)
+            assert delta.version == full.version
+            assert applied(state, delta) == whole
+
+    @invariant()
+    def no_route_leads_nowhere(self) -> None:
+        if not hasattr(self, "states"):
+            return
+        items = self.house.feed.full().items
+        known = {item.revision.id for item in items if item.revision is not None}
+        for route in (item.route for item in items if item.route is not None):
+            assert "live" in {alias.name for alias in route.aliases}
+            assert {revision for alias in route.aliases for revision, _ in alias.weights} <= known
+            assert {revision for _, revision in route.versions} <= known
+
+    def teardown(self) -> None:
+        if hasattr(self, "house"):
+            self.house.database.close()
+
+
+def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path) -> None:
+    numbers = iter(range(10**6))
+
+    def folder() -> Path:
+        made = tmp_path / str(next(numbers))
+        made.mkdir()
+        return made
+
+    Feed.folder = staticmethod(folder)  # type: ignore[method-assign]  # each run of the machine has its own
+    case = Feed.TestCase
+    case.settings = settings(
+        max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    case().runTest()
+
+
+def test_a_host_that_is_up_to_date_is_told_nothing(house: House) -> None:
+    house.deploy_ready()
+    delta = house.feed.desired(house.feed.epoch, house.feed.version())
+    assert (delta.full, delta.items, delta.removed) == (False, [], [])
+
+
+def test_what_changed_often_is_told_once(house: House) -> None:
+    before = house.feed.version()
+    for memory_mb in range(64, 70):
+        house.deploy_ready(memory_mb=memory_mb)
+    delta = house.feed.desired(house.feed.epoch, before)
+    ids = [item_id(item) for item in delta.items]
+    assert len(ids) == len(set(ids)) == 7
+
+
+def test_another_epoch_or_a_version_of_the_future_gets_everything(house: House) -> None:
+    house.deploy_ready()
+    full = house.feed.full()
+    assert house.feed.desired("epoch_other", full.version) == full
+    assert house.feed.desired(None, 0) == full
+    assert house.feed.desired(house.feed.epoch, full.version + 1) == full
+    assert house.feed.desired(house.feed.epoch, -1) == full
+
+
+def test_a_host_that_is_too_far_behind_gets_everything(house: House) -> None:
+    house.deploy_ready()
+    with house.log.transaction() as session:
+        for _ in range(2100):
+            note_change(session, "route", "wl_gone", kept=1000)
+    with house.database.read() as session:
+        kept = session.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(desired_changes)).scalar_one()
+    assert 1000 <= kept <= 2000
+    newest = house.feed.version()
+    assert house.feed.desired(house.feed.epoch, 1).full
+    assert not house.feed.desired(house.feed.epoch, newest - kept).full
+    assert house.feed.desired(house.feed.epoch, newest - kept - 1).full
+
+
+def test_the_epoch_is_that_of_the_database(house: House, tmp_path: Path) -> None:
+    house.database.close()
+    assert open_house(tmp_path).feed.epoch == house.feed.epoch
+    (tmp_path / "other").mkdir()
+    assert open_house(tmp_path / "other").feed.epoch != house.feed.epoch
+
+
+def test_listeners_hear_of_changes_that_hosts_need(house: House) -> None:
+    heard: list[int] = []
+    take_off = house.feed.on_change(lambda: heard.append(house.feed.version()))
+    house.deploy()
+    assert heard == [], "a building revision is nobody's business"
+    house.functions.mark_ready(house.functions.building()[0].id, template=True, unfit=[], elapsed_ms=1)
+    assert heard == [house.feed.version()]
+    take_off()
+    house.functions.delete(house.admin, "default", "hello")
+    assert len(heard) == 1

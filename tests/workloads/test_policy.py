@@ -1,0 +1,97 @@
+"""Weights, rollbacks, what stays callable, If-Match."""
+
+import math
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
+from isotherm.workloads.model import RevisionState, Weight
+from isotherm.workloads.policy import (
+    CALLABLE_REVISIONS,
+    MAX_WEIGHTS,
+    callable_numbers,
+    check_etag,
+    check_weights,
+    rollback_target,
+)
+
+states = st.dictionaries(st.integers(1, 80), st.sampled_from(["building", "ready", "failed"]), max_size=80)
+weights = st.builds(Weight, st.integers(1, 12), st.floats(allow_nan=True, allow_infinity=True))
+ten_ready: dict[int, RevisionState] = dict.fromkeys(range(1, 13), "ready")
+
+
+@given(st.dictionaries(st.integers(1, 12), st.floats(0.001, 1000), min_size=1, max_size=MAX_WEIGHTS))
+def test_shares_that_sum_to_one_are_taken_in_order_and_sum_exactly(shares: dict[int, float]) -> None:
+    total = math.fsum(shares.values())
+    given_weights = [Weight(number, share / total) for number, share in shares.items()]
+    checked = check_weights(given_weights, ten_ready)
+    assert [weight.number for weight in checked] == sorted(shares)
+    assert abs(math.fsum(weight.weight for weight in checked) - 1) < 1e-12
+    again = check_weights(checked, ten_ready)
+    assert [weight.weight for weight in again] == pytest.approx([weight.weight for weight in checked], rel=1e-12)
+
+
+@given(st.lists(weights, max_size=12))
+def test_whatever_else_comes_is_refused(given_weights: list[Weight]) -> None:
+    total = sum(weight.weight for weight in given_weights)
+    numbers = [weight.number for weight in given_weights]
+    good = (
+        0 < len(given_weights) <= MAX_WEIGHTS
+        and len(set(numbers)) == len(numbers)
+        and all(0 < weight.weight <= 1 for weight in given_weights)
+        and abs(total - 1) < 1e-5
+    )
+    assume(not good)
+    with pytest.raises(Invalid):
+        check_weights(given_weights, ten_ready)
+
+
+@pytest.mark.parametrize(
+    ("given_weights", "what"),
+    [
+        ([], "1 to 10"),
+        ([Weight(1, 0.5), Weight(1, 0.5)], "twice"),
+        ([Weight(1, 0.3), Weight(2, 0.3)], r"sum to 0\.6"),
+        ([Weight(1, 1.5), Weight(2, -0.5)], "above 0"),
+        ([Weight(1, float("nan"))], "above 0"),
+        ([Weight(99, 1.0)], "revision 99 is unknown"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(given_weights: list[Weight], what: str) -> None:
+    with pytest.raises(Invalid, match=what):
+        check_weights(given_weights, ten_ready)
+
+
+@given(states, st.integers(1, 80))
+def test_a_rollback_goes_to_the_newest_ready_revision_below(known: dict[int, RevisionState], now: int) -> None:
+    below = [number for number, state in known.items() if state == "ready" and number < now]
+    if below:
+        assert rollback_target(known, [Weight(now, 1.0)]) == max(below)
+    else:
+        with pytest.raises(Conflict):
+            rollback_target(known, [Weight(now, 1.0)])
+
+
+@given(states, st.lists(st.integers(1, 80), max_size=5))
+def test_the_newest_ready_revisions_and_all_in_aliases_are_callable(
+    known: dict[int, RevisionState], pinned: list[int]
+) -> None:
+    found = callable_numbers(known, [[Weight(number, 1.0)] for number in pinned])
+    ready = {number for number, state in known.items() if state == "ready"}
+    assert set(pinned) <= found <= ready | set(pinned)
+    left_out = ready - found
+    assert not left_out or len(ready & found) >= CALLABLE_REVISIONS
+    assert all(number < max(found) for number in left_out)
+
+
+@pytest.mark.parametrize("header", [None, "*", "tag", '"tag"', 'W/"tag"', '"other", "tag"', ' "tag" '])
+def test_a_header_that_names_the_tag_or_none_matches(header: str | None) -> None:
+    check_etag(header, "tag")
+
+
+@pytest.mark.parametrize(("header", "tag"), [('"other"', "tag"), ("", "tag"), ("*", None), ('"tag"', None)])
+def test_any_other_is_stale(header: str, tag: str | None) -> None:
+    with pytest.raises(PreconditionFailed, match="read it again"):
+        check_etag(header, tag)
