@@ -51,6 +51,7 @@ class Launch:
     identity: Identity | None = None
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    umask: int = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _become(launch: Launch, parent: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     os.chdir("/")
-    os.umask(0o077)
+    os.umask(launch.umask)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(2, 1)

@@ -284,6 +284,8 @@ class Supervisor:
             identity=self._folder.identity,
             readable=interpreter_paths(),
             writable=(self._folder.path,),
+            # What the host unpacks is read by sandboxes, which have users of their own; its folder is closed to others.
+            umask=0o022 if name == "host" else 0o077,
         )
 
     def _environment(self, name: str) -> dict[str, str]:
