@@ -6,7 +6,7 @@ Permissions are the caller's to check: `tenancy` stands above this room.
 from collections.abc import Callable
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import NotFound
+from isotherm.base.errors import Invalid, NotFound
 from isotherm.db.engine import Database
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.prices.machines import MachinePrice, default_machine
@@ -45,8 +45,15 @@ class Records:
     def ingest(self, batch: Batch) -> bool:
         """Take in a batch, whole and once; False where this (host, boot, sequence) was here before.
 
-        When it returns the batch is durable. Raises `Unavailable` where it cannot be written: send it again.
+        When it returns the batch is durable. Raises `Unavailable` where it cannot be written: send it again; and
+        `Invalid` where it never can be.
         """
+        try:
+            return self._ingest(batch)
+        except OverflowError as exc:
+            raise Invalid(f"batch {batch.sequence} of {batch.host_id} has a number out of range: {exc}") from exc
+
+    def _ingest(self, batch: Batch) -> bool:
         with self._database.write() as session:
             if not store.insert_batch(session, batch, self._clock.time_ms()):
                 return False

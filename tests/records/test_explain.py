@@ -1,0 +1,140 @@
+"""Explanations: every cause of a cold start in words, with remedies and what it cost."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.prices.machines import default_machine
+from isotherm.records.model import Explanation
+from isotherm.records.policy import explain
+from isotherm.wire.desired import RevisionSpec, WarmSpec
+from isotherm.wire.telemetry import ColdCause, InvocationRecord, Outcome
+from tests.records.test_records import record
+
+causes: tuple[ColdCause, ...] = get_args(ColdCause)
+times = st.floats(0, 1e6)
+
+
+def spec(**fields: Any) -> RevisionSpec:
+    given_fields = {
+        "id": "rev_1",
+        "workload_id": "wl_1",
+        "namespace": "default",
+        "name": "hello",
+        "number": 1,
+        "runtime": "python3.11",
+        "handler": "app.handler",
+        "package": "0" * 64,
+        "memory_mb": 512,
+    }
+    return RevisionSpec(**(given_fields | fields))
+
+
+def explained(called: InvocationRecord, revision: RevisionSpec | None = None) -> Explanation:
+    return explain(called, revision or spec(), default_machine())
+
+
+def settings_of(explanation: Explanation) -> dict[str, Any]:
+    return {remedy.setting: remedy.proposed for remedy in explanation.remedies}
+
+
+def test_a_warm_call_needs_no_remedy() -> None:
+    found = explained(record(1))
+    assert found.cold is None
+    assert found.remedies == []
+    assert "warm" in found.summary
+    assert [(phase.name, phase.ms) for phase in found.phases] == [
+        ("queue", 0.1),
+        ("start", 0.0),
+        ("run", 2.0),
+        ("other", pytest.approx(0.4)),
+    ]
+
+
+@pytest.mark.parametrize("cause", causes)
+def test_every_cause_is_told_in_words_with_a_remedy_that_exists(cause: ColdCause) -> None:
+    found = explained(record(1, cold_cause=cause, start_ms=5.0, total_ms=7.5))
+    assert found.cold
+    assert "cold" in found.summary
+    known = set(FunctionConfig.__struct_fields__) | {f"warm.{name}" for name in WarmConfig.__struct_fields__}
+    assert found.remedies
+    assert set(settings_of(found)) <= known, "as in isotherm.toml"
+
+
+@pytest.mark.parametrize(
+    ("cause", "setting", "proposed"),
+    [
+        ("first", "warm.min_instances", 1),
+        ("template", "warm.spare", 2),
+        ("spare", "warm.warm_event", None),
+        ("scale_out", "warm.spare", 2),
+        ("expired", "warm.keep_alive_s", 1200.0),
+        ("evicted", "warm.min_instances", 1),
+        ("replaced", "warm.spare", 2),
+    ],
+)
+def test_the_first_remedy_fits_the_cause(cause: ColdCause, setting: str, proposed: object) -> None:
+    first = explained(record(1, cold_cause=cause, start_ms=5.0)).remedies[0]
+    assert (first.setting, first.proposed) == (setting, proposed)
+
+
+def test_a_warm_event_that_is_there_is_not_proposed_again() -> None:
+    warmed = spec(warm=WarmSpec(warm_event={"ping": True}))
+    assert "warm.warm_event" not in settings_of(explained(record(1, cold_cause="spare"), warmed))
+
+
+def test_a_call_that_mostly_waited_wants_more_instances() -> None:
+    found = explained(record(1, queue_ms=900.0, run_ms=50.0, total_ms=951.0))
+    assert settings_of(found) == {"warm.max_instances": 40, "concurrency": 2}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "setting", "proposed"), [("timeout", "timeout_s", 60.0), ("out_of_memory", "memory_mb", 1024)]
+)
+def test_a_limit_that_was_hit_is_named(outcome: Outcome, setting: str, proposed: float) -> None:
+    assert settings_of(explained(record(1, outcome=outcome)))[setting] == proposed
+
+
+def test_the_cost_is_memory_times_time_at_a_dated_price() -> None:
+    found = explained(record(1, cold_cause="first", start_ms=1500.0, run_ms=500.0, total_ms=2000.1))
+    assert found.gb_s == pytest.approx(0.5 * 2.0)
+    assert found.cost_usd == pytest.approx(default_machine().usd_per_gb_s)
+    assert found.cold_cost_usd == pytest.approx(0.75 * default_machine().usd_per_gb_s)
+    assert default_machine().as_of.isoformat() in found.price
+
+
+def test_a_revision_that_is_gone_leaves_causes_but_no_costs() -> None:
+    found = explain(record(1, cold_cause="template", start_ms=5.0), None, default_machine())
+    assert (found.gb_s, found.cost_usd, found.cold_cost_usd) == (None, None, None)
+    assert {remedy.now for remedy in found.remedies} == {None}
+    assert found.cold
+
+
+def test_the_steps_of_a_start_come_longest_first_and_the_longest_is_named() -> None:
+    steps = {"fork": 1.0, "import": 900.0, "verify": 0.4}
+    found = explained(record(1, cold_cause="first", start_ms=901.4, start_steps_ms=steps))
+    assert list(found.start_steps_ms) == ["import", "fork", "verify"]
+    assert "import: 900.0 ms" in found.summary
+
+
+@given(times, times, times, times, st.sampled_from([None, *causes]), st.sampled_from(get_args(Outcome)))
+def test_any_record_can_be_explained(
+    queue_ms: float, start_ms: float, run_ms: float, total_ms: float, cause: ColdCause | None, outcome: Outcome
+) -> None:
+    called = record(
+        1,
+        queue_ms=queue_ms,
+        start_ms=start_ms,
+        run_ms=run_ms,
+        total_ms=total_ms,
+        cold_cause=cause,
+        outcome=outcome,
+    )
+    for revision in (spec(), None):
+        found = explain(called, revision, default_machine())
+        assert all(0 <= phase.share <= 1 and phase.ms >= 0 for phase in found.phases)
+        settings = [remedy.setting for remedy in found.remedies]
+        assert len(settings) == len(set(settings))

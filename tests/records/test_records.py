@@ -1,0 +1,280 @@
+"""What hosts report is taken in once, answered by page, and forgotten in time."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import sqlalchemy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from isotherm.base.clock import ManualClock
+from isotherm.base.errors import Invalid, NotFound, Unavailable
+from isotherm.db.engine import Database
+from isotherm.db.migrate import upgrade
+from isotherm.records.model import Retention
+from isotherm.records.policy import merge_minutes
+from isotherm.records.service import Records
+from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate
+
+NOW_MS = ManualClock().time_ms()
+NOW_MINUTE = NOW_MS // 60_000
+
+
+def record(number: int, **fields: Any) -> InvocationRecord:
+    given_fields = {
+        "id": f"inv-{number}",
+        "namespace": "default",
+        "name": "hello",
+        "revision_id": "rev_1",
+        "alias": "live",
+        "source": "url",
+        "started_at_ms": NOW_MS,
+        "queue_ms": 0.1,
+        "start_ms": 0.0,
+        "run_ms": 2.0,
+        "total_ms": 2.5,
+        "outcome": "ok",
+        "status": 200,
+    }
+    return InvocationRecord(**(given_fields | fields))
+
+
+def minute(count: int = 1, **fields: Any) -> MinuteAggregate:
+    given_fields: dict[str, Any] = {
+        "namespace": "default",
+        "name": "hello",
+        "revision_id": "rev_1",
+        "minute": NOW_MINUTE,
+        "count": count,
+        "outcomes": {"ok": count},
+        "cold": {},
+        "latency": [count] + [0] * len(LATENCY_BUCKETS_MS),
+        "total_ms": 2.5 * count,
+        "run_ms": 2.0 * count,
+        "queue_ms": 0.1 * count,
+    }
+    return MinuteAggregate(**(given_fields | fields))
+
+
+def line(message: str, **fields: Any) -> LogLine:
+    given_fields: dict[str, Any] = {
+        "namespace": "default",
+        "name": "hello",
+        "revision_id": "rev_1",
+        "instance_id": "ins_1",
+        "at_ms": NOW_MS,
+        "message": message,
+    }
+    return LogLine(**(given_fields | fields))
+
+
+def batch(sequence: int = 1, **fields: Any) -> Batch:
+    given_fields: dict[str, Any] = {"host_id": "h1", "boot_id": "b1", "sequence": sequence, "sent_at_ms": NOW_MS}
+    return Batch(**(given_fields | fields))
+
+
+def no_spec(revision_id: str) -> RevisionSpec:
+    raise NotFound("gone", revision=revision_id)
+
+
+def make_records(folder: Path, clock: ManualClock, **retention: float) -> Records:
+    database = Database(folder / "records.db")
+    upgrade(database, "records")
+    return Records(database, clock, retention=msgspec.convert(retention, Retention, strict=False), spec_of=no_spec)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def records(tmp_path: Path, clock: ManualClock) -> Records:
+    return make_records(tmp_path, clock)
+
+
+def counts(records: Records) -> list[int]:
+    found = records.minutes("default", "hello", since_minute=0, until_minute=NOW_MINUTE + 100)
+    return [one.count for one in found]
+
+
+def test_a_batch_is_taken_in_whole(records: Records) -> None:
+    taken = batch(invocations=[record(1), record(2)], minutes=[minute(7)], logs=[line("one"), line("two")])
+    assert records.ingest(taken)
+    assert records.invocation("default", "inv-2") == record(2)
+    assert records.invocations("default").items == [record(2), record(1)]
+    assert records.minutes("default", "hello", since_minute=NOW_MINUTE, until_minute=NOW_MINUTE + 1) == [minute(7)]
+    assert records.logs("default", "hello").items == [line("one"), line("two")]
+
+
+def test_a_batch_that_comes_again_changes_nothing(records: Records) -> None:
+    taken = batch(invocations=[record(1)], minutes=[minute(7)], logs=[line("one")])
+    assert [records.ingest(taken) for _ in range(3)] == [True, False, False]
+    assert records.ingest(batch(boot_id="b2", minutes=[minute(1)])), "another boot counts anew"
+    assert counts(records) == [8]
+    assert len(records.invocations("default").items) == len(records.logs("default", "hello").items) == 1
+
+
+def test_a_batch_that_comes_twice_at_the_same_moment_is_taken_in_once(records: Records) -> None:
+    outcomes: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda: outcomes.append(records.ingest(batch(minutes=[minute(7)])))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == [False] * 7 + [True]
+    assert counts(records) == [7]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**70)])
+def test_a_batch_that_no_database_holds_is_refused_whole(records: Records, number: int) -> None:
+    with pytest.raises(Invalid, match="out of range"):
+        records.ingest(batch(logs=[line("one", at_ms=number)], invocations=[record(1)]))
+    assert records.invocations("default").items == []
+
+
+def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(tmp_path: Path, clock: ManualClock) -> None:
+    records = make_records(tmp_path, clock)
+    with records._database.write() as session:
+        session.execute(sqlalchemy.text("ALTER TABLE logs RENAME TO away"))
+    taken = batch(invocations=[record(1)], logs=[line("one")])
+    with pytest.raises(Unavailable):
+        records.ingest(taken)
+    assert records.invocations("default").items == []
+    with records._database.write() as session:
+        session.execute(sqlalchemy.text("ALTER TABLE away RENAME TO logs"))
+    assert records.ingest(taken)
+    assert records.logs("default", "hello").items == [line("one")]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from(["rev_1", "rev_2"]), st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=30
+    ),
+    batches=st.integers(1, 5),
+)
+def test_parts_of_a_minute_add_up_whatever_batches_they_come_in(
+    parts: list[tuple[str, int, int]], batches: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    records = make_records(tmp_path_factory.mktemp("records"), ManualClock())
+    for number in range(batches):
+        mine = [minute(count, revision_id=one, minute=at) for one, at, count in parts[number::batches]]
+        records.ingest(batch(number, minutes=mine))
+    found = records.minutes("default", "hello", since_minute=0, until_minute=10)
+    expected: dict[tuple[int, str], int] = {}
+    for one, at, count in parts:
+        expected[at, one] = expected.get((at, one), 0) + count
+    assert [(one.minute, one.revision_id, one.count) for one in found] == [
+        (at, one, count) for (at, one), count in sorted(expected.items())
+    ]
+    for one in found:
+        assert one.outcomes == {"ok": one.count}
+        assert sum(one.latency) == one.count
+        assert one.total_ms == pytest.approx(2.5 * one.count)
+    records._database.close()
+
+
+def test_histograms_of_another_version_add_up() -> None:
+    (merged,) = merge_minutes([minute(1, latency=[1, 0]), minute(2, latency=[0, 1, 1], cold={"first": 1})])
+    assert (merged.count, merged.latency, merged.cold) == (3, [1, 1, 1], {"first": 1})
+
+
+def test_invocations_are_found_by_function_and_outcome_page_by_page(records: Records) -> None:
+    outcomes = ["ok", "crash", "timeout"]
+    taken = [record(n, name="hello" if n % 2 else "other", outcome=outcomes[n % 3]) for n in range(60)]
+    records.ingest(batch(invocations=taken))
+    for function, outcome in ((None, None), ("hello", None), (None, "crash"), ("other", "timeout")):
+        wanted = [one.id for one in reversed(taken) if function in (None, one.name) and outcome in (None, one.outcome)]
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = records.invocations("default", function=function, outcome=outcome, limit=7, cursor=cursor)  # type: ignore[arg-type]  # one of the literals
+            seen += [one.id for one in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert seen == wanted
+
+
+def test_a_foreign_namespace_sees_nothing(records: Records) -> None:
+    records.ingest(batch(invocations=[record(1)], logs=[line("one", invocation_id="inv-1")], minutes=[minute()]))
+    assert records.invocations("other").items == []
+    assert records.logs("other", "hello").items == []
+    assert records.logs("other", "hello", invocation_id="inv-1").items == []
+    assert records.minutes("other", "hello", since_minute=0, until_minute=2**31) == []
+    for question in (records.invocation, records.explain):
+        with pytest.raises(NotFound, match="kept in full"):
+            question("other", "inv-1")
+
+
+def test_logs_without_a_start_are_the_last_ones_oldest_first(records: Records) -> None:
+    records.ingest(batch(logs=[line(str(number)) for number in range(10)]))
+    assert [one.message for one in records.logs("default", "hello", limit=3).items] == ["7", "8", "9"]
+
+
+def test_the_cursor_of_logs_goes_on_with_what_came_later(records: Records) -> None:
+    assert records.logs("default", "hello").next_cursor is None
+    records.ingest(batch(1, logs=[line("a"), line("b")]))
+    page = records.logs("default", "hello")
+    assert records.logs("default", "hello", cursor=page.next_cursor).items == []
+    assert records.logs("default", "hello", cursor=page.next_cursor).next_cursor == page.next_cursor
+    records.ingest(batch(2, logs=[line("c"), line("other", name="other"), line("d")]))
+    later = records.logs("default", "hello", cursor=page.next_cursor, limit=1)
+    assert [one.message for one in later.items] == ["c"]
+    rest = records.logs("default", "hello", cursor=later.next_cursor)
+    assert [one.message for one in rest.items] == ["d"]
+    with pytest.raises(Invalid, match="cursor"):
+        records.logs("default", "hello", cursor="nonsense")
+
+
+def test_logs_since_a_time_and_of_an_invocation(records: Records) -> None:
+    lines = [line(str(n), at_ms=NOW_MS + n, invocation_id=f"inv-{n % 2}") for n in range(10)]
+    records.ingest(batch(logs=lines))
+    since = records.logs("default", "hello", since_ms=NOW_MS + 6)
+    assert [one.message for one in since.items] == ["6", "7", "8", "9"]
+    assert [one.message for one in records.logs("default", "hello", since_ms=NOW_MS + 6, limit=2).items] == ["6", "7"]
+    of_one = records.logs("default", "hello", invocation_id="inv-1", since_ms=NOW_MS + 2)
+    assert [one.message for one in of_one.items] == ["3", "5", "7", "9"]
+    assert records.logs("default", "hello", since_ms=NOW_MS + 100).items == []
+
+
+def test_what_is_too_old_is_swept(tmp_path: Path, clock: ManualClock) -> None:
+    records = make_records(tmp_path, clock, invocations_s=100, logs_s=100, minutes_s=600, batches_s=1000)
+    day = 86_400_000
+    old = batch(
+        1,
+        invocations=[record(1, started_at_ms=NOW_MS - day)],
+        logs=[line("old", at_ms=NOW_MS - day)],
+        minutes=[minute(1, minute=NOW_MINUTE - 1440)],
+    )
+    records.ingest(old)
+    records.ingest(batch(2, invocations=[record(2)], logs=[line("new")], minutes=[minute(2)]))
+    assert records.sweep() == records.sweep().__class__(invocations=1, minutes=1, logs=1)
+    assert [one.id for one in records.invocations("default").items] == ["inv-2"]
+    assert [one.message for one in records.logs("default", "hello").items] == ["new"]
+    assert counts(records) == [2]
+    assert not records.ingest(old), "remembered for longer than what it held"
+    clock.advance(1001)
+    records.sweep()
+    assert records.ingest(old)
+
+
+def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClock) -> None:
+    size = len(msgspec.json.encode(line("0")))
+    records = make_records(tmp_path, clock, max_invocations=3, max_log_bytes=size * 4)
+    for number in range(10):
+        records.ingest(batch(number, invocations=[record(number)], logs=[line(str(number))]))
+    swept = records.sweep()
+    assert (swept.invocations, swept.logs) == (7, 6)
+    assert [one.id for one in records.invocations("default").items] == ["inv-9", "inv-8", "inv-7"]
+    assert [one.message for one in records.logs("default", "hello").items] == ["6", "7", "8", "9"]
+    assert records.sweep() == type(swept)(invocations=0, minutes=0, logs=0)
+    records.ingest(batch(99, logs=[line("x")]))
+    assert records.sweep().logs == 1, "the totals were kept right"
