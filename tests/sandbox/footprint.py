@@ -49,8 +49,7 @@ def groups_of(warden: WardenProcess) -> list[str]:
 
 
 def take_footprint(warden: WardenProcess) -> Footprint:
-    assert warden.process is not None
-    pid = warden.process.pid
+    pid = warden.pid
     namespaces = set()
     for process in descendants(pid):
         for kind in ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup"):

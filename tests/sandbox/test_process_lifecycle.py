@@ -65,12 +65,11 @@ async def test_a_kill_takes_what_the_handler_started_with_it(bench: Bench) -> No
     """.replace("\n    ", "\n")
     client = await bench.client(await bench.template(code))
     assert (await client.invoke()).value > 1
-    assert bench.warden.process is not None
-    before = len(descendants(bench.warden.process.pid))
+    before = len(descendants(bench.warden.pid))
     client.instance.kill()
     how = await client.instance.exited
     assert (how.asked, how.out_of_memory) == (True, False)
-    assert len(descendants(bench.warden.process.pid)) == before - 2
+    assert len(descendants(bench.warden.pid)) == before - 2
 
 
 async def test_an_exit_status_is_told(bench: Bench) -> None:
@@ -102,8 +101,7 @@ async def test_a_start_that_nobody_waits_for_leaves_nothing(bench: Bench) -> Non
 async def test_a_dead_template_ends_the_revision(bench: Bench) -> None:
     template = await bench.template()
     client = await bench.client(template)
-    assert bench.warden.process is not None
-    keeper = next(pid for pid in descendants(bench.warden.process.pid) if _is_child(pid, bench.warden.process.pid))
+    keeper = next(pid for pid in descendants(bench.warden.pid) if _is_child(pid, bench.warden.pid))
     parked = next(pid for pid in descendants(keeper) if _is_child(pid, keeper))
     os.kill(parked, signal.SIGKILL)
     assert "ended" in await asyncio.wait_for(template.closed, 5)
@@ -116,8 +114,7 @@ async def test_a_dead_template_ends_the_revision(bench: Bench) -> None:
 async def test_a_dead_keeper_ends_the_revision(bench: Bench) -> None:
     template = await bench.template()
     client = await bench.client(template)
-    assert bench.warden.process is not None
-    warden = bench.warden.process.pid
+    warden = bench.warden.pid
     keeper = next(pid for pid in descendants(warden) if _is_child(pid, warden))
     os.kill(keeper, signal.SIGKILL)
     await asyncio.wait_for(template.closed, 5)
@@ -129,8 +126,7 @@ async def test_a_dead_keeper_ends_the_revision(bench: Bench) -> None:
 async def test_a_dead_warden_is_noticed_at_once_and_a_new_one_serves(bench: Bench) -> None:
     template = await bench.template()
     client = await bench.client(template)
-    assert bench.warden.process is not None
-    left = descendants(bench.warden.process.pid)
+    left = descendants(bench.warden.pid)
     bench.warden.kill()
     assert "lost" in await asyncio.wait_for(template.closed, 2) or template.closed.done()
     await asyncio.wait_for(client.instance.exited, 2)
@@ -150,8 +146,7 @@ async def test_a_host_that_goes_leaves_nothing(bench: Bench) -> None:
     template = await bench.template()
     await bench.client(template)
     bench.link.close()
-    assert bench.warden.process is not None
-    await until(lambda: descendants(bench.warden.process.pid) == [] and groups_of(bench.warden) == [])
+    await until(lambda: descendants(bench.warden.pid) == [] and groups_of(bench.warden) == [])
     link = WardenLink(bench.warden.peer())
     fresh = await ProcessDriver(link).prepare(bench.spec())
     async with Client(await fresh.start()) as client:
@@ -323,8 +318,7 @@ async def test_an_unknown_runtime_is_refused_by_name(bench: Bench) -> None:
 
 
 async def test_the_warden_has_no_network(bench: Bench) -> None:
-    assert bench.warden.process is not None
-    pid = bench.warden.process.pid
+    pid = bench.warden.pid
     await bench.driver.probe()
     assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
 
@@ -332,8 +326,7 @@ async def test_the_warden_has_no_network(bench: Bench) -> None:
 async def test_the_keeper_holds_only_the_capabilities_that_it_needs(bench: Bench) -> None:
     template = await bench.template()
     await bench.client(template)
-    assert bench.warden.process is not None
-    warden = bench.warden.process.pid
+    warden = bench.warden.pid
     keeper = next(pid for pid in descendants(warden) if _is_child(pid, warden))
     status = process_status(keeper)
     needed = sum(1 << number for number in (1, 5, 6, 7, 18, 19, 21))

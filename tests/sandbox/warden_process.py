@@ -10,9 +10,9 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from types import TracebackType
 from isotherm.sandbox.drivers.process import ProcessDriver, WardenLink
 from isotherm.sandbox.drivers.process_template import ProcessTemplate
 from isotherm.sandbox.model import JobResult, JobSpec, Probe, SandboxSpec
+from isotherm.warden.launch import Identity, Launch, interpreter_paths, start
 
 __all__ = ["HOST_ID", "PlacedDriver", "WardenProcess", "open_driver"]
 
@@ -36,17 +37,32 @@ class WardenProcess:
         self.host = self.data / "host"
         self.host.mkdir(mode=0o755)
         self._own(self.host)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
         self._supervisor: socket.socket | None = None
 
-    def start(self) -> None:
+    def start_unprivileged(self) -> None:
+        """As the service user: nothing can be isolated."""
+        for folder, _, files in os.walk(self.data):
+            for path in (folder, *(os.path.join(folder, name) for name in files)):
+                os.chown(path, HOST_ID, HOST_ID)
+        self.start(Identity(HOST_ID, HOST_ID))
+
+    def start(self, identity: Identity | None = None) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         boot = os.memfd_create("boot")
         message = {"data_dir": str(self.data), "supervisor_fd": theirs.fileno(), "uid": HOST_ID, "gid": HOST_ID}
         os.write(boot, json.dumps(message).encode())
         os.lseek(boot, 0, os.SEEK_SET)
         argv = [sys.executable, "-P", "-m", "isotherm.warden", "--boot-fd", str(boot)]
-        self.process = subprocess.Popen(argv, pass_fds=[boot, theirs.fileno()])
+        launch = Launch(
+            argv=tuple(argv),
+            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            fds=(boot, theirs.fileno()),
+            identity=identity,
+            readable=interpreter_paths(),
+            writable=(str(self.data),),
+        )
+        self.pid = start(launch)
         os.close(boot)
         theirs.close()
         self._supervisor = ours
@@ -59,20 +75,29 @@ class WardenProcess:
         return ours.detach()
 
     def stop(self) -> int:
-        assert self.process is not None
         assert self._supervisor is not None
         with contextlib.suppress(OSError):
             self._supervisor.send(b'{"op":"stop"}')
-        status = self.process.wait(30)
-        self._supervisor.close()
-        return status
+        return self._collect(30)
 
     def kill(self) -> None:
-        assert self.process is not None
+        os.kill(self.pid, signal.SIGKILL)
+        self._collect(10)
+
+    def _collect(self, limit_s: float) -> int:
+        """Its exit code. Killed where it does not end in time."""
         assert self._supervisor is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        deadline = time.monotonic() + limit_s
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.005)
         self._supervisor.close()
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
 
     def code(self, name: str, **files: str) -> Path:
         """A folder of code below DATA/host: file names without `.py`."""
@@ -95,7 +120,10 @@ class WardenProcess:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process is not None and self.process.poll() is None:
+        self.close()
+
+    def close(self) -> None:
+        if self.pid:
             self.stop()
         shutil.rmtree(self.data)
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
@@ -20,13 +20,13 @@ from isotherm.warden.launching import Launched, LaunchFailed
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import BadRequest, RunJob, relative_path
 from isotherm.warden.revision import Tell
-from isotherm.warden.tree import OUT, Bind, Tree, own_interpreter
+from isotherm.warden.tree import OUT, Bind, Interpreter, Tree, own_interpreter
 from isotherm_runtime import linux
 from isotherm_runtime.confine import USER_UID
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
 
-__all__ = ["Job", "take_over"]
+__all__ = ["Job", "outside", "take_over"]
 
 _KILL_TIMEOUT_S = 10.0
 
@@ -117,8 +117,7 @@ class Job:
             joins = self._group.open_join_files()
         if have.isolated:
             os.fchown(output_end, id_base + USER_UID, id_base + USER_UID)
-        env = base_environment(tree.interpreter) | request.env
-        argv = (tree.interpreter.executable, *request.argv[1:]) if request.argv[0] == "python" else request.argv
+        argv, env = self._command(tree.interpreter)
         launch = Launch(
             channel=theirs,
             join_files=tuple(joins),
@@ -153,6 +152,20 @@ class Job:
             raise LaunchFailed(self._why)
         return status, timed_out
 
+    def _command(self, interpreter: Interpreter) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Arguments and environment; without a tree of its own, paths inside become those of the machine."""
+        request = self._request
+        program = interpreter.executable if request.argv[0] == "python" else request.argv[0]
+        argv, env = (program, *request.argv[1:]), base_environment(interpreter) | request.env
+        if self._have.isolated:
+            return argv, env
+        places = {inside: path for path, inside in request.read_only} | {
+            OUT: f"{self._have.host_dir}/{request.out_dir}"
+        }
+        return tuple(outside(text, places) for text in argv), {
+            name: outside(text, places) for name, text in env.items()
+        }
+
     def _on_message(self, launched: Launched) -> Callable[[dict[str, Any], list[int]], None]:
         def on_message(message: dict[str, Any], descriptors: list[int]) -> None:
             if message.get("op") == "failed":
@@ -161,6 +174,17 @@ class Job:
             close_all(descriptors)
 
         return on_message
+
+
+def outside(text: str, places: Mapping[str, str]) -> str:
+    """`text` with a path inside a sandbox, where it begins with one, as the path outside."""
+    for inside, path in places.items():
+        if text == inside or text.startswith(inside + "/"):
+            return path + text[len(inside) :]
+    for inside, path in places.items():  # the folder above, where what is in it has the same name on both sides
+        if text == os.path.dirname(inside) and os.path.basename(inside) == os.path.basename(path):
+            return os.path.dirname(path)
+    return text
 
 
 def take_over(folder: int, owner: int, uid: int, gid: int) -> None:

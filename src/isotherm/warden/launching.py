@@ -11,10 +11,11 @@ from typing import Any
 from isotherm.warden.facilities import process_end, reap
 from isotherm.warden.launcher import Launch, fork_launcher
 
-__all__ = ["LaunchFailed", "Launched", "collect"]
+__all__ = ["LaunchFailed", "Launched", "collect", "reap_orphans"]
 
 _LAUNCH_TIMEOUT_S = 15.0
 _tasks: set[asyncio.Task[None]] = set()
+_plain: set[int] = set()  # children that were launched without namespaces
 
 
 class LaunchFailed(RuntimeError):
@@ -30,6 +31,8 @@ class Launched:
         launch.channel.close()
         if launch.isolated:
             _keep(collect(os.pidfd_open(pid)))
+        else:
+            _plain.add(pid)
 
     def on_message(self, message: dict[str, Any], descriptors: list[int]) -> None:
         """`launched` or `failed`. Owns the descriptors where it takes them (the list is emptied)."""
@@ -63,6 +66,16 @@ async def collect(pidfd: int) -> None:
         reap(pidfd)
     finally:
         os.close(pidfd)
+
+
+def reap_orphans() -> None:
+    """Collect what dead keepers left to us. Needed without namespaces alone: with them the kernel does it."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as stream:
+        children = {int(text) for text in stream.read().split()}
+    _plain.intersection_update(children)
+    for pid in children - _plain:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _keep(work: Any) -> None:

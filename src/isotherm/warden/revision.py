@@ -381,11 +381,11 @@ class Revision:
             with contextlib.suppress(LaunchFailed):
                 self._pidfd = await self._launched.pidfd()
                 asyncio.get_running_loop().add_reader(self._pidfd, self._on_keeper_end)
+        for instance in list(self.instances.values()):
+            self._end_instance(instance)
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        for instance in list(self.instances.values()):
-            self._end_instance(instance)
         if self._pidfd >= 0:
             await self._keeper_gone.wait()
             os.close(self._pidfd)
@@ -402,7 +402,7 @@ class Revision:
 
     def _end_instance(self, instance: Instance) -> None:
         if instance.pidfd >= 0:
-            if not self._have.isolated:
+            if not self._have.isolated:  # else the keeper's death is the end of all
                 instance.kill(isolated=False)
         elif not instance.told:
             if instance in self._waiting:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from isotherm.warden.facilities import Facilities
+from isotherm.warden.launching import reap_orphans
 from isotherm.warden.session import Session
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
@@ -31,6 +32,8 @@ class Warden:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
+        if not self._have.isolated:
+            loop.add_signal_handler(signal.SIGCHLD, reap_orphans)
         while not self._stopped.is_set():
             await self._changed.wait()
             self._changed.clear()
