@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from isotherm_runtime import logs
 from isotherm_runtime.config import RuntimeConfig
@@ -16,6 +17,7 @@ __all__ = ["EXIT_BROKEN_STREAM", "EXIT_INTERNAL", "refuse", "serve"]
 
 EXIT_INTERNAL = 70
 EXIT_BROKEN_STREAM = 74
+SWITCH_INTERVAL_S = 0.001
 FINISH_S = 10.0  # for the last answers to be written, which another thread may be doing
 
 
@@ -30,6 +32,9 @@ def serve(stream_fd: int, handler: Handler, config: RuntimeConfig, *, owns_proce
     output = logs.Output(stream, config.log_limit_bytes, coalesce=threads)
     if owns_process:
         logs.attach(logs.InstanceLog(output))
+        if threads:
+            # So that a follower does not wait 5 ms for a handler that computes: 2 to 5 ms late instead of 8 to 20.
+            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
     try:
         hello = {"v": PROTOCOL_VERSION, "runtime": config.runtime, "import_ms": round(handler.import_ms, 3)}
         stream.send(pack_frame(Kind.HELLO, 0, json.dumps(hello).encode()))

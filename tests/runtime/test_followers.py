@@ -85,6 +85,28 @@ async def test_a_waiting_call_can_be_cancelled_and_one_that_is_late_is_not_begun
     assert client.lines_of(late) == []
 
 
+async def test_a_fast_call_does_not_wait_for_one_that_computes(begin: Begin) -> None:
+    client = await begin(
+        """
+import time
+def handler(event, context):
+    end = time.monotonic() + event
+    while time.monotonic() < end:
+        pass
+""",
+        concurrency=8,
+    )
+    late = []
+    for _ in range(5):
+        slow = client.request(0.3)
+        await asyncio.sleep(0.002)
+        began = time.monotonic()
+        await client.invoke(0)
+        late.append(time.monotonic() - began)
+        await client.answer(slow)
+    assert sorted(late)[2] < 0.1  # measured: 2 to 5 ms
+
+
 async def test_an_idle_instance_uses_no_cpu(begin: Begin) -> None:
     client = await begin("def handler(event, context):\n    return 1\n", concurrency=16)
     await client.invoke(None)
