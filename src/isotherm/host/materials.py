@@ -13,7 +13,7 @@ from pathlib import Path
 from isotherm.base.errors import BuildFailed, InvalidPackage, NotFound, Unavailable
 from isotherm.base.settings import Settings
 from isotherm.host.installer import install_job, installer_error
-from isotherm.host.packages import unpack
+from isotherm.host.packages import readable_by_all, unpack
 from isotherm.pool.templates import DriverSlot
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
 from isotherm.storage.port import Blobs
@@ -112,7 +112,7 @@ class MaterialStore:
             problem = installer_error(result, self._settings.build_timeout_s, job.memory_bytes)
             if problem is not None:
                 raise problem
-            await asyncio.to_thread(_readable_by_all, fresh)
+            await asyncio.to_thread(readable_by_all, fresh)
             fresh.rename(folder)
         except OSError as exc:
             raise BuildFailed(
@@ -160,17 +160,6 @@ def _deps_digest(code: Path, runtime: str) -> str:
     requirements = (code / "requirements.txt").read_bytes()
     text = f"{runtime}\0{platform.python_version()}\0{sys.platform}\0{platform.machine()}\0".encode()
     return hashlib.sha256(text + requirements).hexdigest()
-
-
-def _readable_by_all(folder: Path) -> None:
-    """Sandboxes read as users of their own."""
-    for root, folders, files in os.walk(folder):
-        for name in folders:
-            (Path(root) / name).chmod(0o755)
-        for name in files:
-            path = Path(root) / name
-            if not path.is_symlink():
-                path.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
 
 
 async def _as_coroutine(make: Callable[[], Awaitable[None]]) -> None:

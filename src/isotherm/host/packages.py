@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from isotherm.base.errors import InvalidPackage
 
-__all__ = ["unpack"]
+__all__ = ["readable_by_all", "unpack"]
 
 MAX_FILES = 20_000
 MAX_NAME_BYTES = 1024
@@ -26,6 +26,7 @@ def unpack(source: BinaryIO, folder: Path, max_bytes: int) -> None:
     try:
         with zipfile.ZipFile(source) as archive:
             _extract(archive, fresh, max_bytes)
+        readable_by_all(fresh)
         fresh.rename(folder)
     except (
         zipfile.BadZipFile,
@@ -40,6 +41,18 @@ def unpack(source: BinaryIO, folder: Path, max_bytes: int) -> None:
     finally:
         if fresh.exists():
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def readable_by_all(folder: Path) -> None:
+    """Let sandboxes, which have users of their own, read a tree, whatever the umask of this process is. Blocks."""
+    folder.chmod(0o755)
+    for root, folders, files in os.walk(folder):
+        for name in folders:
+            (Path(root) / name).chmod(0o755)
+        for name in files:
+            path = Path(root) / name
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
 
 
 def _extract(archive: zipfile.ZipFile, folder: Path, max_bytes: int) -> None:
