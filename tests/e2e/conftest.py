@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import mounts_below, require
+from tests.conftest import require
 
 START_S = 60.0
 STOP_S = 60.0
@@ -176,26 +176,17 @@ def can_isolate() -> None:
 
 
 @pytest.fixture
-def start(can_isolate: None) -> Iterator[Callable[..., Platform]]:
-    """Starts platforms of a test's own; `start("--flag", folder=…, environment=…)`."""
+def start(can_isolate: None, data_dir: Path) -> Iterator[Callable[..., Platform]]:
+    """Starts platforms in the test's own folder, one after the other; what they leave behind fails the test."""
     made: list[Platform] = []
-    folders: list[Path] = []
 
-    def make(*flags: str, folder: Path | None = None, **options: Any) -> Platform:
-        if folder is None:
-            folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
-            folders.append(folder)
-        made.append(Platform(folder, *flags, **options))
+    def make(*flags: str, **options: Any) -> Platform:
+        made.append(Platform(data_dir, *flags, **options))
         return made[-1]
 
     yield make
     for each in made:
-        below = descendants(each.process.pid)
         each.stop()
-        assert not [pid for pid in below if command_of(pid)], "processes are left"
-    for folder in folders:
-        assert mounts_below(folder) == []
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -49,8 +49,8 @@ def test_unprivileged_processes_are_unprivileged(platform: Platform) -> None:
         assert int(fields["CapEff"], 16) == 0
 
 
-def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: Start, data_dir: Path) -> None:
-    first = start(folder=data_dir)
+def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: Start) -> None:
+    first = start()
     first.function("slow", SLOW)
     answers: list[Any] = []
     call = threading.Thread(target=lambda: answers.append(first.invoke("slow", {"s": 2})))
@@ -63,7 +63,7 @@ def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: 
     assert answers[0].json() == "done"
     assert not [pid for pid in below if command_of(pid)]
 
-    second = start(folder=data_dir)
+    second = start()
     assert second.ready["admin_key"] == first.ready["admin_key"]
     assert second.invoke("slow", {}).json() == "done"
 
