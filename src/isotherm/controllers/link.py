@@ -124,7 +124,9 @@ class LinkServer:
         try:
             session = await self._welcome(reader, writer)
             await self._session(session)
-        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError) as exc:
+        except asyncio.IncompleteReadError:
+            _log.info("a host closed its connection")
+        except (ConnectionError, TimeoutError) as exc:
             _log.info("a host left", reason=str(exc) or type(exc).__name__)
         except LinkError as exc:
             _log.warning("a host broke the protocol and was cut off", reason=str(exc))
