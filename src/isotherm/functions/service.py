@@ -102,10 +102,9 @@ class Functions:
                     key="package",
                 )
             draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
-            row, created = self._workloads.deploy(
+            row, created, etag = self._workloads.deploy(
                 session, principal.id, "function", namespace, name, draft, if_match=if_match
             )
-            etag = self._find(session, namespace, name).etag
         if created:
             self._tell(row.spec.id)
         return Deployed(revision=self._shown(row, config.env), created=created, etag=etag)

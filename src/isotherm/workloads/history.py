@@ -11,7 +11,7 @@ from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
 from isotherm.workloads.model import LIVE, Kind, RevisionState, Weight
 
-__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "WorkloadHistory"]
+__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionReady", "WorkloadHistory"]
 
 MAX_ALIASES = 50
 

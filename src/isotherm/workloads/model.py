@@ -6,7 +6,7 @@ import msgspec
 
 from isotherm.wire.desired import RevisionSpec
 
-__all__ = ["LIVE", "AliasRow", "Draft", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow"]
+__all__ = ["LIVE", "AliasRow", "Draft", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow", "etag_of"]
 
 LIVE = "live"  # the alias that unqualified calls take
 
@@ -68,5 +68,9 @@ class WorkloadRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def etag(self) -> str:
-        """Opaque, without quotes; unlike that of a deleted workload of the same name."""
-        return f"{self.id.removeprefix('wl_')[:10]}-{self.version}"
+        return etag_of(self.id, self.version)
+
+
+def etag_of(workload_id: str, version: int) -> str:
+    """Opaque, without quotes; unlike that of a deleted workload of the same name."""
+    return f"{workload_id.removeprefix('wl_')[:10]}-{version}"

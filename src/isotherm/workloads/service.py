@@ -17,8 +17,8 @@ from isotherm.events.service import EventLog
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
 from isotherm.workloads import policy, store
-from isotherm.workloads.history import AliasDeleted, AliasMoved, WorkloadHistory
-from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, RevisionRow, Weight, WorkloadRow
+from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionReady, WorkloadHistory
+from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, RevisionRow, Weight, WorkloadRow, etag_of
 
 __all__ = ["Workloads"]
 
@@ -43,20 +43,22 @@ class Workloads:
 
     def deploy(
         self, session: Session, by: str, kind: Kind, namespace: str, name: str, draft: Draft, *, if_match: str | None
-    ) -> tuple[RevisionRow, bool]:
-        """The revision, and whether it is a new one. Raises `PreconditionFailed`."""
+    ) -> tuple[RevisionRow, bool, str]:
+        """The revision, whether it is a new one, and the workload's ETag now. Raises `PreconditionFailed`."""
         workload = store.find_workload(session, kind, namespace, name)
         policy.check_etag(if_match, None if workload is None else workload.etag)
         fingerprint = self._vault.fingerprint("workloads.revision", msgspec.json.encode(draft, order="sorted"))
         if workload is None:
-            history = self._create(session, by, kind, namespace, name)
+            history = self._create(session, kind, namespace, name)
         else:
             history = self._log.load(session, WorkloadHistory, workload.id)
             if history.same_as_latest(fingerprint):
                 history.make_latest_live()
                 self._keep(session, history, by)
-                return self.revision(session, workload.id, history.state.latest), False
-        return self._add_revision(session, by, history, draft, fingerprint), True
+                row = self.revision(session, workload.id, history.state.latest)
+                return row, False, etag_of(history.id, history.version)
+        row = self._add_revision(session, by, history, draft, fingerprint)
+        return row, True, etag_of(history.id, history.version)
 
     def mark_ready(
         self, session: Session, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float
@@ -144,8 +146,8 @@ class Workloads:
         env = msgspec.json.decode(self._vault.open(_seal, sealed.env, spec.id), type=dict[str, str])
         return msgspec.structs.replace(spec, env=env)
 
-    def _create(self, session: Session, by: str, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
-        history = self._log.load(session, WorkloadHistory, new_id("wl"))
+    def _create(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
+        history = WorkloadHistory(new_id("wl"))
         history.create(kind, namespace, name)
         now_ms = self._clock.time_ms()
         row = WorkloadRow(
@@ -201,10 +203,18 @@ class Workloads:
                 store.put_alias(session, history.id, fact.alias, fact.weights)
             elif isinstance(fact, AliasDeleted):
                 store.delete_alias(session, history.id, fact.alias)
-        self._tell_hosts(session, history)
+        store.update_workload(
+            session,
+            history.id,
+            version=history.version,
+            updated_at_ms=self._clock.time_ms(),
+            latest=history.state.latest,
+        )
+        if any(isinstance(fact, RevisionReady | AliasMoved | AliasDeleted) for fact in history.pending):
+            self._reroute(session, history)
         self._log.save(session, history, by=by, namespace=history.state.namespace)
 
-    def _tell_hosts(self, session: Session, history: WorkloadHistory) -> None:
+    def _reroute(self, session: Session, history: WorkloadHistory) -> None:
         """Bring the route and what is callable up to the history; note what hosts have to hear of."""
         state = history.state
         numbers = policy.callable_numbers(state.states, state.aliases.values())
@@ -215,16 +225,8 @@ class Workloads:
                 store.set_callable(session, ids, told=callable_now)
                 for revision_id in sorted(ids):
                     note_change(session, "revision", revision_id)
-        changed = store.update_workload(
-            session,
-            history.id,
-            version=history.version,
-            updated_at_ms=self._clock.time_ms(),
-            latest=state.latest,
-            live=state.aliases.get(LIVE, []),
-            route=self._route(session, history, sorted(numbers)),
-        )
-        if changed:
+        route = self._route(session, history, sorted(numbers))
+        if store.put_route(session, history.id, state.aliases.get(LIVE, []), route):
             note_change(session, "route", history.id)
 
     def _route(self, session: Session, history: WorkloadHistory, numbers: list[int]) -> RouteSpec | None:

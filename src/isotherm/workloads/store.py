@@ -31,6 +31,7 @@ __all__ = [
     "list_routes",
     "list_workloads",
     "put_alias",
+    "put_route",
     "revisions",
     "set_callable",
     "update_revision",
@@ -109,31 +110,22 @@ def insert_workload(session: Session, row: WorkloadRow) -> None:
     )
 
 
-def update_workload(
-    session: Session,
-    workload_id: str,
-    *,
-    version: int,
-    updated_at_ms: int,
-    latest: int,
-    live: list[Weight],
-    route: RouteSpec | None,
-) -> bool:
-    """Whether the route became another one."""
-    encoded = None if route is None else msgspec.json.encode(route)
-    known = sqlalchemy.select(workloads.c.route).where(workloads.c.id == workload_id)
-    before = session.execute(known).scalar_one()
+def update_workload(session: Session, workload_id: str, *, version: int, updated_at_ms: int, latest: int) -> None:
     session.execute(
         sqlalchemy.update(workloads)
         .where(workloads.c.id == workload_id)
-        .values(
-            version=version,
-            updated_at_ms=updated_at_ms,
-            latest=latest,
-            live=msgspec.json.encode(live),
-            public=route is not None and route.public,
-            route=encoded,
-        )
+        .values(version=version, updated_at_ms=updated_at_ms, latest=latest)
+    )
+
+
+def put_route(session: Session, workload_id: str, live: list[Weight], route: RouteSpec | None) -> bool:
+    """Whether the route became another one."""
+    encoded = None if route is None else msgspec.json.encode(route)
+    before = session.execute(sqlalchemy.select(workloads.c.route).where(workloads.c.id == workload_id)).scalar_one()
+    session.execute(
+        sqlalchemy.update(workloads)
+        .where(workloads.c.id == workload_id)
+        .values(live=msgspec.json.encode(live), public=route is not None and route.public, route=encoded)
     )
     return bool(before != encoded)
 
