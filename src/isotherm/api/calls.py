@@ -50,14 +50,12 @@ def _authenticate(request: Request, services: ApiServices, limits: RateLimits) -
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("a key is needed: send `Authorization: Bearer iso_…`")
-    address = _client_address(request)
-    limits.check_failures(address)
     try:
         if len(header) > _header_limit:
             raise Unauthenticated("this is no key: it is too long")
         return services.tenancy.authenticate(token.strip())
     except Unauthenticated:
-        limits.count_failure(address)
+        limits.take_failure(_client_address(request))  # a good key is let in from an address that guesses, too
         raise
 
 

@@ -27,13 +27,10 @@ class RateLimits:
         if not self._limiter.hit(self._calls, "call", principal_id):
             raise self._refusal(self._calls, "call", principal_id, "this key makes too many calls")
 
-    def check_failures(self, address: str) -> None:
-        """Refuse an address that tried too many keys, before another of its keys is looked up."""
-        if not self._limiter.test(self._failures, "auth", address):
+    def take_failure(self, address: str) -> None:
+        """A call without a valid key. Raises `TooManyRequests`."""
+        if not self._limiter.hit(self._failures, "auth", address):
             raise self._refusal(self._failures, "auth", address, "too many calls without a valid key")
-
-    def count_failure(self, address: str) -> None:
-        self._limiter.hit(self._failures, "auth", address)
 
     def _refusal(self, item: RateLimitItem, kind: str, who: str, what: str) -> TooManyRequests:
         stats = self._limiter.get_window_stats(item, kind, who)

@@ -44,7 +44,7 @@ class DeployController:
         clock: Clock,
         build_timeout_s: float,
         host_wait_s: float = 120.0,
-        parallel: int = 16,
+        parallel: int = 64,
     ) -> None:
         self._deploys = deploys
         self._link = link
