@@ -22,7 +22,7 @@ __all__ = ["Isotherm", "isotherm", "package"]
 
 functions = Path(__file__).parent.parent / "functions"
 START_TIMEOUT_S = 60.0
-DEPLOY_TIMEOUT_S = 900.0
+DEPLOY_TIMEOUT_S = 300.0
 
 
 def package(name: str) -> bytes:
@@ -103,11 +103,12 @@ class Isotherm:
     def deploy(self, name: str, digest: str, **config: Any) -> None:
         """Deploy a function in the namespace `default` and wait until it is ready."""
         revision = self._call("PUT", f"/functions/{name}", json={"package": digest, **config})
+        assert self._running is not None
         number, deadline = revision["number"], time.monotonic() + DEPLOY_TIMEOUT_S
         pause_s = 0.01
         while revision["state"] == "building":
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} was not ready within {DEPLOY_TIMEOUT_S:g} s")
+                raise TimeoutError(f"{name} was not ready within {DEPLOY_TIMEOUT_S:g} s: {self._running.tail()}")
             time.sleep(pause_s)
             pause_s = min(0.5, pause_s * 1.5)
             revision = self._call("GET", f"/functions/{name}/revisions/{number}")
