@@ -17,6 +17,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 TEXT_TYPES = frozenset(
     ("application/json", "application/xml", "application/javascript", "application/graphql", "application/x-ndjson")
 )
+HEX = {high + low: int(high + low, 16) for high in "0123456789abcdefABCDEF" for low in "0123456789abcdefABCDEF"}
 CACHE_SIZE = 256
 
 
@@ -110,11 +111,7 @@ def is_text(content_type: str) -> bool:
 
 def parse_query(query: str) -> dict[str, str]:
     """Names and values decoded; values of a repeated name are joined with commas."""
-    decode: Callable[[str], str] = str
-    if "%" in query or "+" in query:
-        from urllib.parse import unquote_plus  # 5 ms to import, and most queries need none
-
-        decode = unquote_plus
+    decode: Callable[[str], str] = _unquote_plus if "%" in query or "+" in query else str
     found: dict[str, str] = {}
     for part in query.split("&"):
         if part:
@@ -122,3 +119,19 @@ def parse_query(query: str) -> dict[str, str]:
             name, value = decode(name), decode(value)
             found[name] = f"{found[name]},{value}" if name in found else value
     return found
+
+
+def _unquote_plus(text: str) -> str:
+    """As `urllib.parse.unquote_plus`, which takes 5 ms to import in every instance."""
+    first, *rest = text.replace("+", " ").split("%")
+    if not rest:
+        return first
+    raw = bytearray(first, "utf-8", "replace")
+    for part in rest:
+        byte = HEX.get(part[:2])
+        if byte is None:
+            raw += b"%" + part.encode("utf-8", "replace")
+        else:
+            raw.append(byte)
+            raw += part[2:].encode("utf-8", "replace")
+    return raw.decode("utf-8", "replace")

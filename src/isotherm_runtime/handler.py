@@ -30,13 +30,18 @@ class Handler:
 def load(config: RuntimeConfig) -> Handler:
     """Set up environment, path and output, then import. Raises `ImportProblem`.
 
-    Makes no thread, descriptor or event loop, so that a process that did this can be forked.
+    Makes no thread, descriptor or event loop, so that a process that did this can be forked. In an instance that
+    imports for itself, after `restore.after_fork`, no snapshot lies between the hooks: both kinds run at once.
     """
-    from isotherm_runtime import logs
+    from isotherm_runtime import logs, restore
 
     apply_environment(config)
     logs.install()
-    return import_handler(config)
+    found = import_handler(config)
+    if restore.is_instance():
+        restore.run_before_hooks()
+        restore.run_after_hooks()
+    return found
 
 
 def apply_environment(config: RuntimeConfig) -> None:
@@ -72,11 +77,18 @@ def import_handler(config: RuntimeConfig) -> Handler:
     module_name, function_name = _split(config.handler)
     function = _find(_import(module_name), module_name, function_name)
     is_async = _is_async(function)
-    if is_async:
-        import asyncio  # noqa: F401 - 40 ms that no fork should pay; it makes no loop
-    elif config.concurrency > 1:
-        import threading  # noqa: F401 - as above
+    _preload(is_async, config)
     return Handler(function, is_async, (time.perf_counter() - started) * 1000)
+
+
+def _preload(is_async: bool, config: RuntimeConfig) -> None:
+    """Import what serving will need, so that no fork pays for it: `asyncio` takes 40 ms, and makes no loop."""
+    if is_async:
+        from isotherm_runtime import tasks  # noqa: F401 - as above
+    elif config.concurrency > 1 and config.dispatch == "threads":
+        from isotherm_runtime import followers  # noqa: F401 - as above
+    else:
+        from isotherm_runtime import serial  # noqa: F401 - as above
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -8,9 +8,19 @@ from collections.abc import Callable, Iterator
 
 from isotherm_runtime.errors import RestoreProblem, describe
 
-__all__ = ["AFTER_HOOKS_LIMIT_S", "after_fork", "before_checkpoint", "reseed", "run_after_hooks", "run_before_hooks"]
+__all__ = [
+    "AFTER_HOOKS_LIMIT_S",
+    "after_fork",
+    "before_checkpoint",
+    "is_instance",
+    "reseed",
+    "run_after_hooks",
+    "run_before_hooks",
+]
 
 AFTER_HOOKS_LIMIT_S = 10.0  # Lambda's limit
+
+_is_instance = False
 
 
 def before_checkpoint() -> None:
@@ -33,8 +43,15 @@ def after_fork(limit_s: float = AFTER_HOOKS_LIMIT_S) -> None:
 
     The time limit holds on the main thread; elsewhere the starter's own limit must do.
     """
+    global _is_instance
+    _is_instance = True
     reseed()
     run_after_hooks(limit_s)
+
+
+def is_instance() -> bool:
+    """Whether this process is a fork that will serve, and not the template."""
+    return _is_instance
 
 
 def run_before_hooks() -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote_plus
 
 import pytest
 from hypothesis import given
@@ -109,6 +109,11 @@ def test_the_query_is_decoded_as_the_standard_library_does(pairs: list[tuple[str
     for name, value in parse_qsl(query, keep_blank_values=True):
         expected[name] = f"{expected[name]},{value}" if name in expected else value
     assert parse_query(query) == expected
+
+
+@given(st.text("ab%+2fFéG ", max_size=30))
+def test_broken_escapes_are_read_as_the_standard_library_does(text: str) -> None:
+    assert parse_query(f"q={text}")["q"] == unquote_plus(text)
 
 
 @given(st.text())

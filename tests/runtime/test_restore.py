@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from tests.runtime.local_instance import SOURCES
@@ -100,6 +101,26 @@ print(json.dumps(in_fork(lambda: restore.after_fork(0.2))))
 """)
     assert name == "RestoreProblem"
     assert "longer than 0.2 s" in message
+
+
+SNAPSHOT_APP = """
+import snapshot_restore_py as hooks
+seen = []
+hooks.register_after_restore(seen.append, "after")
+hooks.register_before_snapshot(seen.append, "before")
+def handler(event, context):
+    return seen
+"""
+
+
+def test_an_instance_that_imports_for_itself_runs_both_kinds(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(SNAPSHOT_APP)
+    assert run(f"""
+from isotherm_runtime import config
+restore.after_fork()
+loaded = handler.load(config.RuntimeConfig(handler="app.handler", path=[{str(tmp_path)!r}]))
+print(json.dumps(loaded.function(None, None)))
+""") == ["before", "after"]
 
 
 def test_hooks_take_arguments_and_order() -> None:
