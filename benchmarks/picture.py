@@ -51,8 +51,12 @@ def _bars(axes: Any, figure: Figure) -> None:
     colours = ["tab:blue" if "sotherm" in bar.label or "instance" in bar.label else "tab:gray" for bar in bars]
     axes.barh([bar.label for bar in bars], [bar.value for bar in bars], xerr=errors, color=colours, capsize=3)
     for position, bar in enumerate(bars):
-        axes.text(bar.value, position, f" {bar.value:,.4g}", va="center", fontsize=8)
+        axes.text(bar.high, position, f" {_number(bar.value)}", va="center", fontsize=8)
     if figure.target is not None:
         axes.axvline(figure.target, color="tab:red", linestyle="--", linewidth=1)
     axes.set(xlabel=figure.unit)
     axes.margins(x=0.15)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
