@@ -371,7 +371,7 @@ class RevisionPool:
         )
 
     def _cold_hint(self) -> ColdCause:
-        if self.connections:
+        if any(connection.phase <= Phase.STUCK for connection in self.connections.values()):
             return "scale_out"
         if self.loss is not None:
             return self.loss

@@ -214,6 +214,7 @@ class Pool:
         if connection.phase == Phase.STARTING and not revision.closing:
             revision.admit(connection, self._now())
             self.wake(revision)
+            self.refill(revision)
 
     def _refill(self, revision: RevisionPool) -> None:
         if revision.closing or self._now() < revision.retry_at_s or not revision.has_template:

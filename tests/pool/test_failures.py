@@ -1,0 +1,214 @@
+"""Crashes, time limits, lost templates and a lost driver: the caller is told, and nobody else notices."""
+
+import asyncio
+
+import pytest
+
+from isotherm.base.errors import (
+    ImportFailed,
+    InstanceCrashed,
+    InvalidResponse,
+    OutOfMemory,
+    TimedOut,
+    TooManyRequests,
+    Unavailable,
+)
+from isotherm.sandbox.model import Exit
+from isotherm.wire.telemetry import InvocationRecord
+from isotherm_runtime.frames import HEADER, Kind
+from tests.pool.bench import PoolBench
+
+SLEEPER = """
+import time
+def handler(event, context):
+    time.sleep(event or 0)
+    return event
+"""
+ASYNC = """
+import asyncio
+async def handler(event, context):
+    await asyncio.sleep(event or 0)
+    return event
+"""
+
+
+async def test_a_crash_fails_its_call_and_spares_the_next(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, warm={"max_instances": 1})
+    call = bench.call(revision, 5)
+    await bench.until(lambda: call.call.carrier is not None)
+    waiting = bench.call(revision, 0)
+    bench.driver.instances[0].die(Exit(signal=11))
+    with pytest.raises(InstanceCrashed, match="signal 11"):
+        await call.value()
+    assert await waiting.value() == 0
+    assert bench.driver.started == 2
+
+
+async def test_out_of_memory_is_told_with_the_limit(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, memory_mb=64)
+    call = bench.call(revision, 5)
+    await bench.until(lambda: call.call.carrier is not None)
+    bench.driver.instances[0].run_out_of_memory()
+    with pytest.raises(OutOfMemory, match="64 MB"):
+        await call.value()
+    again = bench.call(revision, 0)
+    assert await again.value() == 0
+    assert again.call.cold_cause == "replaced"
+
+
+async def test_exit_in_the_handler_is_a_crash_of_that_call(bench: PoolBench) -> None:
+    code = "import os\ndef handler(event, context):\n    if event: os._exit(3)\n    return 1\n"
+    revision = bench.revision(code)
+    with pytest.raises(InstanceCrashed, match="status 3"):
+        await bench.call(revision, 1).value()
+    assert await bench.call(revision, 0).value() == 1
+
+
+async def test_at_its_deadline_a_lone_call_ends_its_instance(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, timeout_s=0.2, warm={"max_instances": 1})
+    call = bench.call(revision, 3)
+    with pytest.raises(TimedOut, match=r"0\.2 s"):
+        await call.value()
+    again = bench.call(revision, 0)
+    assert await again.value() == 0
+    assert again.call.cold_cause == "replaced"
+
+
+async def test_an_async_handler_is_cancelled_at_its_deadline_and_its_instance_stays(bench: PoolBench) -> None:
+    revision = bench.revision(ASYNC, timeout_s=0.2, concurrency=4, warm={"max_instances": 1})
+    await bench.call(revision, 0).value()
+    with pytest.raises(TimedOut):
+        await bench.call(revision, 5).value()
+    assert await bench.call(revision, 0).value() == 0
+    assert bench.driver.started == 1
+
+
+async def test_a_stuck_instance_takes_no_new_calls_and_its_others_run_on(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, timeout_s=0.4, concurrency=4, warm={"max_instances": 2})
+    await bench.call(revision, 0).value()
+    stuck = bench.call(revision, 5)
+    await asyncio.sleep(0.2)
+    other = bench.call(revision, 0.35)
+    with pytest.raises(TimedOut):
+        await stuck.value()
+    (old,) = [each for each in revision.connections.values() if each.stuck]
+    fresh = bench.call(revision, 0)
+    assert await fresh.value() == 0
+    assert fresh.call.carrier is not old
+    assert await other.value() == 0.35
+    assert other.call.carrier is old
+    await bench.until(lambda: old.id not in revision.connections, "the end of the stuck instance")
+
+
+async def test_a_template_that_dies_is_built_again(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"spare": 1})
+    await bench.call(revision, 0).value()
+    bench.driver.templates[0].die("it was killed")
+    await bench.until(lambda: not revision.connections, "the end of its instances")
+    assert await bench.call(revision, 7).value() == 7
+    assert bench.driver.prepared == 2
+
+
+async def test_calls_wait_for_a_driver_that_is_away(bench: PoolBench) -> None:
+    revision = bench.revision()
+    driver = bench.pool.detach()
+    assert driver is bench.driver
+    call = bench.call(revision, 1)
+    await asyncio.sleep(0.05)
+    assert not call.done.done()
+    bench.pool.attach(bench.driver)
+    assert await call.value() == 1
+
+
+async def test_a_start_that_fails_for_now_is_told_and_later_tried_again(bench: PoolBench) -> None:
+    revision = bench.revision()
+    bench.driver.faults.start_error = Unavailable("no room")
+    with pytest.raises(Unavailable, match="no room"):
+        await bench.call(revision).value()
+    bench.driver.faults.start_error = None
+    call = bench.call(revision, 5)
+    bench.clock.skip(5)
+    assert await call.value() == 5
+
+
+async def test_an_instance_that_dies_before_its_hello_does_not_hang_anyone(bench: PoolBench) -> None:
+    bench.driver.faults.die_at_start = Exit(signal=9, out_of_memory=True)
+    revision = bench.revision()
+    with pytest.raises(OutOfMemory):
+        await bench.call(revision).value()
+
+
+async def test_an_import_that_fails_in_the_instance_is_an_import_error(bench: PoolBench) -> None:
+    code = "import os\nif 'twice' in os.environ: raise RuntimeError('no')\ndef handler(event, context): return 1\n"
+    revision = bench.revision(code, env={"twice": "1"}, warm={"template": False})
+    with pytest.raises(ImportFailed):
+        await bench.call(revision).value()
+
+
+async def test_an_answer_over_the_limit_fails_that_call_alone(bench: PoolBench) -> None:
+    small = PoolBench(bench.folder / "small", max_body_mb=0.01)
+    small.folder.mkdir()
+    revision = small.revision("def handler(event, context):\n    return 'x' * event\n", warm={"max_instances": 1})
+    with pytest.raises(InvalidResponse):
+        await small.call(revision, 400_000).value()
+    assert await small.call(revision, 3).value() == "xxx"
+    assert small.driver.started == 1
+    await small.close()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        HEADER.pack(0xFFFF_FFFF, 0, 1, 0, Kind.RESPONSE, 0, 0),
+        HEADER.pack(4, 8, 1, 0, Kind.RESPONSE, 0, 0) + b"abcd",
+        HEADER.pack(0, 0, 999, 0, Kind.RESPONSE, 0, 0),
+        HEADER.pack(0, 0, 0, 0, 200, 0, 0),
+        HEADER.pack(0, 0, 777, 0, Kind.ERROR, 0, 0),
+    ],
+    ids=["huge", "head longer than frame", "unknown call", "unknown kind", "error of an unknown call"],
+)
+async def test_an_instance_that_breaks_the_protocol_is_ended(bench: PoolBench, frame: bytes) -> None:
+    revision = bench.revision(SLEEPER)
+    call = bench.call(revision, 2)
+    await bench.until(lambda: call.call.carrier is not None)
+    bench.driver.instances[0]._end.send(frame)
+    with pytest.raises(InstanceCrashed, match="protocol"):
+        await call.value()
+    assert await bench.call(revision, 0).value() == 0
+
+
+async def test_a_frame_may_come_in_pieces(bench: PoolBench) -> None:
+    revision = bench.revision("def handler(event, context):\n    return 'y' * event\n")
+    assert len(await bench.call(revision, 3_000_000).value()) == 3_000_000
+
+
+async def test_a_removed_revision_lets_its_calls_end_and_refuses_the_waiting(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, warm={"max_instances": 1})
+    running = bench.call(revision, 0.2)
+    await bench.until(lambda: running.call.carrier is not None)
+    waiting = bench.call(revision, 0)
+    forgetting = asyncio.create_task(bench.pool.forget(revision.spec.id))
+    with pytest.raises(TooManyRequests):
+        await waiting.value()
+    assert await running.value() == 0.2
+    await forgetting
+    assert not bench.driver.instances
+    assert not bench.driver.templates
+
+
+async def test_every_outcome_is_counted_and_failures_are_recorded(bench: PoolBench) -> None:
+    code = "def handler(event, context):\n    if event: raise KeyError('k')\n    return 1\n"
+    revision = bench.revision(code)
+    await bench.call(revision, 0).value()
+    with pytest.raises(Exception, match="KeyError"):
+        await bench.call(revision, 1).value()
+    collected = bench.recorder.collect()
+    (minute,) = collected.minutes
+    assert minute.count == 2
+    assert minute.outcomes == {"ok": 1, "handler_error": 1}
+    assert minute.cold == {"first": 1}
+    assert sum(minute.latency) == 2
+    by_why = {record.why_kept: record for record in collected.invocations}
+    assert set(by_why) == {"cold", "failed"}
+    failed: InvocationRecord = by_why["failed"]
+    assert (failed.error_type, failed.status, failed.outcome) == ("KeyError", 502, "handler_error")

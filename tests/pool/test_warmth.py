@@ -1,0 +1,92 @@
+"""Keep-alive, minimum instances, spares and memory: what is kept, and what goes first."""
+
+from tests.pool.bench import MIB, PoolBench
+
+
+async def test_an_idle_instance_ends_after_its_keep_alive(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"keep_alive_s": 60})
+    await bench.call(revision, 0).value()
+    bench.clock.skip(59)
+    bench.maintain()
+    assert len(revision.connections) == 1
+    bench.clock.skip(2)
+    bench.maintain()
+    await bench.until(lambda: not bench.driver.instances, "the end of the idle instance")
+    again = bench.call(revision, 1)
+    assert await again.value() == 1
+    assert again.call.cold_cause == "expired"
+    assert bench.driver.prepared == 1
+
+
+async def test_an_unused_template_ends_after_its_own_keep_alive(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"keep_alive_s": 1, "template_keep_alive_s": 100, "spare": 1})
+    await bench.call(revision, 0).value()
+    await bench.until(lambda: not revision.awake, "quiet")
+    bench.clock.skip(50)
+    bench.maintain()
+    await bench.until(lambda: len(revision.connections) == len(revision.spares) == 1, "only a spare")
+    await bench.until(lambda: not revision.awake, "quiet")
+    bench.clock.skip(101)
+    bench.maintain()
+    await bench.until(lambda: not bench.driver.templates, "the end of the template")
+    assert await bench.call(revision, 1).value() == 1
+
+
+async def test_a_minimum_is_started_ahead_and_kept(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"min_instances": 2, "keep_alive_s": 1})
+    bench.maintain()
+    await bench.until(lambda: len(bench.driver.instances) == 2, "two instances")
+    bench.clock.skip(1000)
+    bench.maintain()
+    assert len(revision.connections) == 2
+    bench.referenced = False
+    bench.maintain()
+    await bench.until(lambda: not bench.driver.instances, "the end of a revision that nothing points to")
+
+
+async def test_a_revision_that_nothing_points_to_cools_within_seconds(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"keep_alive_s": 600})
+    await bench.call(revision, 0).value()
+    bench.referenced = False
+    bench.maintain()
+    assert len(revision.connections) == 1
+    bench.clock.skip(11)
+    bench.maintain()
+    await bench.until(lambda: bench.maintain() or not bench.driver.templates, "the end of its template")
+
+
+async def test_under_memory_pressure_the_longest_idle_goes_first(bench: PoolBench) -> None:
+    tight = PoolBench(bench.folder / "tight", memory_mb=100)
+    tight.folder.mkdir()
+    first, second = tight.revision(), tight.revision()
+    await tight.call(first, 0).value()
+    await tight.call(second, 0).value()
+    for instance in tight.driver.instances:
+        instance.memory_used_bytes = 40 * MIB
+    tight.maintain()
+    await tight.until(lambda: len(tight.driver.instances) == 1, "an eviction")
+    assert not first.connections
+    assert len(second.connections) == 1
+    again = tight.call(first, 1)
+    assert await again.value() == 1
+    assert again.call.cold_cause == "evicted"
+    await tight.close()
+
+
+async def test_states_say_what_is_held(bench: PoolBench) -> None:
+    revision = bench.revision(warm={"spare": 1}, name="shown")
+    await bench.call(revision, 0).value()
+    await bench.until(lambda: len(revision.spares) == 1)
+    bench.maintain()
+    (state,) = bench.pool.states()
+    assert (state.namespace, state.name, state.revision_id) == ("default", "shown", revision.spec.id)
+    assert state.temperatures == {"hot": 0, "warm": 1, "spare": 1, "template": 1}
+    assert state.memory_bytes == 3 * 16 * MIB
+
+
+async def test_closing_the_pool_leaves_nothing(bench: PoolBench) -> None:
+    for _ in range(3):
+        await bench.call(bench.revision(warm={"spare": 1}), 0).value()
+    await bench.pool.drain(1.0)
+    assert not bench.driver.instances
+    assert not bench.driver.templates
