@@ -13,6 +13,8 @@ from isotherm.events.changes import desired_changes, note_change
 from isotherm.functions.model import FunctionConfig
 from isotherm.tenancy.model import Key
 from isotherm.wire.desired import Desired, Item, item_id
+from isotherm.workloads import store
+from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
 from tests.house import House, house, open_house
 
@@ -108,6 +110,22 @@ class Feed(RuleBasedStateMachine):
             delta = self.house.feed.desired(self.house.feed.epoch, version)
             assert delta.version == full.version
             assert applied(state, delta) == whole
+
+    @invariant()
+    def projections_are_what_the_histories_say(self) -> None:
+        if not hasattr(self, "states"):
+            return
+        with self.house.log.transaction() as session:
+            rows = store.list_workloads(session, "function", "default", after=None, limit=10)
+            for row in rows:
+                history = self.house.log.load(session, WorkloadHistory, row.id)
+                revisions = store.list_revisions(session, row.id, below=None, limit=1000)
+                aliases = store.list_aliases(session, row.id, after="", limit=1000)
+                assert history.state.exists
+                assert (history.version, history.state.name) == (row.version, row.name)
+                assert {one.spec.number: one.state for one in revisions} == history.state.states
+                assert {one.name: one.weights for one in aliases} == history.state.aliases
+                assert row.live == history.state.aliases.get("live", [])
 
     @invariant()
     def no_route_leads_nowhere(self) -> None:
