@@ -35,7 +35,7 @@ async def test_an_unused_template_ends_after_its_own_keep_alive(bench: PoolBench
 async def test_a_minimum_is_started_ahead_and_kept(bench: PoolBench) -> None:
     revision = bench.revision(warm={"min_instances": 2, "keep_alive_s": 1})
     bench.maintain()
-    await bench.until(lambda: len(bench.driver.instances) == 2, "two instances")
+    await bench.until(lambda: len(revision.free) == 2, "two instances")
     bench.clock.skip(1000)
     bench.maintain()
     assert len(revision.connections) == 2

@@ -96,6 +96,7 @@ class RevisionPool:
                 del free[index]
                 connection.listed = False
             if not self.awake:
+                self.used_at_s = now_s
                 self._host.wake(self)
             return
         self._wait(call, now_s)
@@ -309,7 +310,8 @@ class RevisionPool:
             if connection.calls or connection.stuck:
                 active = True
                 self._check(connection, now_s)
-        self.used_at_s = now_s
+        if active:
+            self.used_at_s = now_s
         return active
 
     def _check(self, connection: InstanceConnection, now_s: float) -> None:

@@ -166,7 +166,6 @@ class Pool:
     def wake(self, revision: RevisionPool) -> None:
         if not revision.awake:
             revision.awake = True
-            revision.used_at_s = self._now()
             self._awake.add(revision)
 
     def lost(self, revision: RevisionPool, connection: InstanceConnection) -> None:
