@@ -55,7 +55,8 @@ def exit_message(status: int | None, group: Group | None, *, asked: bool) -> dic
     """`status` is a wait status; None where the kernel did not say."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     killed = code == -signal.SIGKILL or code is None
-    out_of_memory = killed and not asked and group is not None and group.out_of_memory_kills() > 0
+    # Also where we were asked: the host sees the stream end first, and asks.
+    out_of_memory = killed and group is not None and group.out_of_memory_kills() > 0
     return {
         "status": code if code is not None and code >= 0 else None,
         "signal": -code if code is not None and code < 0 else None,
