@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import sqlalchemy
-import structlog
 from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEvent
 from sqlalchemy.orm import Session
 
@@ -16,13 +15,13 @@ from isotherm.db.engine import Database
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.aggregate import Aggregate, kind_of
 from isotherm.events.changes import take_noted
+from isotherm.events.listeners import Listeners
 from isotherm.events.model import Entry
 from isotherm.events.store import EventRecorder, SnapshotRecorder, event_datastore
 
 __all__ = ["EventLog"]
 
 A = TypeVar("A", bound=Aggregate[Any])
-_log = structlog.get_logger(__name__)
 
 
 class EventLog:
@@ -35,7 +34,7 @@ class EventLog:
         datastore = event_datastore(database)
         self._events = EventRecorder(datastore)
         self._snapshots = SnapshotRecorder(datastore)
-        self._callbacks: list[Callable[[], None]] = []
+        self._listeners: Listeners[[]] = Listeners("a change of desired state")
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -52,7 +51,7 @@ class EventLog:
             except PersistenceError as exc:
                 raise Unavailable(f"the database {self.database.name} failed: {exc}", retry_after_s=1.0) from exc
         if take_noted(session):
-            self._tell()
+            self._listeners.tell()
 
     def load(self, session: Session, kind: type[A], aggregate_id: str) -> A:
         """The aggregate as its history says; of version 0 where it has none."""
@@ -124,19 +123,7 @@ class EventLog:
     def on_desired_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` after each commit that noted a change of desired state, on the thread of that command; it
         must not block. Returns what takes it off again."""
-        self._callbacks = [*self._callbacks, callback]
-
-        def take_off() -> None:
-            self._callbacks = [other for other in self._callbacks if other is not callback]
-
-        return take_off
-
-    def _tell(self) -> None:
-        for callback in self._callbacks:
-            try:
-                callback()
-            except Exception:  # noqa: BLE001 (the command is committed; what listens must not make it look failed)
-                _log.exception("a listener to desired state failed")
+        return self._listeners.add(callback)
 
 
 def _entry(row: Any) -> Entry:

@@ -8,30 +8,30 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
-import structlog
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import Invalid
+from isotherm.base.errors import Invalid, NotFound
 from isotherm.base.ids import is_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
+from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
 from isotherm.functions import policy, store
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision
 from isotherm.functions.packages import PackageLimits, inspect_package
+from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
 from isotherm.tenancy.model import Principal
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
-from isotherm.workloads.model import AliasRow, RevisionRow, Weight, WorkloadRow
+from isotherm.workloads.model import RevisionRow, Weight, WorkloadRow
 from isotherm.workloads.policy import check_etag
 from isotherm.workloads.service import Workloads
 
 __all__ = ["Functions"]
 
 _swept_at_once = 500
-_log = structlog.get_logger(__name__)
 
 
 class Functions:
@@ -57,8 +57,8 @@ class Functions:
         self._clock = clock
         self._limits = limits
         self._runtimes = tuple(runtimes)
-        self._content_url = content_url.rstrip("/")
-        self._callbacks: list[Callable[[str], None]] = []
+        self._views = Views(content_url)
+        self._building: Listeners[[str]] = Listeners("a deploy")
 
     def upload_package(self, principal: Principal, namespace: str, content: bytes | BinaryIO) -> Package:
         """Check a zip of code and keep it. A stream must be seekable.
@@ -106,8 +106,8 @@ class Functions:
                 session, principal.id, "function", namespace, name, draft, if_match=if_match
             )
         if created:
-            self._tell(row.spec.id)
-        return Deployed(revision=self._shown(row, config.env), created=created, etag=etag)
+            self._building.tell(row.spec.id)
+        return Deployed(revision=self._views.revision(row, config.env), created=created, etag=etag)
 
     def get(self, principal: Principal, namespace: str, name: str) -> Function:
         """Raises `NotFound`, `Forbidden`."""
@@ -115,7 +115,7 @@ class Functions:
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             env = None if workload.latest is None else self._env(session, principal, workload.latest)
-        return self._function(workload, env)
+        return self._views.function(workload, env)
 
     def page(
         self, principal: Principal, namespace: str, *, limit: int = 100, cursor: str | None = None
@@ -128,7 +128,7 @@ class Functions:
             rows = workload_store.list_workloads(
                 session, "function", namespace, after=after, limit=clamp_limit(limit) + 1
             )
-        found = [self._function(row, None) for row in rows[:limit]]
+        found = [self._views.function(row) for row in rows[:limit]]
         return Page(found, encode_cursor(found[-1].name) if len(rows) > limit else None)
 
     def delete(self, principal: Principal, namespace: str, name: str, *, if_match: str | None = None) -> None:
@@ -150,7 +150,7 @@ class Functions:
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             rows = workload_store.list_revisions(session, workload.id, below=below, limit=clamp_limit(limit) + 1)
-        found = [self._shown(row, None) for row in rows[:limit]]
+        found = [self._views.revision(row) for row in rows[:limit]]
         return Page(found, encode_cursor(found[-1].number) if len(rows) > limit else None)
 
     def revision(self, principal: Principal, namespace: str, name: str, number: int) -> Revision:
@@ -159,7 +159,7 @@ class Functions:
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             row = self._workloads.revision(session, workload.id, number)
-            return self._shown(row, self._env(session, principal, row))
+            return self._views.revision(row, self._env(session, principal, row))
 
     def aliases(
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
@@ -170,14 +170,14 @@ class Functions:
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             rows = workload_store.list_aliases(session, workload.id, after=after, limit=clamp_limit(limit) + 1)
-        found = [_alias(row) for row in rows[:limit]]
+        found = [self._views.alias(row) for row in rows[:limit]]
         return Page(found, encode_cursor(found[-1].name) if len(rows) > limit else None)
 
     def alias(self, principal: Principal, namespace: str, name: str, alias: str) -> Alias:
         """Raises `NotFound`, `Forbidden`."""
         self._tenancy.require(principal, "functions.read", namespace)
         with self._database.read() as session:
-            return _alias(self._workloads.alias(session, self._find(session, namespace, name), alias))
+            return self._views.alias(self._workloads.alias(session, self._find(session, namespace, name), alias))
 
     def set_alias(
         self,
@@ -194,7 +194,7 @@ class Functions:
         self._tenancy.require(principal, "functions.deploy", namespace)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
-            return _alias(self._workloads.set_alias(session, principal.id, workload, alias, weights))
+            return self._views.alias(self._workloads.set_alias(session, principal.id, workload, alias, weights))
 
     def delete_alias(
         self, principal: Principal, namespace: str, name: str, alias: str, *, if_match: str | None = None
@@ -221,7 +221,7 @@ class Functions:
         self._tenancy.require(principal, "functions.deploy", namespace)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
-            return _alias(self._workloads.roll_back(session, principal.id, workload, to))
+            return self._views.alias(self._workloads.roll_back(session, principal.id, workload, to))
 
     def mark_ready(self, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float) -> None:
         """A host has prepared the revision: it is ready, and `live` goes to it, unless a newer one is ready already.
@@ -242,12 +242,7 @@ class Functions:
     def on_building(self, callback: Callable[[str], None]) -> Callable[[], None]:
         """Call `callback` with the id of each revision that a deploy made, after its commit, on that command's thread;
         it must not block. Returns what takes it off again."""
-        self._callbacks = [*self._callbacks, callback]
-
-        def take_off() -> None:
-            self._callbacks = [other for other in self._callbacks if other is not callback]
-
-        return take_off
+        return self._building.add(callback)
 
     def count(self) -> int:
         """Functions on the platform."""
@@ -296,16 +291,12 @@ class Functions:
                 expected=list(self._runtimes),
             )
 
-    def _tell(self, revision_id: str) -> None:
-        for callback in self._callbacks:
-            try:
-                callback(revision_id)
-            except Exception:  # noqa: BLE001 (the deploy is committed; what listens must not make it look failed)
-                _log.exception("a listener to deploys failed", revision_id=revision_id)
-
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
-        self._tenancy.existing_namespace(session, namespace)
-        return self._workloads.find(session, "function", namespace, name)
+        try:
+            return self._workloads.find(session, "function", namespace, name)
+        except NotFound:
+            self._tenancy.existing_namespace(session, namespace)
+            raise
 
     def _matching(self, session: Session, namespace: str, name: str, if_match: str | None) -> WorkloadRow:
         workload = self._find(session, namespace, name)
@@ -317,35 +308,3 @@ class Functions:
         if not self._tenancy.allows(principal, "functions.read_env", row.spec.namespace):
             return None
         return self._workloads.env(session, row.spec.workload_id, row.spec.number)
-
-    def _function(self, row: WorkloadRow, env: dict[str, str] | None) -> Function:
-        return Function(
-            id=row.id,
-            namespace=row.namespace,
-            name=row.name,
-            url=self._content_url + policy.url_path(row.namespace, row.name),
-            public=row.public,
-            created_at_ms=row.created_at_ms,
-            updated_at_ms=row.updated_at_ms,
-            live=row.live,
-            latest=None if row.latest is None else self._shown(row.latest, env),
-            etag=row.etag,
-        )
-
-    def _shown(self, row: RevisionRow, env: dict[str, str] | None) -> Revision:
-        return Revision(
-            id=row.spec.id,
-            number=row.spec.number,
-            state=row.state,
-            created_at_ms=row.created_at_ms,
-            ready_after_ms=row.ready_after_ms,
-            config=policy.config_of(row, env),
-            problem=row.problem,
-            template=row.template,
-            unfit=row.unfit,
-            url=self._content_url + policy.url_path(row.spec.namespace, row.spec.name, row.spec.number),
-        )
-
-
-def _alias(row: AliasRow) -> Alias:
-    return Alias(name=row.name, weights=row.weights)

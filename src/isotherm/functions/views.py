@@ -1,0 +1,46 @@
+"""How functions are shown: rows of workloads as the nouns of this room, with URLs. Pure."""
+
+from isotherm.functions.model import Alias, Function, Revision
+from isotherm.functions.policy import config_of, url_path
+from isotherm.workloads.model import AliasRow, RevisionRow, WorkloadRow
+
+__all__ = ["Views"]
+
+
+class Views:
+    """`content_url` is where function URLs begin. `env` is the environment in clear; None: its values are masked."""
+
+    def __init__(self, content_url: str) -> None:
+        self._content_url = content_url.rstrip("/")
+
+    def function(self, row: WorkloadRow, env: dict[str, str] | None = None) -> Function:
+        """`env` is that of the latest revision."""
+        return Function(
+            id=row.id,
+            namespace=row.namespace,
+            name=row.name,
+            url=self._content_url + url_path(row.namespace, row.name),
+            public=row.public,
+            created_at_ms=row.created_at_ms,
+            updated_at_ms=row.updated_at_ms,
+            live=row.live,
+            latest=None if row.latest is None else self.revision(row.latest, env),
+            etag=row.etag,
+        )
+
+    def revision(self, row: RevisionRow, env: dict[str, str] | None = None) -> Revision:
+        return Revision(
+            id=row.spec.id,
+            number=row.spec.number,
+            state=row.state,
+            created_at_ms=row.created_at_ms,
+            ready_after_ms=row.ready_after_ms,
+            config=config_of(row, env),
+            problem=row.problem,
+            template=row.template,
+            unfit=row.unfit,
+            url=self._content_url + url_path(row.spec.namespace, row.spec.name, row.spec.number),
+        )
+
+    def alias(self, row: AliasRow) -> Alias:
+        return Alias(name=row.name, weights=row.weights)
