@@ -86,6 +86,8 @@ class Scripted:
         for name in self.deployed:
             label = f'namespace="default",function="{name}"'
             lines += [f'isotherm_instances{{{label},temperature="{t}"}} 1' for t in ("warm", "spare", "template")]
+            cold = sum(record["name"] == name for record in self.records)
+            lines.append(f'isotherm_cold_starts_total{{{label},cause="spare"}} {cold}')
             lines.append(f"isotherm_memory_bytes{{{label}}} {30 * 1024 * 1024}")
         return "\n".join([*lines, 'isotherm_instances{function="someone-else"} 7', ""]).encode()
 

@@ -18,7 +18,7 @@ TIMEOUT_S = 120.0
 PAGE = 500
 TRIES = 8
 LONGEST_PAUSE_S = 5.0
-_series = re.compile(rb"^(isotherm_instances|isotherm_memory_bytes)\{([^}]*)\} ([0-9.eE+]+)", re.MULTILINE)
+_series = re.compile(rb"^isotherm_(instances|memory_bytes|cold_starts_total)\{([^}]*)\} ([0-9.eE+]+)", re.MULTILINE)
 _label = re.compile(rb'(\w+)="([^"]*)"')
 
 
@@ -35,11 +35,12 @@ class ColdRecord:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the platform held at one moment, by function."""
+    """What the platform held at one moment, and had counted until then, by function."""
 
     at_s: float
     instances: dict[str, dict[str, int]] = field(default_factory=dict)  # function → temperature → number
     memory_bytes: dict[str, int] = field(default_factory=dict)
+    cold_starts: dict[str, dict[str, int]] = field(default_factory=dict)  # function → cause → number so far
 
 
 def stand_in_package() -> bytes:
@@ -54,18 +55,20 @@ def stand_in_package() -> bytes:
 
 
 def read_metrics(text: bytes, at_s: float, functions: set[str]) -> Sample:
-    """The instances and the memory of `functions` in a Prometheus exposition."""
+    """What a Prometheus exposition says of `functions`."""
     sample = Sample(at_s)
     for name, labels, value in _series.findall(text):
         found = {key: label.decode() for key, label in _label.findall(labels)}
         function = found.get(b"function", "")
         if function not in functions:
             continue
-        if name == b"isotherm_memory_bytes":
-            sample.memory_bytes[function] = sample.memory_bytes.get(function, 0) + int(float(value))
+        count = int(float(value))
+        if name == b"memory_bytes":
+            sample.memory_bytes[function] = sample.memory_bytes.get(function, 0) + count
+        elif name == b"instances":
+            sample.instances.setdefault(function, {})[found.get(b"temperature", "")] = count
         else:
-            by_temperature = sample.instances.setdefault(function, {})
-            by_temperature[found.get(b"temperature", "")] = int(float(value))
+            sample.cold_starts.setdefault(function, {})[found.get(b"cause", "")] = count
     return sample
 
 
@@ -132,7 +135,10 @@ class Platform:
                 return found
 
     async def metrics(self) -> bytes:
-        answer = await self._http.get("/metrics")
+        try:
+            answer = await self._http.get("/metrics")
+        except httpx.TransportError as exc:
+            raise Unavailable(f"GET {self.url}/metrics: {exc!r}") from exc
         if answer.status_code != httpx.codes.OK:
             raise Unavailable(f"{self.url}/metrics answered {answer.status_code}")
         return answer.content

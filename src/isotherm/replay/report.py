@@ -1,6 +1,7 @@
 """What a replay says at its end: pure arithmetic over the outcomes, the records and the samples."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -41,12 +42,12 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class ColdStarts(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls that found no idle instance."""
+    """Calls that found no idle instance, as the platform counted and recorded them."""
 
     share: float  # of all calls
-    by_cause: dict[str, int]  # as the platform recorded them
-    recorded: int  # full records read back; all cold calls have one unless a bound dropped it
-    start_ms: Spread  # what each waited for its instance
+    by_cause: dict[str, int]
+    recorded: int  # full records read back; every cold call has one unless a bound dropped it
+    start_ms: Spread  # what each waited for the start of its instance; 0 where a parked spare took it
     total_start_s: float  # all of it together
     functions_called: int
     per_function_percent: Spread  # the share of cold calls of each function that was called
@@ -142,7 +143,8 @@ def make_report(
 ) -> Report:
     answered = outcomes.status > 0
     latency = (outcomes.done_s - outcomes.sent_s) * 1000
-    cold = outcomes.start_ms > 0
+    cold = _cold_by_function(samples)
+    cold_starts = sum(sum(causes.values()) for causes in cold.values())
     return Report(
         trace=trace.name,
         first_minute=trace.first_minute,
@@ -160,8 +162,8 @@ def make_report(
         error_examples=outcomes.examples,
         calls_per_s=round(len(plan) / plan.length_s, 1) if plan.length_s else 0.0,
         peak_calls_per_s=_peak(plan),
-        cold_starts=int(cold.sum()),
-        cold=_cold(plan, outcomes, cold, records, len(trace.rows)),
+        cold_starts=cold_starts,
+        cold=_cold(plan, cold, cold_starts, records, stand_ins),
         latency_ms=spread(latency[answered]),
         from_due_ms=spread((outcomes.done_s - plan.at_s)[answered] * 1000),
         overhead_ms=spread(np.maximum(0.0, latency - outcomes.run_ms)[answered]),
@@ -170,7 +172,7 @@ def make_report(
         late_ms=spread((outcomes.sent_s - plan.at_s) * 1000),
         client_cpu_us=round(outcomes.client_cpu_s / max(1, len(plan)) * 1e6, 1),
         memory=_memory(plan, outcomes, samples, stand_ins),
-        timeline=_timeline(plan, outcomes, cold, samples),
+        timeline=_timeline(outcomes, samples),
         per_function=_functions(trace, stand_ins, plan, outcomes, cold, latency),
     )
 
@@ -180,18 +182,29 @@ def _peak(plan: Plan) -> float:
     return float(np.bincount(plan.at_s.astype(np.int64)).max()) if len(plan) else 0.0
 
 
+def _cold_by_function(samples: list[Sample]) -> dict[str, Counter[str]]:
+    """function → cause → cold starts between the first sample and the last."""
+    if not samples:
+        return {}
+    return {
+        function: Counter(causes) - Counter(samples[0].cold_starts.get(function, {}))
+        for function, causes in samples[-1].cold_starts.items()
+    }
+
+
 def _cold(
-    plan: Plan, outcomes: Outcomes, cold: npt.NDArray[np.bool_], records: list[ColdRecord], rows: int
+    plan: Plan, cold: dict[str, Counter[str]], cold_starts: int, records: list[ColdRecord], stand_ins: list[StandIn]
 ) -> ColdStarts:
-    calls = np.bincount(plan.row, minlength=rows)
-    colds = np.bincount(plan.row[cold], minlength=rows)
+    calls = np.bincount(plan.row, minlength=len(stand_ins))
+    colds = np.array([sum(cold.get(one.name, {}).values()) for one in stand_ins], dtype=np.float64)
     called = calls > 0
+    start_ms = np.array([record.start_ms for record in records])
     return ColdStarts(
-        share=round(float(cold.mean()), 6) if len(plan) else 0.0,
-        by_cause=dict(Counter(record.cause for record in records).most_common()),
+        share=round(cold_starts / len(plan), 6) if len(plan) else 0.0,
+        by_cause=dict(sum(cold.values(), Counter[str]()).most_common()),
         recorded=len(records),
-        start_ms=spread(outcomes.start_ms[cold]),
-        total_start_s=round(float(outcomes.start_ms[cold].sum()) / 1000, 3),
+        start_ms=spread(start_ms),
+        total_start_s=round(float(start_ms.sum()) / 1000, 3),
         functions_called=int(called.sum()),
         per_function_percent=spread(100 * colds[called] / calls[called]),
     )
@@ -222,28 +235,24 @@ def _integral(samples: list[Sample], values: list[int]) -> float:
     return sum((b.at_s - a.at_s) * (u + v) / 2 for a, b, u, v in pairs)
 
 
-def _timeline(plan: Plan, outcomes: Outcomes, cold: npt.NDArray[np.bool_], samples: list[Sample]) -> list[Moment]:
-    moments = []
-    before = 0.0
-    for sample in samples:
-        sent = (outcomes.sent_s > before) & (outcomes.sent_s <= sample.at_s)
-        counts: Counter[str] = Counter()
-        for by_temperature in sample.instances.values():
-            counts.update(by_temperature)
-        moments.append(
-            Moment(
-                at_s=round(sample.at_s, 3),
-                calls_per_s=round(float(sent.sum()) / max(1e-9, sample.at_s - before), 1)
-                if sample.at_s > before
-                else 0.0,
-                cold_starts=int((sent & cold).sum()),
-                errors=int((sent & outcomes.failed).sum()),
-                instances={name: counts.get(name, 0) for name in TEMPERATURES},
-                memory_mb=round(sum(sample.memory_bytes.values()) / 1024**2, 1),
-            )
-        )
-        before = max(before, sample.at_s)
-    return moments
+def _timeline(outcomes: Outcomes, samples: list[Sample]) -> list[Moment]:
+    return [_moment(outcomes, before, sample) for before, sample in pairwise(samples)]
+
+
+def _moment(outcomes: Outcomes, before: Sample, sample: Sample) -> Moment:
+    sent = (outcomes.sent_s > before.at_s) & (outcomes.sent_s <= sample.at_s)
+    instances: Counter[str] = Counter()
+    for by_temperature in sample.instances.values():
+        instances.update(by_temperature)
+    cold = _cold_by_function([before, sample])
+    return Moment(
+        at_s=round(sample.at_s, 3),
+        calls_per_s=round(float(sent.sum()) / max(1e-9, sample.at_s - before.at_s), 1),
+        cold_starts=sum(sum(causes.values()) for causes in cold.values()),
+        errors=int((sent & outcomes.failed).sum()),
+        instances={name: instances.get(name, 0) for name in TEMPERATURES},
+        memory_mb=round(sum(sample.memory_bytes.values()) / 1024**2, 1),
+    )
 
 
 def _functions(
@@ -251,7 +260,7 @@ def _functions(
     stand_ins: list[StandIn],
     plan: Plan,
     outcomes: Outcomes,
-    cold: npt.NDArray[np.bool_],
+    cold: dict[str, Counter[str]],
     latency: npt.NDArray[np.float64],
 ) -> list[FunctionReport]:
     order = np.argsort(plan.row, kind="stable")
@@ -268,7 +277,7 @@ def _functions(
                 trigger=trace.rows[stand_in.row].trigger,
                 invocations=len(mine),
                 errors=int(outcomes.failed[mine].sum()),
-                cold_starts=int(cold[mine].sum()),
+                cold_starts=sum(cold.get(stand_in.name, {}).values()),
                 latency_p50_ms=numbers.p50,
                 latency_p99_ms=numbers.p99,
             )

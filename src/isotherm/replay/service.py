@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,11 +66,9 @@ async def _replay(options: Options, say: Say) -> Report:
     namespace = await platform.home_namespace()
     try:
         deploy_s = await set_stage(platform, namespace, stand_ins, partial(_config, options), say)
-        say(f"sending {len(plan)} calls in {plan.length_s:g} s …")
+        say(f"sending {len(plan):,} calls in {plan.length_s:g} s …")
         started_at_ms = time.time_ns() // 1_000_000
         outcomes, samples = await _drive(platform, plan, stand_ins, options)
-        say(f"answered after {outcomes.wall_s:.1f} s, {int(outcomes.failed.sum())} errors; reading the records back …")
-        await asyncio.sleep(options.settle_s)
         records = await platform.cold_records(namespace, {one.name for one in stand_ins}, started_at_ms)
     finally:
         if not options.keep:
@@ -141,10 +139,12 @@ async def _drive(
     address = urlsplit(options.url)
     if address.scheme != "http" or address.hostname is None:
         raise Invalid(f"{options.url}: the replayer speaks plain HTTP to a platform on the same machine")
-    started = time.perf_counter() + START_IN_S
     samples: list[Sample] = []
     names = [one.name for one in stand_ins]
-    sampler = asyncio.create_task(_sample(platform, set(names), started, options.sample_s, samples))
+    started = time.perf_counter() + START_IN_S
+    look = partial(_look, platform, set(names), started, samples)
+    await look()
+    sampler = asyncio.create_task(_sample(look, options.sample_s))
     try:
         outcomes = await drive(
             plan,
@@ -162,16 +162,20 @@ async def _drive(
         sampler.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await sampler
+    await asyncio.sleep(options.settle_s)
+    await look()
     return outcomes, samples
 
 
-async def _sample(
-    platform: Platform, functions: set[str], started: float, sample_s: float, samples: list[Sample]
-) -> None:
-    """Until cancelled. A scrape that fails leaves a gap, which the report shows as one."""
+async def _look(platform: Platform, functions: set[str], started: float, samples: list[Sample]) -> None:
+    at_s = time.perf_counter() - started
+    text = await platform.metrics()
+    samples.append(await asyncio.to_thread(read_metrics, text, at_s, functions))
+
+
+async def _sample(look: Callable[[], Awaitable[None]], sample_s: float) -> None:
+    """Until cancelled. A look that fails leaves a gap, which the report shows as one."""
     while True:
-        with contextlib.suppress(IsothermError, OSError):
-            at_s = time.perf_counter() - started
-            text = await platform.metrics()
-            samples.append(await asyncio.to_thread(read_metrics, text, at_s, functions))
         await asyncio.sleep(sample_s)
+        with contextlib.suppress(IsothermError):
+            await look()

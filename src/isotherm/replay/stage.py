@@ -14,6 +14,7 @@ DEPLOYS_AT_ONCE = 4
 REMOVALS_AT_ONCE = 8
 MEMORY_MB = 128  # of an instance: the interpreter and the largest held memory, with room
 MAX_STANDIN_MB = 64
+QUEUE_LIMIT = 10_000  # a burst waits, and the report says how long, rather than being turned away
 PROGRESS_EVERY = 50
 
 
@@ -27,6 +28,7 @@ def stand_in_config(
         "memory_mb": MEMORY_MB,
         "timeout_s": timeout_s,
         "env": dict(one.environment),
+        "queue_limit": QUEUE_LIMIT,
         "warm": {"keep_alive_s": keep_alive_s, "max_instances": max_instances},
     }
 
