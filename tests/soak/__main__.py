@@ -25,7 +25,7 @@ from typing import Any
 
 from isotherm.replay.platform import Platform
 from tests.soak.load import FUNCTIONS, Tally, drive
-from tests.soak.platform import Holding, Running, groups, holding, leftovers, start
+from tests.soak.platform import Holding, Running, holding, leftovers, start
 
 EVERY_S = 20.0  # between two disturbances
 EXCUSE_S = 2.0
@@ -41,7 +41,6 @@ async def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="isotherm-soak-", dir="/tmp"))
-    before = groups()
     running = await start(folder, folder / "log")
     started_s, tally, holdings = time.monotonic(), Tally(), list[Holding]()
     disturbances: list[str] = []
@@ -60,7 +59,7 @@ async def main() -> int:
     finally:
         exit_code = await running.stop()
     report = sum_up(tally, holdings, disturbances, options.minutes)
-    report |= {"exit_code": exit_code, "left_behind": leftovers(running, before)}
+    report |= {"exit_code": exit_code, "left_behind": leftovers(running)}
     report["verdict"] = verdict(report)
     text = json.dumps(report, indent=2)
     print(text)

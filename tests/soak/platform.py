@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.conftest import groups_of, mounts_below, processes_with
+
 __all__ = ["Holding", "Running", "holding", "leftovers", "start"]
 
 START_TIMEOUT_S = 60.0
@@ -87,28 +89,10 @@ def holding(running: Running, started_s: float) -> Holding:
     return Holding(time.monotonic() - started_s, rss, descriptors, len(_family(running.process.pid)))
 
 
-def leftovers(running: Running, before: set[str]) -> list[str]:
-    """What is still there of a stopped platform: mounts, control groups that were not there `before`, processes."""
-    place = str(running.data_dir)
-    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    left = [f"mount {point}" for point in mounts if point.startswith(place)]
-    left += [f"group {group}" for group in sorted(groups() - before)]
-    for process in psutil.process_iter():
-        try:
-            if any(place in argument for argument in process.cmdline()):
-                left.append(f"process {process.pid} {process.name()}")
-        except psutil.Error:
-            continue
-    return left
-
-
-def groups() -> set[str]:
-    """Control groups of Isotherm on this machine, of whatever platform."""
-    found = set()
-    for folder, _, _ in os.walk("/sys/fs/cgroup"):
-        if "isotherm" in folder:
-            found.add(folder)
-    return found
+def leftovers(running: Running) -> list[str]:
+    """What is still there of a stopped platform: mounts, control groups, processes."""
+    folder = running.data_dir
+    return [*mounts_below(folder), *groups_of(folder), *processes_with(folder)]
 
 
 def _family(pid: int) -> list[psutil.Process]:
