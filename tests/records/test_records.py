@@ -278,3 +278,19 @@ def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClo
     assert records.sweep() == type(swept)(invocations=0, minutes=0, logs=0)
     records.ingest(batch(99, logs=[line("x")]))
     assert records.sweep().logs == 1, "the totals were kept right"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT body FROM invocations WHERE namespace = 'a' ORDER BY seq DESC LIMIT 10",
+        "SELECT body FROM invocations WHERE namespace = 'a' AND name = 'b' ORDER BY seq DESC LIMIT 10",
+        "SELECT body FROM invocations WHERE namespace = 'a' AND outcome = 'b' ORDER BY seq DESC LIMIT 10",
+        "SELECT body FROM logs WHERE namespace = 'a' AND name = 'b' ORDER BY seq DESC LIMIT 10",
+    ],
+)
+def test_a_page_is_read_off_an_index(records: Records, statement: str) -> None:
+    with records._database.read() as session:
+        plan = " ".join(str(row.detail) for row in session.execute(sqlalchemy.text("EXPLAIN QUERY PLAN " + statement)))
+    assert "USING INDEX" in plan
+    assert "TEMP B-TREE" not in plan, "nothing is sorted"

@@ -54,6 +54,7 @@ invocations = Table(
     Column("outcome", Text, nullable=False),
     Column("started_at_ms", BigInt, nullable=False),
     Column("body", LargeBinary, nullable=False),  # JSON: InvocationRecord
+    Index("invocations_namespace_idx", "namespace", "seq"),
     Index("invocations_name_idx", "namespace", "name", "seq"),
     Index("invocations_outcome_idx", "namespace", "outcome", "seq"),
     sqlite_autoincrement=True,

@@ -39,6 +39,7 @@ def _invocations() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_invocations_id", "invocations", ["id"])
+    op.create_index("invocations_namespace_idx", "invocations", ["namespace", "seq"])
     op.create_index("invocations_name_idx", "invocations", ["namespace", "name", "seq"])
     op.create_index("invocations_outcome_idx", "invocations", ["namespace", "outcome", "seq"])
 
