@@ -10,7 +10,15 @@ from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
 from isotherm_runtime.seccomp import instance_filter, template_filter
 
-__all__ = ["TEMPLATE_UID", "USER_UID", "become_template", "confine_instance", "limit_resources", "second_filter"]
+__all__ = [
+    "TEMPLATE_UID",
+    "USER_UID",
+    "become_template",
+    "confine_instance",
+    "limit_resources",
+    "second_filter",
+    "settle_instance",
+]
 
 TEMPLATE_UID = 1  # in the revision's user namespace
 USER_UID = 1000  # in the instance's own
@@ -37,6 +45,7 @@ def limit_resources(tmp_bytes: int) -> None:
 def become_template(boot: KeeperBoot) -> None:
     """From the keeper's child to a process that may run the user's import."""
     limit_resources(boot.tmp_bytes)
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     if boot.isolated:
         os.setgroups([])
         os.setresgid(TEMPLATE_UID, TEMPLATE_UID, TEMPLATE_UID)
@@ -52,21 +61,25 @@ def become_template(boot: KeeperBoot) -> None:
     linux.set_parent_death_signal(signal.SIGKILL)
 
 
-def confine_instance(boot: KeeperBoot, filter_program: bytes) -> None:
-    """From a fresh clone, root of its own user namespace for a moment, to what the keeper verifies."""
-    if boot.isolated:
-        os.setresgid(USER_UID, USER_UID, USER_UID)
-        os.setresuid(USER_UID, USER_UID, USER_UID)
+def settle_instance(boot: KeeperBoot) -> None:
+    """What a fresh clone does while the keeper still looks at it: all that needs no user id of its own yet."""
     os.setsid()  # kill(0, …) crosses pid namespaces within one process group
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if boot.isolated:
         linux.bring_up_loopback()
         linux.set_host_name("sandbox")
+
+
+def confine_instance(boot: KeeperBoot, filter_program: bytes) -> None:
+    """From root of its own user namespace to what the keeper verifies. Its ids must be mapped."""
+    if boot.isolated:
+        os.setresgid(USER_UID, USER_UID, USER_UID)
+        os.setresuid(USER_UID, USER_UID, USER_UID)
         linux.drop_capabilities()
-    linux.set_parent_death_signal(signal.SIGKILL)
+    linux.set_parent_death_signal(signal.SIGKILL)  # after the change of ids, which undoes it
     if boot.seccomp:
         linux.set_seccomp_filter(filter_program)
     linux.set_dumpable()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def second_filter(boot: KeeperBoot) -> bytes:

@@ -32,6 +32,7 @@ __all__ = [
     "change_owner",
     "clone",
     "drop_capabilities",
+    "is_exiting",
     "keep_capabilities",
     "machine",
     "mount",
@@ -171,13 +172,13 @@ def adopt_orphans() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
+
+
 def set_seccomp_filter(program: bytes) -> None:
     """Install a classic BPF program (8 bytes an instruction); no_new_privs must be set or CAP_SYS_ADMIN held."""
-
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
-
-    value = Program(len(program) // 8, program)
+    value = _Program(len(program) // 8, program)
     _check(libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(2), ctypes.byref(value), 0, 0), "seccomp")
 
 
@@ -220,6 +221,14 @@ def pid_of(pidfd: int) -> int:
 
 def namespaces_of(pid: int | str) -> dict[str, int]:
     return {name: os.stat(f"/proc/{pid}/ns/{name}").st_ino for name in NAMESPACES}
+
+
+def is_exiting(pid: int) -> bool:
+    """Whether its end has begun. Raises `FileNotFoundError` where it is over."""
+    with open(f"/proc/{pid}/stat") as stream:
+        fields = stream.read().rpartition(") ")[2].split()
+    begun_to_exit = 0x4
+    return bool(int(fields[6]) & begun_to_exit)
 
 
 def process_status(pid: int) -> dict[str, str]:

@@ -20,7 +20,7 @@ import time
 
 from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
-from isotherm_runtime.confine import become_template, confine_instance, second_filter
+from isotherm_runtime.confine import become_template, confine_instance, second_filter, settle_instance
 from isotherm_runtime.seqpacket import PeerGone, close_all, receive, send
 
 TYPE_CHECKING = False  # `typing` takes long to import
@@ -121,9 +121,9 @@ class _Template:
             pid, pidfd = linux.clone(flags)
             if pid == 0:
                 self._become_instance(go, stream, output)
+            send(self._keeper, {"op": "forked"}, [pidfd])
             for descriptor in self._tasks:
                 os.write(descriptor, b"0")
-            send(self._keeper, {"op": "forked"}, [pidfd])
             close_all((go, stream, output, pidfd, *tasks))
 
     def _await_park(self) -> None:
@@ -140,11 +140,12 @@ class _Template:
     def _become_instance(self, go: int, stream: int, output: int) -> NoReturn:
         status = 1
         try:
-            os.read(go, 1)
-            confine_instance(self._boot, self._filter)
+            settle_instance(self._boot)
             os.dup2(output, 1)
             os.dup2(output, 2)
             _close_all_but(go, stream)
+            os.read(go, 1)
+            confine_instance(self._boot, self._filter)
             os.write(go, b"d")
             if os.read(go, 1) == b"s":  # verified: the user's code may run now
                 os.close(go)

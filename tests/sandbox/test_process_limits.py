@@ -51,6 +51,15 @@ async def test_a_child_over_the_memory_is_killed_alone(bench: Bench) -> None:
     assert (await client.invoke()).value == "alive"
 
 
+async def test_a_kill_that_comes_after_the_end_has_begun_does_not_hide_why(bench: Bench) -> None:
+    client = await bench.client(await bench.template(EAT))
+    stream = client.request("eat")
+    with pytest.raises(Ended):
+        await client.answer(stream)
+    client.instance.kill()  # as a host does that sees the stream end
+    assert (await client.instance.exited).out_of_memory
+
+
 async def test_an_instance_killed_by_us_did_not_run_out_of_memory(bench: Bench) -> None:
     client = await bench.client(await bench.template(EAT))
     await client.invoke("child")

@@ -68,6 +68,20 @@ class Group:
         joined = {controller: f"{directory}/{name}" for controller, directory in self._directories.items()}
         return Group(name, joined, self._version)
 
+    def without(self, controller: str) -> Group:
+        """The same group, but not in that controller's hierarchy. With version 2 there is one, and it stays."""
+        if self._version == 2:
+            return self
+        left = {name: path for name, path in self._directories.items() if path != self._directories[controller]}
+        return Group(self.name, left, self._version)
+
+    def weigh(self, tasks: int) -> None:
+        """Give it the CPU time of so many processes when time is short."""
+        if self._version == 1:
+            _write(f"{self._directories['cpu']}/cpu.shares", str(1024 * tasks))
+        else:
+            _write(f"{self._directories['cpu']}/cpu.weight", str(min(10_000, 100 * tasks)))
+
     def delegate(self) -> None:
         """Let children have limits (version 2). Raises `CgroupError`."""
         if self._version == 2:

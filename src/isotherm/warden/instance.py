@@ -6,57 +6,52 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from isotherm.warden.cgroups import Group
+from isotherm.warden.kit import Kit
 from isotherm_runtime import linux
-from isotherm_runtime.seqpacket import close_all
 
 __all__ = ["Instance", "exit_message", "remove_group"]
 
 _REMOVE_TIMEOUT_S = 10.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Instance:
+    """`kit` is there from the moment that it is asked of the keeper."""
+
     id: str
-    uid: int  # within the revision's range
-    group: Group | None
-    stream: socket.socket | None  # the host's end, until it is handed over
-    output: int
+    kit: Kit | None = None
     pidfd: int = -1
     asked: bool = False
     told: bool = False  # the host knows it as started
     asked_at: float = field(default_factory=time.perf_counter)
     steps_ms: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def group(self) -> Group | None:
+        return None if self.kit is None else self.kit.group
+
     def kill(self, *, isolated: bool) -> None:
-        self.asked = True
         if self.pidfd < 0:
+            self.asked = True
             return
-        with contextlib.suppress(ProcessLookupError, ValueError):
+        with contextlib.suppress(ProcessLookupError, ValueError, FileNotFoundError):
+            # A host sees the stream of a dying process end, and asks, before its death is seen here.
+            self.asked = self.asked or not linux.is_exiting(linux.pid_of(self.pidfd))
             if not isolated:  # there is no namespace that dies with its first process
                 os.killpg(linux.pid_of(self.pidfd), signal.SIGKILL)
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    def let_go(self) -> None:
-        """Close what the host was to get."""
-        if self.stream is not None:
-            self.stream.close()
-            self.stream = None
-        close_all([descriptor for descriptor in (self.output,) if descriptor >= 0])
-        self.output = -1
 
 
 def exit_message(status: int | None, group: Group | None, *, asked: bool) -> dict[str, Any]:
     """`status` is a wait status; None where the kernel did not say."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
     killed = code == -signal.SIGKILL or code is None
-    # Also where we were asked: the host sees the stream end first, and asks.
-    out_of_memory = killed and group is not None and group.out_of_memory_kills() > 0
+    out_of_memory = killed and not asked and group is not None and group.out_of_memory_kills() > 0
     return {
         "status": code if code is not None and code >= 0 else None,
         "signal": -code if code is not None and code < 0 else None,

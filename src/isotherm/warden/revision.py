@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, reap
 from isotherm.warden.instance import Instance, exit_message, remove_group
+from isotherm.warden.kit import KitStock
 from isotherm.warden.launcher import Launch, exec_keeper
 from isotherm.warden.launching import Launched, LaunchFailed
 from isotherm.warden.ranges import NoIdsLeft, UidAllocator
@@ -57,6 +58,7 @@ class Revision:
         self._group: Group | None = None
         self._id_base: int | None = None
         self._uids = UidAllocator()
+        self._stock: KitStock | None = None
         self._channel: AsyncChannel | None = None
         self._launched: Launched | None = None
         self._pidfd = -1
@@ -93,6 +95,8 @@ class Revision:
                 binds.append(self._bind(request.deps_dir, DEPS))
             self._id_base = have.ranges.take()
             joins = self._make_groups()
+            owner_base = self._id_base if have.isolated else None
+            self._stock = KitStock(self._group, self._instance_limits(), self._uids, owner_base)
             launch = Launch(
                 channel=theirs,
                 join_files=tuple(joins),
@@ -137,7 +141,7 @@ class Revision:
             )
         )
         self._group.delegate()
-        keeper = self._group.child(_KEEPER_GROUP)
+        keeper = self._group.child(_KEEPER_GROUP).without("cpu")  # it must not queue behind those that it starts
         keeper.make()
         self._group.child(_TEMPLATE_GROUP).make(self._instance_limits())
         return keeper.open_join_files()
@@ -258,7 +262,7 @@ class Revision:
         if not self._ready or self._reason is not None or len(self._waiting) >= _MAX_WAITING:
             self._tell({"op": "unstarted", "id": instance_id, "why": self._reason or "the template is not ready"})
             return
-        instance = Instance(id=instance_id, uid=-1, group=None, stream=None, output=-1)
+        instance = Instance(instance_id)
         self.instances[instance_id] = instance
         self._waiting.append(instance)
         self._pump()
@@ -278,27 +282,17 @@ class Revision:
 
     def _request_instance(self, instance: Instance) -> None:
         assert self._channel is not None
-        assert self._id_base is not None
+        assert self._stock is not None
         started = time.perf_counter()
         instance.steps_ms["queue"] = (started - instance.asked_at) * 1000
-        instance.uid = self._uids.take()
-        joins: list[int] = []
-        if self._group is not None:
-            instance.group = self._group.child(instance.id)
-            instance.group.make(self._instance_limits())
-            joins = instance.group.open_join_files()
-        instance.stream, theirs = socket.socketpair()
-        instance.output, output_end = os.pipe()
-        os.set_blocking(instance.output, False)
-        if self._have.isolated:
-            owner = self._id_base + instance.uid
-            os.fchown(output_end, owner, owner)  # so that /dev/stdout can be opened
+        kit = instance.kit = self._stock.take()
+        instance.asked_at = time.perf_counter()
+        instance.steps_ms["groups"] = (instance.asked_at - started) * 1000
         loop = asyncio.get_running_loop()
         self._in_flight[instance.id] = loop.call_later(_START_TIMEOUT_S, self.close, "its keeper hangs")
-        message = {"op": "start", "id": instance.id, "name": instance.id, "uid": instance.uid}
-        instance.steps_ms["groups"] = (time.perf_counter() - started) * 1000
-        instance.asked_at = time.perf_counter()
-        self._channel.send(message, [theirs.detach(), output_end, *joins])
+        name = "" if kit.group is None else kit.group.name
+        descriptors, kit.descriptors = kit.descriptors, []
+        self._channel.send({"op": "start", "id": instance.id, "name": name, "uid": kit.uid}, descriptors)
 
     def _on_started(self, instance_id: str, steps: object, descriptors: list[int]) -> None:
         timer = self._in_flight.pop(instance_id, None)
@@ -318,7 +312,7 @@ class Revision:
             }
         if instance.asked:
             instance.kill(isolated=self._have.isolated)
-        assert instance.stream is not None
+        assert instance.kit is not None
         group = instance.group
         message = {
             "op": "started",
@@ -328,8 +322,7 @@ class Revision:
             "cpu_file": None if group is None else group.cpu_file,
         }
         instance.told = True
-        self._tell(message, [instance.stream.detach(), instance.output])
-        instance.stream, instance.output = None, -1
+        self._tell(message, [instance.kit.host_stream.detach(), instance.kit.host_output])
         self._pump()
 
     def _on_refused(self, instance_id: str, why: str) -> None:
@@ -344,7 +337,8 @@ class Revision:
 
     def _drop(self, instance: Instance, why: str) -> None:
         """It never ran."""
-        instance.let_go()
+        if instance.kit is not None:
+            instance.kit.close_host_ends()
         self._spawn(self._bury(instance, {"op": "unstarted", "id": instance.id, "why": why}))
 
     def _on_exit(self, instance: Instance) -> None:
@@ -358,8 +352,8 @@ class Revision:
     async def _bury(self, instance: Instance, message: dict[str, Any]) -> None:
         """Once its groups are gone, its user id is free and the host may know."""
         await remove_group(instance.group)
-        if instance.uid >= 0:
-            self._uids.give_back(instance.uid)
+        if instance.kit is not None:
+            self._uids.give_back(instance.kit.uid)
         self.instances.pop(instance.id, None)
         self._tell(message)
         if not self.instances:
@@ -394,6 +388,8 @@ class Revision:
             await self._all_gone.wait()
         if self._channel is not None:
             self._channel.close()
+        if self._stock is not None:
+            self._stock.close()
         await self._remove_groups()
         if self._id_base is not None:
             self._have.ranges.give_back(self._id_base)
