@@ -141,8 +141,10 @@ def test_a_taken_version_is_a_conflict_and_leaves_nothing(log: EventLog) -> None
 
 
 def test_what_the_database_refuses_is_unavailable(log: EventLog) -> None:
-    with pytest.raises(Unavailable, match="no such table"), log.transaction() as session:
-        session.execute(sqlalchemy.text("INSERT INTO missing VALUES (1)"))
+    with pytest.raises(Unavailable, match="no such table") as caught, log.transaction() as session:
+        session.execute(sqlalchemy.text("INSERT INTO missing VALUES (:value)"), {"value": "s3cr3t"})
+    assert "INSERT" not in caught.value.message, "the statement is for the log alone"
+    assert "s3cr3t" not in str(caught.value.__cause__)
 
 
 def test_an_entry_says_who_what_when_and_where(log: EventLog) -> None:

@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
+import structlog
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -22,6 +24,8 @@ from isotherm.base.errors import Invalid, IsothermError, Unavailable
 
 __all__ = ["Database"]
 
+_log = structlog.get_logger(__name__)
+_pool: dict[str, Any] = {"pool_size": 8, "max_overflow": 32, "pool_timeout": 30, "hide_parameters": True}
 _write = "isotherm_write"  # execution option of connections whose transactions write
 
 
@@ -83,17 +87,21 @@ class Database:
         except IsothermError:
             raise
         except (DBAPIError, PoolTimeoutError) as exc:
-            raise Unavailable(f"the database {self.name} failed: {exc.args[0]}", retry_after_s=1.0) from exc
+            raise self.failed(exc) from exc
+
+    def failed(self, cause: BaseException) -> Unavailable:
+        """What a caller is told; the statement is for the log alone."""
+        _log.error("the database failed", database=self.name, reason=str(cause))
+        reason = str(cause.args[0] if cause.args else type(cause).__name__).split("\n", 1)[0]
+        return Unavailable(f"the database {self.name} failed: {reason}", retry_after_s=1.0)
 
 
 def _create_engine(url: str, busy_timeout_s: float) -> Engine:
     try:
         dialect = make_url(url).get_backend_name()
         if dialect != "sqlite":
-            return sqlalchemy.create_engine(url, pool_size=8, max_overflow=32, pool_timeout=30, pool_pre_ping=True)
-        engine = sqlalchemy.create_engine(
-            url, pool_size=8, max_overflow=32, pool_timeout=30, connect_args={"timeout": busy_timeout_s}
-        )
+            return sqlalchemy.create_engine(url, **_pool, pool_pre_ping=True)
+        engine = sqlalchemy.create_engine(url, **_pool, connect_args={"timeout": busy_timeout_s})
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as exc:
         shown = url.split("@")[-1][:200]
         raise Invalid(

@@ -10,7 +10,7 @@ from eventsourcing.persistence import IntegrityError, PersistenceError, StoredEv
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import Conflict, Unavailable
+from isotherm.base.errors import Conflict
 from isotherm.db.engine import Database
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.aggregate import Aggregate, kind_of
@@ -49,7 +49,7 @@ class EventLog:
             except IntegrityError as exc:
                 raise Conflict("it was changed by another command at the same moment; try again") from exc
             except PersistenceError as exc:
-                raise Unavailable(f"the database {self.database.name} failed: {exc}", retry_after_s=1.0) from exc
+                raise self.database.failed(exc.__cause__ or exc) from exc
         if take_noted(session):
             self._listeners.tell()
 
