@@ -108,7 +108,10 @@ async def test_a_revoked_and_an_expired_key_open_nothing(world: World, client: h
 
 async def test_internal_paths_are_for_the_unix_socket_alone(world: World) -> None:
     async with world.client(None) as client:
-        assert "isotherm_api_requests_total" in (await client.get("/internal/metrics")).text
+        await client.get("/api/v1/namespaces/default")
+        metrics = (await client.get("/internal/metrics")).text
+        line = 'isotherm_api_requests_total{method="GET",route="/api/v1/namespaces/{ns}",status="401"} 1.0'
+        assert line in metrics
         outside = await client.get("/internal/metrics", headers={"X-Forwarded-For": "203.0.113.9"})
     assert outside.status_code == 404
 

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from isotherm.api.limits import RateLimits
 from isotherm.api.port import ApiServices
-from isotherm.base.errors import Unauthenticated
+from isotherm.base.errors import Invalid, Unauthenticated
 from isotherm.tenancy.model import Permission, Principal
 
 __all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices"]
@@ -75,6 +75,14 @@ class Call:
 
 
 async def _call(request: Request) -> Call:
+    """Raises `Invalid` on query parameters that the route does not know: a misspelt filter would filter nothing."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    strange = sorted(set(request.query_params) - known)
+    if strange:
+        takes = ", ".join(sorted(known)) or "none"
+        raise Invalid(
+            f"there is no query parameter {strange[0][:100]!r} here; there are: {takes}", unknown=strange[:10]
+        )
     return Call(request.app.state.services, request.scope["isotherm.principal"], request)
 
 

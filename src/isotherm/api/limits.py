@@ -11,7 +11,7 @@ from isotherm.base.errors import TooManyRequests
 
 __all__ = ["RateLimits"]
 
-_failures_per_minute = 60
+_failures_share = 0.1  # calls without a valid key, as a share of the rate that a key has
 
 
 class RateLimits:
@@ -20,7 +20,7 @@ class RateLimits:
     def __init__(self, rate_per_s: float) -> None:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._calls = _item(rate_per_s)
-        self._failures = RateLimitItemPerSecond(_failures_per_minute, 60)
+        self._failures = RateLimitItemPerSecond(math.ceil(rate_per_s * 60 * _failures_share), 60)
 
     def take_call(self, principal_id: str) -> None:
         """Raises `TooManyRequests`."""
