@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.conftest import Platform, command_of, descendants
+from tests.e2e.conftest import Platform, command_of, descendants, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 SLOW = "import time\n\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return 'done'\n"
@@ -148,3 +148,49 @@ def test_doctor_works_beside_and_before(platform: Platform) -> None:
     assert ran.json["isolation"]
     assert (ran.code == 0) is ran.json["ok"]
     assert not (platform.folder / "new").exists()
+
+
+def test_without_root_deploys_are_refused_unless_the_operator_allows_it(data_dir: Path) -> None:
+    """`up` as an ordinary user, whom the launcher lets read the interpreter as it does for the host."""
+    import os
+    import signal
+
+    from isotherm.warden.launch import Identity, Launch, interpreter_paths
+    from isotherm.warden.launch import start as launch
+
+    user = Identity(61399, 61399)
+    (data_dir / "app.py").write_text("def handler(event, context): return 'unisolated'\n")
+    (data_dir / "isotherm.toml").write_text('name = "mine"\n')
+    os.chown(data_dir, user.uid, user.gid)
+    for flags, code in (((), 69), (("--allow-unisolated",), 0)):
+        ready = data_dir / "ready.json"
+        argv = (sys.executable, "-P", "-m", "isotherm", "up", "--data", str(data_dir / "data"), "--port", "0")
+        argv += ("--content-port", "0", "--ready-file", str(ready), *flags)
+        environment = {"HOME": str(data_dir), "PATH": os.environ["PATH"]}
+        pid = launch(
+            Launch(
+                argv=argv,
+                env=environment,
+                fds=(),
+                identity=user,
+                readable=interpreter_paths(),
+                writable=(str(data_dir),),
+            )
+        )
+        try:
+            wait_until(ready.exists, "the ready file", 30)
+            told = json.loads(ready.read_text())
+            client = os.environ | {"ISOTHERM_URL": told["url"], "ISOTHERM_KEY": told["admin_key"]}
+            argv = (sys.executable, "-m", "isotherm", "deploy", str(data_dir), "--json")
+            ran = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=client)
+            assert ran.returncode == code, ran.stdout + ran.stderr
+            if code:
+                assert json.loads(ran.stdout)["code"] == "not_isolated"
+            else:
+                argv = (sys.executable, "-m", "isotherm", "invoke", "mine")
+                called = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=client)
+                assert called.stdout == '"unisolated"\n', called.stderr
+        finally:
+            ready.unlink(missing_ok=True)
+            os.kill(pid, signal.SIGTERM)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -155,9 +155,9 @@ def _announce(settings: Settings, ready: Ready, took_ms: float) -> None:
         output.line(f"  profile     {saved.replace(str(Path.home()), '~', 1)}")
     output.line("try, in another terminal:")
     prefix = "" if saved else f"ISOTHERM_URL={ready.url} ISOTHERM_KEY={ready.admin_key} "
-    output.line(f"  {prefix}isotherm init hello && {prefix}isotherm deploy hello")
-    output.line(f'  {prefix}isotherm invoke hello -d \'{{"name": "you"}}\' --tail')
-    output.line(f"  curl -H 'Authorization: Bearer {ready.admin_key}' {ready.content_url}/hello/")
+    output.line(f"  {prefix}isotherm init greet && {prefix}isotherm deploy greet")
+    output.line(f'  {prefix}isotherm invoke greet -d \'{{"name": "you"}}\' --tail')
+    output.line(f"  curl -H 'Authorization: Bearer {ready.admin_key}' {ready.content_url}/greet/")
 
 
 def _write_ready_file(path: Path, ready: Ready) -> None:
