@@ -92,6 +92,7 @@ class _Template:
         from isotherm_runtime.handler import ImportProblem
 
         try:
+            restore.reseed()  # once here, so that what OpenSSL and numpy set up at the first use is not done in each fork
             restore.before_checkpoint()
         except ImportProblem as problem:  # a hook of the user raised
             self._report_problem(problem)
