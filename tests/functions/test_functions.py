@@ -437,6 +437,29 @@ def test_old_revisions_stay_listed_but_hosts_are_told_only_of_the_newest_and_tho
     assert 1 in told(house)
 
 
+def test_very_old_revisions_are_forgotten_and_their_packages_with_them(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isotherm.workloads.policy.KEPT_REVISIONS", 3)
+    first = house.package(app="first = 1")
+    house.deploy_ready(package=first)
+    house.deploy(memory_mb=64)
+    house.functions.set_alias(house.admin, "default", "hello", "pinned", [Weight(1, 1.0)])
+    for memory_mb in range(65, 70):
+        house.deploy_ready(memory_mb=memory_mb)
+    numbers = [revision.number for revision in house.functions.revisions(house.admin, "default", "hello").items]
+    assert numbers == [7, 6, 5, 1]
+    with pytest.raises(NotFound):
+        house.functions.revision(house.admin, "default", "hello", 3)
+    house.functions.delete_alias(house.admin, "default", "hello", "pinned")
+    house.deploy_ready(memory_mb=99)
+    assert sorted(told(house)) == [6, 7, 8]
+    assert [number for number, _ in routes(house)["hello"].versions] == [6, 7, 8]
+    house.clock.advance(90_000)
+    assert house.functions.sweep_packages() == 1
+    assert not house.blobs.exists(first)
+
+
 def test_listeners_hear_of_each_revision_that_a_deploy_made(house: House) -> None:
     heard: list[str] = []
     take_off = house.functions.on_building(heard.append)

@@ -127,6 +127,16 @@ def test_too_many_entries_are_refused_before_they_are_read() -> None:
     assert inspect(content, max_files=200).files == 200
 
 
+def test_an_entry_that_hides_behind_another_is_refused() -> None:
+    content = bytearray(pack(("app.py", b"x"), ("lib.py", b"y")))
+    first = content.index(b"PK\x01\x02")
+    second = content.index(b"PK\x01\x02", first + 4)
+    length = content.index(b"PK\x05\x06") - second
+    content[first + 32 : first + 34] = length.to_bytes(2, "little")  # the first's comment swallows the second
+    with pytest.raises(InvalidPackage, match="claims 2 entries and has 1"):
+        inspect(bytes(content))
+
+
 def test_a_package_over_its_size_is_refused() -> None:
     with pytest.raises(TooLarge, match="leave out"):
         inspect(pack(("app.py", bytes(2000)), compression=zipfile.ZIP_STORED), max_bytes=2000)
@@ -175,7 +185,7 @@ def test_damage_anywhere_is_refused_cleanly_or_harmless(damage: list[tuple[int, 
         found = inspect(bytes(content))
     except (InvalidPackage, TooLarge):
         return
-    assert found.files == 2
+    assert found.files == int.from_bytes(content[content.rindex(b"PK\x05\x06") + 10 :][:2], "little")
     with zipfile.ZipFile(io.BytesIO(bytes(content))) as archive:
         assert archive.testzip() is None
 

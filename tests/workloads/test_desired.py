@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import sqlalchemy
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from isotherm.events.changes import desired_changes, note_change
 from isotherm.functions.model import FunctionConfig
 from isotherm.tenancy.model import Key
 from isotherm.wire.desired import Desired, Item, item_id
-from isotherm.workloads import store
+from isotherm.workloads import policy, store
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
 from tests.house import House, house, open_house
@@ -143,7 +144,9 @@ class Feed(RuleBasedStateMachine):
             self.house.database.close()
 
 
-def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path) -> None:
+def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "KEPT_REVISIONS", 4)
+    monkeypatch.setattr(policy, "CALLABLE_REVISIONS", 2)
     numbers = iter(range(10**6))
 
     def folder() -> Path:
@@ -154,7 +157,7 @@ def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path) -> None:
     Feed.folder = staticmethod(folder)  # type: ignore[method-assign]  # each run of the machine has its own
     case = Feed.TestCase
     case.settings = settings(
-        max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
     )
     case().runTest()
 
@@ -214,3 +217,19 @@ def test_listeners_hear_of_changes_that_hosts_need(house: House) -> None:
     take_off()
     house.functions.delete(house.admin, "default", "hello")
     assert len(heard) == 1
+
+
+def test_a_revision_that_is_forgotten_while_callable_is_taken_from_hosts(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "KEPT_REVISIONS", 4)
+    first = house.deploy(memory_mb=64).revision.id
+    house.functions.mark_ready(first, template=True, unfit=[], elapsed_ms=1)
+    house.deploy_ready(memory_mb=65)
+    before = house.feed.full()
+    for memory_mb in (66, 67, 68):
+        house.deploy(memory_mb=memory_mb)
+    delta = house.feed.desired(before.epoch, before.version)
+    assert [(gone.kind, gone.id) for gone in delta.removed] == [("revision", first)]
+    assert applied(applied({}, before), delta) == applied({}, house.feed.full())
+    assert [number for item in delta.items if item.route for number, _ in item.route.versions] == [2]

@@ -10,10 +10,12 @@ from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
 from isotherm.workloads.model import RevisionState, Weight
 from isotherm.workloads.policy import (
     CALLABLE_REVISIONS,
+    KEPT_REVISIONS,
     MAX_WEIGHTS,
     callable_numbers,
     check_etag,
     check_weights,
+    dropped_numbers,
     rollback_target,
 )
 
@@ -84,6 +86,18 @@ def test_the_newest_ready_revisions_and_all_in_aliases_are_callable(
     left_out = ready - found
     assert not left_out or len(ready & found) >= CALLABLE_REVISIONS
     assert all(number < max(found) for number in left_out)
+
+
+@given(st.integers(0, 500), st.lists(st.integers(1, 500), max_size=4), st.integers(0, 300))
+def test_what_is_forgotten_is_old_and_in_no_alias(count: int, pinned: list[int], dropped: int) -> None:
+    numbers = range(dropped + 1, dropped + count + 1)
+    known: dict[int, RevisionState] = dict.fromkeys(numbers, "failed")
+    gone = dropped_numbers(known, [[Weight(number, 1.0)] for number in pinned])
+    assert not set(gone) & set(pinned)
+    assert gone == sorted(gone)
+    left = [number for number in numbers if number not in gone]
+    assert left[-KEPT_REVISIONS:] == list(numbers)[-KEPT_REVISIONS:]
+    assert len(left) <= KEPT_REVISIONS + len(pinned)
 
 
 @pytest.mark.parametrize("header", [None, "*", "tag", '"tag"', 'W/"tag"', '"other", "tag"', ' "tag" '])

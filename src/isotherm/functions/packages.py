@@ -54,10 +54,13 @@ def inspect_package(content: BinaryIO, limits: PackageLimits) -> Contents:
             size_bytes=size_bytes,
             limit_bytes=limits.max_bytes,
         )
-    _check_directory(content, size_bytes, limits)
+    claimed = _check_directory(content, size_bytes, limits)
     content.seek(0)
     try:
         with zipfile.ZipFile(content) as archive:
+            found = len(archive.infolist())
+            if found != claimed:
+                raise InvalidPackage(f"the package claims {claimed} entries and has {found}: it is damaged")
             return _inspect(archive, size_bytes, limits)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError, struct.error) as exc:
         raise InvalidPackage(f"the package is not a zip that can be read: {exc}") from exc
@@ -65,8 +68,11 @@ def inspect_package(content: BinaryIO, limits: PackageLimits) -> Contents:
         raise InvalidPackage(f"the package cannot be unpacked: {exc}") from exc
 
 
-def _check_directory(content: BinaryIO, size_bytes: int, limits: PackageLimits) -> None:
-    """Bound the list of entries before `zipfile` reads it into memory: a million empty files fit into 50 MB."""
+def _check_directory(content: BinaryIO, size_bytes: int, limits: PackageLimits) -> int:
+    """Bound the list of entries before `zipfile` reads it into memory: a million empty files fit into 50 MB.
+
+    Returns how many entries there are to be.
+    """
     content.seek(max(0, size_bytes - _end.size - _max_comment_bytes))
     tail = content.read()
     at = tail.rfind(_end_signature)
@@ -74,15 +80,14 @@ def _check_directory(content: BinaryIO, size_bytes: int, limits: PackageLimits) 
         raise InvalidPackage("the package is not a zip, or its end is missing: send the bytes of a .zip file")
     if _zip64_locator_signature in tail[max(0, at - 20) : at]:
         raise InvalidPackage("the package is in the ZIP64 format, which archives of this size do not need: zip it anew")
-    directory_bytes = _end.unpack_from(tail, at)[5]
-    if directory_bytes > limits.max_files * 400:
+    _, _, _, _, entries, directory_bytes, _, _ = _end.unpack_from(tail, at)
+    if entries > limits.max_files or directory_bytes > limits.max_files * 400:
         raise _too_many(limits)
+    return int(entries)
 
 
 def _inspect(archive: zipfile.ZipFile, size_bytes: int, limits: PackageLimits) -> Contents:
     entries = archive.infolist()
-    if len(entries) > limits.max_files:
-        raise _too_many(limits)
     unpacked_bytes = sum(entry.file_size for entry in entries)
     if unpacked_bytes > limits.max_unpacked_bytes:
         raise TooLarge(

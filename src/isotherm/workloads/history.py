@@ -11,7 +11,7 @@ from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
 from isotherm.workloads.model import LIVE, Kind, RevisionState, Weight
 
-__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionReady", "WorkloadHistory"]
+__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionDropped", "RevisionReady", "WorkloadHistory"]
 
 MAX_ALIASES = 50
 
@@ -40,6 +40,13 @@ class RevisionFailed(Fact, frozen=True, tag="workload.revision_failed"):
 
     number: int
     code: str
+
+
+class RevisionDropped(Fact, frozen=True, tag="workload.revision_dropped"):
+    """It was too old to keep."""
+
+    number: int
+    revision_id: str
 
 
 class AliasMoved(Fact, frozen=True, tag="workload.alias_moved"):
@@ -71,16 +78,27 @@ class WorkloadState(msgspec.Struct):
 class WorkloadHistory(Aggregate[WorkloadState]):
     """One workload. Its id is never used again, its name may be."""
 
-    facts = Created | RevisionDeployed | RevisionReady | RevisionFailed | AliasMoved | AliasDeleted | Deleted
+    facts = (
+        Created
+        | RevisionDeployed
+        | RevisionReady
+        | RevisionFailed
+        | RevisionDropped
+        | AliasMoved
+        | AliasDeleted
+        | Deleted
+    )
     state_type = WorkloadState
 
     def create(self, kind: Kind, namespace: str, name: str) -> None:
         self.record(Created(kind=kind, namespace=namespace, name=name))
 
     def deploy(self, revision_id: str, package: str, fingerprint: str) -> int:
-        """A new revision, in the state `building`; its number."""
+        """A new revision, in the state `building`; its number. One that is too old makes room for it."""
         number = self.state.latest + 1
         self.record(RevisionDeployed(revision_id=revision_id, number=number, package=package, fingerprint=fingerprint))
+        for old in policy.dropped_numbers(self.state.states, self.state.aliases.values()):
+            self.record(RevisionDropped(number=old, revision_id=self.state.ids[old]))
         return number
 
     def same_as_latest(self, fingerprint: str) -> bool:
@@ -162,6 +180,8 @@ class WorkloadHistory(Aggregate[WorkloadState]):
                 state.states[fact.number] = "ready"
             case RevisionFailed():
                 state.states[fact.number] = "failed"
+            case RevisionDropped():
+                del state.ids[fact.number], state.states[fact.number]
             case AliasMoved():
                 state.aliases[fact.alias] = fact.weights
             case AliasDeleted():

@@ -6,9 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
 from isotherm.workloads.model import RevisionState, Weight
 
-__all__ = ["CALLABLE_REVISIONS", "MAX_WEIGHTS", "callable_numbers", "check_etag", "check_weights", "rollback_target"]
+__all__ = [
+    "CALLABLE_REVISIONS",
+    "KEPT_REVISIONS",
+    "MAX_WEIGHTS",
+    "callable_numbers",
+    "check_etag",
+    "check_weights",
+    "dropped_numbers",
+    "rollback_target",
+]
 
 CALLABLE_REVISIONS = 50  # the newest ready ones of a workload; older ones only where an alias has them
+KEPT_REVISIONS = 200  # the newest of a workload, whatever their state; with them their packages stay
 MAX_WEIGHTS = 10
 _tolerance = 1e-6
 
@@ -50,6 +60,14 @@ def callable_numbers(states: Mapping[int, RevisionState], aliases: Collection[Se
     """The revisions that hosts are told of."""
     ready = sorted((number for number, state in states.items() if state == "ready"), reverse=True)
     return set(ready[:CALLABLE_REVISIONS]) | {weight.number for weights in aliases for weight in weights}
+
+
+def dropped_numbers(states: Mapping[int, RevisionState], aliases: Collection[Sequence[Weight]]) -> list[int]:
+    """The revisions that are forgotten, the oldest first: beyond the newest `KEPT_REVISIONS`, and in no alias."""
+    if len(states) <= KEPT_REVISIONS:
+        return []
+    pinned = {weight.number for weights in aliases for weight in weights}
+    return [number for number in sorted(states)[:-KEPT_REVISIONS] if number not in pinned]
 
 
 def check_etag(if_match: str | None, etag: str | None) -> None:

@@ -17,12 +17,13 @@ from isotherm.events.service import EventLog
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
 from isotherm.workloads import policy, store
-from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionReady, WorkloadHistory
+from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionDropped, RevisionReady, WorkloadHistory
 from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, RevisionRow, Weight, WorkloadRow, etag_of
 
 __all__ = ["Workloads"]
 
 _seal = "workloads.env"
+_rerouting = (RevisionReady, RevisionDropped, AliasMoved, AliasDeleted)
 _system = "system"  # what the platform itself decides: a revision is ready, or failed
 
 
@@ -203,6 +204,9 @@ class Workloads:
                 store.put_alias(session, history.id, fact.alias, fact.weights)
             elif isinstance(fact, AliasDeleted):
                 store.delete_alias(session, history.id, fact.alias)
+            elif isinstance(fact, RevisionDropped):
+                store.delete_revision(session, fact.revision_id)
+                note_change(session, "revision", fact.revision_id)
         store.update_workload(
             session,
             history.id,
@@ -210,7 +214,7 @@ class Workloads:
             updated_at_ms=self._clock.time_ms(),
             latest=history.state.latest,
         )
-        if any(isinstance(fact, RevisionReady | AliasMoved | AliasDeleted) for fact in history.pending):
+        if any(isinstance(fact, _rerouting) for fact in history.pending):
             self._reroute(session, history)
         self._log.save(session, history, by=by, namespace=history.state.namespace)
 

@@ -18,6 +18,7 @@ __all__ = [
     "callable_ids",
     "count_workloads",
     "delete_alias",
+    "delete_revision",
     "delete_workload",
     "find_alias",
     "find_revision",
@@ -175,6 +176,10 @@ def update_revision(session: Session, row: RevisionRow) -> None:
         .where(revisions.c.id == row.spec.id)
         .values(state=row.state, body=msgspec.json.encode(row))
     )
+
+
+def delete_revision(session: Session, revision_id: str) -> None:
+    session.execute(sqlalchemy.delete(revisions).where(revisions.c.id == revision_id))
 
 
 def set_callable(session: Session, revision_ids: Collection[str], *, told: bool) -> None:
