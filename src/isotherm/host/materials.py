@@ -52,21 +52,17 @@ class MaterialStore:
         """Unpack and install what is missing. Raises `InvalidPackage`, `BuildFailed`, `NotIsolated`, `Unavailable`."""
         code = self._code / revision.package
         await self._once("unpack", code, on_step, lambda: self._unpack(revision.package, code))
-        deps = None
-        if (code / "requirements.txt").is_file():
-            deps = self._deps / _deps_digest(code, revision.runtime)
-            found = deps
-            await self._once("dependencies", deps, on_step, lambda: self._install(code, found, on_step))
+        digest = await asyncio.to_thread(_deps_digest, code, revision.runtime)
+        deps = None if digest is None else self._deps / digest
+        if deps is not None:
+            folder = deps
+            await self._once("dependencies", folder, on_step, lambda: self._install(code, folder, on_step))
         return self._spec(revision, code, deps)
 
     def sweep(self, revisions: list[RevisionSpec]) -> None:
         """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
         codes = {revision.package for revision in revisions}
-        deps = {
-            _deps_digest(self._code / revision.package, revision.runtime)
-            for revision in revisions
-            if (self._code / revision.package / "requirements.txt").is_file()
-        }
+        deps = {_deps_digest(self._code / revision.package, revision.runtime) for revision in revisions}
         for place, used in ((self._code, codes), (self._deps, deps)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
@@ -74,7 +70,7 @@ class MaterialStore:
 
     async def _once(self, step: str, folder: Path, on_step: OnStep, make: Callable[[], Awaitable[None]]) -> None:
         """Make a folder by one task, however many wait for it."""
-        if os.path.isdir(folder):  # noqa: PTH112, ASYNC240 -- one stat of a local folder
+        if await asyncio.to_thread(folder.is_dir):
             on_step(step, "cached", "")
             return
         on_step(step, "running", "")
@@ -100,26 +96,22 @@ class MaterialStore:
             unpack(source, folder, self._settings.max_unpacked_mb * MIB)
 
     async def _install(self, code: Path, folder: Path, on_step: OnStep) -> None:
-        if (code / "requirements.txt").stat().st_size > MIB:
-            raise InvalidPackage("requirements.txt is larger than 1 MB")
         fresh = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True, mode=0o755)
         try:
+            await asyncio.to_thread(_empty, fresh)
             driver = await self._drivers.get()
-            job = install_job(folder.name, code, fresh, self._settings, os.environ)
+            job = await asyncio.to_thread(install_job, folder.name, code, fresh, self._settings, os.environ)
             result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
             problem = installer_error(result, self._settings.build_timeout_s, job.memory_bytes)
             if problem is not None:
                 raise problem
-            await asyncio.to_thread(readable_by_all, fresh)
-            fresh.rename(folder)
+            await asyncio.to_thread(_publish, fresh, folder)
         except OSError as exc:
             raise BuildFailed(
                 f"the dependencies cannot be written below {folder.parent}: {exc.strerror}", log=""
             ) from exc
         finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
 
     def _spec(self, revision: RevisionSpec, code: Path, deps: Path | None) -> SandboxSpec:
         memory = revision.memory_mb * MIB
@@ -155,11 +147,30 @@ class MaterialStore:
         )
 
 
-def _deps_digest(code: Path, runtime: str) -> str:
-    """What an installation is the same for: the requirements, the interpreter and the kind of machine."""
-    requirements = (code / "requirements.txt").read_bytes()
+def _deps_digest(code: Path, runtime: str) -> str | None:
+    """What an installation is the same for: the requirements, the interpreter and the kind of machine. None where
+    nothing is asked for. Blocks. Raises `InvalidPackage`."""
+    try:
+        with open(code / "requirements.txt", "rb") as file:
+            requirements = file.read(MIB + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    if len(requirements) > MIB:
+        raise InvalidPackage("requirements.txt is larger than 1 MB")
+    if not requirements.strip():
+        return None
     text = f"{runtime}\0{platform.python_version()}\0{sys.platform}\0{platform.machine()}\0".encode()
     return hashlib.sha256(text + requirements).hexdigest()
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o755)
+
+
+def _publish(fresh: Path, folder: Path) -> None:
+    readable_by_all(fresh)
+    fresh.rename(folder)
 
 
 async def _as_coroutine(make: Callable[[], Awaitable[None]]) -> None:

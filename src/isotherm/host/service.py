@@ -95,7 +95,7 @@ class HostService:
 
     async def start(self) -> None:
         """Serve from what is on disk; then look for control."""
-        self.store.load()
+        await asyncio.to_thread(self.store.load)
         self.state.start()
         self.pool.attach(self._driver)
         gc.collect()

@@ -247,7 +247,7 @@ class RevisionPool:
         asked = connection.exit is not None and connection.exit.asked
         if not asked:
             self.loss = "replaced"
-            if connection.served == 0:
+            if connection.served == 0 and connection.start_ms:
                 self.start_failed(None, now_s)
         if not self.closing:
             self.scale(now_s)
@@ -282,7 +282,7 @@ class RevisionPool:
         """A start failed, or an instance died before its first call: leave the revision alone for a while."""
         self.failures += 1
         self.retry_at_s = now_s + policy.retry_delay_s(self.failures)
-        if error is None or self.connections:
+        if error is None or self._alive():
             return
         while self.queue:
             self.fail(self.queue.popleft(), error, now_s)
@@ -293,7 +293,7 @@ class RevisionPool:
         if connection in self.spares:
             self.spares.remove(connection)
         connection.kill(None)
-        if not any(other.phase <= Phase.STUCK for other in self.connections.values()):
+        if not self._alive():
             self.loss = cause
 
     # -- time ----------------------------------------------------------------------------------------------------------
@@ -361,6 +361,10 @@ class RevisionPool:
         window = self.stats.window if self.stats.window.count >= 20 else self.stats.total
         return window.run_ms / window.count / 1000.0 if window.count >= 20 else None
 
+    def _alive(self) -> bool:
+        """Whether an instance is there that takes calls, or soon will."""
+        return any(connection.phase <= Phase.STUCK for connection in self.connections.values())
+
     def _returned(self, connection: InstanceConnection, now_s: float) -> None:
         connection.served += 1
         self.freed(connection, now_s)
@@ -373,7 +377,7 @@ class RevisionPool:
         )
 
     def _cold_hint(self) -> ColdCause:
-        if any(connection.phase <= Phase.STUCK for connection in self.connections.values()):
+        if self._alive():
             return "scale_out"
         if self.loss is not None:
             return self.loss

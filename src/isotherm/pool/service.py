@@ -243,6 +243,8 @@ class Pool:
 
     def _template_gone(self, revision: RevisionPool, reason: str) -> None:
         revision.has_template = False
+        for connection in revision.connections.values():
+            connection.kill_reason = connection.kill_reason or f"the sandbox of the revision is gone: {reason}"
         if not revision.closing and revision.connections:
             revision.loss = revision.loss or "replaced"
             self._log.warning(
