@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import require
+from tests.conftest import groups_of, mounts_below, processes_with, require
 
 START_S = 60.0
 STOP_S = 60.0
@@ -189,12 +190,21 @@ def start(can_isolate: None, data_dir: Path) -> Iterator[Callable[..., Platform]
         each.stop()
 
 
+@contextmanager
+def running_platform(**options: Any) -> Iterator[Platform]:
+    """A platform in a folder of its own, for fixtures of a wider scope; checks its end as `data_dir` does."""
+    folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
+    running = Platform(folder, **options)
+    yield running
+    code = running.stop()
+    log = running.text_of_log()
+    left = {"mounts": mounts_below(folder), "groups": groups_of(folder), "processes": processes_with(folder)}
+    shutil.rmtree(folder, ignore_errors=True)
+    assert (code, left) == (0, {"mounts": [], "groups": [], "processes": []}), log
+
+
 @pytest.fixture(scope="session")
 def platform(can_isolate: None) -> Iterator[Platform]:
     """One platform for all tests that do it no harm."""
-    folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
-    running = Platform(folder, environment={"ISOTHERM_HEADER_TIMEOUT_S": "2", "ISOTHERM_BODY_TIMEOUT_S": "2"})
-    yield running
-    code = running.stop()
-    assert code == 0, running.text_of_log()
-    shutil.rmtree(folder, ignore_errors=True)
+    with running_platform(environment={"ISOTHERM_HEADER_TIMEOUT_S": "2", "ISOTHERM_BODY_TIMEOUT_S": "2"}) as running:
+        yield running

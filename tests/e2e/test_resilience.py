@@ -6,12 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import Platform, command_of, descendants, wait_until
+from tests.e2e.conftest import Platform, command_of, descendants, running_platform, wait_until
 from tests.e2e.load import Load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.slow]
@@ -21,19 +20,11 @@ PID = "import os\n\ndef handler(event, context):\n    return os.getpid()\n"
 
 
 @pytest.fixture(scope="module")
-def victim(can_isolate: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def victim(can_isolate: None) -> Iterator[Platform]:
     """A platform for this file's harm."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="isotherm-e2e-", dir="/tmp"))
-    running = Platform(folder)
-    running.function("echo", VERSIONED)
-    yield running
-    below = descendants(running.process.pid)
-    assert running.stop() == 0, running.text_of_log()
-    assert not [pid for pid in below if command_of(pid)], "processes are left"
-    shutil.rmtree(folder, ignore_errors=True)
+    with running_platform() as running:
+        running.function("echo", VERSIONED)
+        yield running
 
 
 def test_an_update_under_load_loses_no_call(victim: Platform) -> None:
