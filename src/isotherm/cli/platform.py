@@ -20,6 +20,7 @@ from isotherm.base.settings import Settings
 __all__ = ["Platform", "Report"]
 
 _MAX_LINE_BYTES = 256 * 1024
+_STOP_S = 40.0  # for all processes to end, after the time for running calls
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +76,7 @@ class Platform:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._words)
-        limit_s = self._settings.drain_timeout_s + 30
+        limit_s = self._settings.drain_timeout_s + _STOP_S
         try:
             self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
@@ -109,7 +110,7 @@ class Platform:
         with contextlib.suppress(OSError):
             os.write(self._words, b"stop\n")
         before = self._interrupts
-        deadline = time.monotonic() + self._settings.drain_timeout_s + 30
+        deadline = time.monotonic() + self._settings.drain_timeout_s + _STOP_S
         while time.monotonic() < deadline:
             for line in self._read(deadline - time.monotonic()):
                 if line.op == "stopped":

@@ -33,7 +33,7 @@ MODULES = {"warden": "isotherm.warden", "host": "isotherm.host", "control": "iso
 STEADY_S = 3.0  # a process that lived this long did not fail at its start
 FREE_RETRIES = 4
 MAX_DELAY_S = 2.0
-STOP_S = 5.0  # for control and the warden to end once asked
+STOP_S = {"control": 5.0, "warden": 15.0}  # to end once asked; the warden ends and removes whatever runs
 KILL_S = 5.0  # for the kernel to end what was killed
 HOPELESS = (64, 65, 66, 71, 73, 77, 78)  # exit codes, of the error tree and of `launch`, that a retry does not mend
 MAX_READY_BYTES = 64 * 1024
@@ -383,7 +383,7 @@ class Supervisor:
         for name in ("api", "content"):
             for listener in self._listeners.get(name, []):
                 listener.close()
-        limits_s = {"host": self._boot.drain_timeout_s + 2.0, "control": STOP_S, "warden": STOP_S}
+        limits_s = {"host": self._boot.drain_timeout_s + 2.0, **STOP_S}
         for name, limit_s in limits_s.items():
             process = self._processes[name]
             self._ask_to_stop(process)
