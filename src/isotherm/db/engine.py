@@ -42,7 +42,8 @@ class Database:
         self.engine = _create_engine(self.url, busy_timeout_s)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.write_sessions = sessionmaker(self.engine.execution_options(**{_write: True}), expire_on_commit=False)
-        self._read_sessions = sessionmaker(self.engine, expire_on_commit=False)
+        snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._read_sessions = sessionmaker(self.engine.execution_options(**snapshots), expire_on_commit=False)
 
     @property
     def name(self) -> str:
