@@ -17,6 +17,7 @@ import httpx
 from benchmarks.contestants.peers import Target
 from benchmarks.contestants.process import Running, wait_for
 from benchmarks.machine import find_process
+from isotherm.replay.platform import read_metrics
 
 __all__ = ["Isotherm", "isotherm", "package"]
 
@@ -121,6 +122,10 @@ class Isotherm:
     def listing(self, limit: int) -> list[Any]:
         """One page of the functions."""
         return list(self._call("GET", f"/functions?limit={limit}")["items"])
+
+    def instances(self, name: str) -> dict[str, int]:
+        """How many of a function there are, by temperature."""
+        return read_metrics(self._http.get(f"{self.url}/metrics").content, 0.0, {name}).instances.get(name, {})
 
     def invoke(self, name: str, event: dict[str, Any]) -> Any:
         """Through the Invoke route. Raises `RuntimeError` where the function failed."""

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from benchmarks.contestants.isotherm import isotherm, package
+from benchmarks.contestants.isotherm import Isotherm, isotherm, package
 from benchmarks.contestants.peers import peers as peers_folder
 from benchmarks.contestants.process import wait_for
 from benchmarks.environments import environment_python
@@ -51,11 +51,15 @@ def _instances(session: Session, count: int) -> tuple[float, float, int]:
     with isotherm(session.folder / "isotherm") as platform:
         before = set(descendants(platform.pid))
         digest = platform.upload(package("sklearn"))
-        platform.deploy("idle", digest, warm={"min_instances": count, "max_instances": count})
-        wait_for(f"{count} instances", lambda: len(set(descendants(platform.pid)) - before) >= count, START_TIMEOUT_S)
+        platform.deploy("idle", digest, warm={"min_instances": count + 1, "max_instances": count + 1})
+        wait_for(f"{count} instances", lambda: _all_there(platform, count), START_TIMEOUT_S)
         platform.invoke("idle", {})
         added = sorted(set(descendants(platform.pid)) - before)
         return proportional_megabytes(added), private_megabytes(added), len(added)
+
+
+def _all_there(platform: Isotherm, count: int) -> bool:
+    return platform.instances("idle").get("warm", 0) >= count  # one more is parked as the spare
 
 
 def _plain(count: int) -> float:
