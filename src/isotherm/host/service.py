@@ -6,6 +6,7 @@ import gc
 import shutil
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -64,6 +65,7 @@ class HostService:
         self._driver = driver
         self._probes: dict[str, Any] = {}
         self._host_id = host_id(folder)
+        self._version = isotherm_version()
         self._boot_id = new_id("boot")
         self.recorder = Recorder(clock)
         self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
@@ -104,8 +106,8 @@ class HostService:
         await self._listen()
         self._tick()
         self._tasks = [
-            asyncio.create_task(self.shipper.run(), name="shipper"),
-            asyncio.create_task(self._probe_then_link(), name="link"),
+            asyncio.create_task(self._keep_running("telemetry", self.shipper.run)),
+            asyncio.create_task(self._keep_running("link", self._probe_then_link)),
         ]
         self._log.info("serving", url=self._boot.url, content_url=self._boot.content_url, items=len(self.store))
 
@@ -148,7 +150,7 @@ class HostService:
             protocol=PROTOCOL,
             host_id=self._host_id,
             boot_id=self._boot_id,
-            isotherm_version=isotherm_version(),
+            isotherm_version=self._version,
             epoch=self.store.epoch,
             version=self.store.version,
             probes=self._probes,
@@ -185,6 +187,15 @@ class HostService:
                 self.pool.spawn(self._sweep())
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
+    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Calls must go on whatever breaks beside them: what ends is logged and begun anew."""
+        while True:
+            try:
+                await run()
+            except Exception:  # noqa: BLE001 -- a bug in one part must not end the host; it is logged whole
+                self._log.exception("a part of the host failed and is begun anew", part=name)
+            await asyncio.sleep(1.0)
+
     async def _sweep(self) -> None:
         known = [item.revision for item in self.store.items() if item.revision is not None]
         known += [revision.spec for revision in self.pool.revisions.values()]
@@ -212,7 +223,7 @@ class HostService:
                 self._servers.append(await loop.create_server(port.connection, sock=listener, backlog=BACKLOG, ssl=tls))
 
     def _facts(self) -> dict[str, Any]:
-        return own_usage() | {"isotherm": isotherm_version(), "memory_limit_bytes": self.pool.limits.memory_bytes}
+        return own_usage() | {"isotherm": self._version, "memory_limit_bytes": self.pool.limits.memory_bytes}
 
 
 def _pool_and_materials(
