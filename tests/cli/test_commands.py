@@ -86,7 +86,7 @@ def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:
     listing = isotherm("--help").out
     for name in (
         "up", "doctor", "init", "login", "deploy", "invoke", "ls", "show", "logs", "versions", "alias", "rollback",
-        "rm", "keys", "explain", "namespaces", "status", "settings",
+        "rm", "keys", "explain", "namespaces", "status", "settings", "replay",
     ):  # fmt: skip
         assert name in listing
         ran = isotherm(name, "--help")
@@ -365,6 +365,11 @@ def test_init_makes_a_function_whose_test_passes(isotherm: Isotherm, tmp_path: P
 def test_settings_are_all_listed(isotherm: Isotherm) -> None:
     names = {each["name"] for each in isotherm("settings", "--json").json}
     assert {"data", "port", "max_body_mb", "pip_config"} <= names
+
+
+def test_errors_of_the_replayer_are_like_all_others(isotherm: Isotherm, tmp_path: Path) -> None:
+    ran = isotherm("replay", str(tmp_path), "--json")
+    assert (ran.code, ran.json["code"]) == (64, "invalid")
 
 
 def test_usage_mistakes_exit_64(isotherm: Isotherm) -> None:

@@ -48,13 +48,15 @@ def test_boot_messages_carry_paths_and_descriptors(console: Make, data_dir: Path
 
 def test_children_inherit_nothing_but_what_they_are_given(console: Make) -> None:
     up = console(environment={"AWS_SECRET_ACCESS_KEY": "x", "ISOTHERM_MASTER_KEY": "bWFzdGVy"})
-    facts = up.facts(up.expect("listening")["url"])
+    url = up.expect("listening")["url"]
+    up.wait_until(lambda: len(up.facts(url)["peers"]) == 1, "the introduction")
+    facts = up.facts(url)
     assert "AWS_SECRET_ACCESS_KEY" not in facts["environment"]
     assert "ISOTHERM_MASTER_KEY" in facts["environment"]
-    warden = next(pid for pid in up.children() if psutil.Process(pid).children())
+    warden = int(facts["peers"][0].removeprefix("warden "))
     assert b"ISOTHERM_MASTER_KEY" not in Path(f"/proc/{warden}/environ").read_bytes()
-    # api, content, channel, peer: sockets. No pipe of the console, no lock.
-    assert facts["descriptors"].count("socket") == 4
+    # api, content, channel, peer, and our own connection. No pipe of the console, no lock.
+    assert facts["descriptors"].count("socket") == 5
     assert not [name for name in facts["descriptors"] if name.endswith("/lock")]
 
 

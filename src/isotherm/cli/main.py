@@ -9,6 +9,7 @@ import typer
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.options import FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
+from isotherm.replay.command import register as register_replay
 
 if TYPE_CHECKING:
     from isotherm.cli.client import Client
@@ -38,6 +39,7 @@ def main() -> None:
     try:
         app()
     except IsothermError as exc:
+        output.json = output.json or "--json" in sys.argv  # a command of another room has a flag of its own
         output.error(exc)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
@@ -386,3 +388,13 @@ def delete_namespace(name: Annotated[str, typer.Argument(metavar="NAME")], json_
 
     with _client(None) as client:
         access.delete_namespace(client, name)
+
+
+def _find_platform() -> tuple[str, str]:
+    from isotherm.cli.profiles import find_profile
+
+    profile = find_profile()
+    return profile.url, profile.key
+
+
+register_replay(app, _find_platform)
