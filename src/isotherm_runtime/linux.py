@@ -9,7 +9,7 @@ import array
 import ctypes
 import fcntl
 import os
-import platform
+import select
 import socket
 import struct
 
@@ -28,6 +28,7 @@ __all__ = [
     "NEWUTS",
     "PidfdInfo",
     "adopt_orphans",
+    "await_exit",
     "bring_up_loopback",
     "change_owner",
     "clone",
@@ -66,7 +67,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 2
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_GET_TID_ADDRESS, _PR_CAP_AMBIENT = 36, 38, 40, 47
 _CAPABILITY_VERSION_3 = 0x20080522
 
-machine = platform.machine()
+machine = os.uname().machine
 _numbers = {"x86_64": (56, 155), "aarch64": (220, 41)}
 _clone_number, _pivot_root_number = _numbers.get(machine, (-1, -1))
 _openat2_number = 437
@@ -221,6 +222,13 @@ def pid_of(pidfd: int) -> int:
 
 def namespaces_of(pid: int | str) -> dict[str, int]:
     return {name: os.stat(f"/proc/{pid}/ns/{name}").st_ino for name in NAMESPACES}
+
+
+def await_exit(pidfd: int) -> None:
+    """Block until the process has ended, and its children have their new parent."""
+    events = select.poll()  # not select(), which takes no descriptor above 1023
+    events.register(pidfd, select.POLLIN)
+    events.poll()
 
 
 def is_exiting(pid: int) -> bool:

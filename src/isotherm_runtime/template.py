@@ -11,7 +11,6 @@ import contextlib
 import gc
 import json
 import os
-import select
 import signal
 import site
 import socket
@@ -92,7 +91,7 @@ class _Template:
         from isotherm_runtime.handler import ImportProblem
 
         try:
-            restore.reseed()  # once here, so that what OpenSSL and numpy set up at the first use is not done in each fork
+            restore.reseed()  # once here: what OpenSSL and numpy set up at their first use is not done in each fork
             restore.before_checkpoint()
         except ImportProblem as problem:  # a hook of the user raised
             self._report_problem(problem)
@@ -100,7 +99,7 @@ class _Template:
         importer = os.pidfd_open(os.getpid())
         if os.fork():
             os._exit(0)
-        select.select([importer], [], [])  # once it has gone our parent is the keeper, whose death is to be ours
+        linux.await_exit(importer)  # once it has gone our parent is the keeper, whose death is to be ours
         os.close(importer)
         if self._boot.isolated:
             linux.set_dumpable()

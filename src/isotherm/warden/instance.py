@@ -14,7 +14,7 @@ from isotherm.warden.cgroups import Group
 from isotherm.warden.kit import Kit
 from isotherm_runtime import linux
 
-__all__ = ["Instance", "exit_message", "remove_group"]
+__all__ = ["Instance", "describe_end", "exit_message", "remove_group"]
 
 _REMOVE_TIMEOUT_S = 10.0
 
@@ -58,6 +58,14 @@ def exit_message(status: int | None, group: Group | None, *, asked: bool) -> dic
         "out_of_memory": out_of_memory,
         "asked": asked,
     }
+
+
+def describe_end(status: int | None) -> str:
+    """A wait status in words."""
+    if status is None:
+        return "nobody knows how"
+    code = os.waitstatus_to_exitcode(status)
+    return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
 
 async def remove_group(group: Group | None) -> bool:

@@ -7,7 +7,6 @@ comes back over `channel`; the launcher ends, and pid 1 becomes a child of the w
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 from collections.abc import Callable
@@ -95,7 +94,7 @@ def _launch_isolated(launch: Launch) -> None:
             os.close(map_done)
             os.read(mapped, 1)
             _enter(launch)
-            select.select([own_pidfd], [], [])  # once the launcher has gone, our parent is the warden
+            linux.await_exit(own_pidfd)  # once the launcher has gone, our parent is the warden
             launch.become(launch)
         except BaseException as exc:  # noqa: BLE001  (as above)
             send(launch.channel, {"op": "failed", "why": f"{type(exc).__name__}: {exc}"[:1000]})

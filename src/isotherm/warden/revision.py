@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, reap
-from isotherm.warden.instance import Instance, exit_message, remove_group
+from isotherm.warden.instance import Instance, describe_end, exit_message, remove_group
 from isotherm.warden.kit import KitStock
 from isotherm.warden.launcher import Launch, exec_keeper
 from isotherm.warden.launching import Launched, LaunchFailed
@@ -33,6 +33,7 @@ __all__ = ["Revision", "Tell"]
 _MAX_WAITING = 4096
 _IN_FLIGHT = 2  # requests at the keeper: one that it serves, one that it finds when it is done
 _START_TIMEOUT_S = 20.0
+_HANG_UP_TIMEOUT_S = 1.0
 _MAX_NAMESPACES = 4096
 _KEEPER_GROUP, _TEMPLATE_GROUP = "keeper", "template"
 
@@ -228,9 +229,8 @@ class Revision:
             limit = self._request.limits.memory_bytes >> 20
             self._fail("out_of_memory", f"the import needs more than the limit of {limit} MB")
             return
-        code = os.waitstatus_to_exitcode(status) if isinstance(status, int) and 0 <= status < 1 << 16 else 1
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        self._fail("died", f"the process that imported the handler {how}")
+        known = status if isinstance(status, int) and 0 <= status < 1 << 16 else None
+        self._fail("died", f"the process that imported the handler ended: {describe_end(known)}")
 
     def _fail(self, code: str, why: str, **more: Any) -> None:
         if not self._prepared:
@@ -241,19 +241,22 @@ class Revision:
     def _on_channel_closed(self, reason: str) -> None:
         if self._launched is not None:
             self._launched.on_closed()
-        if self._reason is None:
+        if self._pidfd < 0:
             self._fail("unavailable", f"its keeper ended ({reason})")
+        elif self._reason is None:  # its end, which says more, should come now
+            delay_s = _HANG_UP_TIMEOUT_S
+            asyncio.get_running_loop().call_later(delay_s, self._fail, "unavailable", f"its keeper hung up ({reason})")
 
     def _on_keeper_end(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
-        reap(self._pidfd)
+        status = reap(self._pidfd)
         self._keeper_gone.set()
         if self._reason is None:
             template = None if self._group is None else self._group.child(_TEMPLATE_GROUP)
             if template is not None and template.out_of_memory_kills():
                 self._fail("unavailable", "its template ran out of memory")
             else:
-                self._fail("unavailable", "its template ended")
+                self._fail("unavailable", f"its template ended ({describe_end(status)})")
 
     # Instances
 
