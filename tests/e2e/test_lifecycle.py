@@ -1,7 +1,10 @@
 """Starting, stopping, starting again from the same state, and what is refused."""
 
 import json
+import os
+import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -68,6 +71,27 @@ def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: 
     assert second.invoke("slow", {}).json() == "done"
 
 
+def test_nothing_outlives_a_killed_supervisor_and_the_next_start_cleans_up(start: Start) -> None:
+    first = start()
+    first.function("kept", SLOW)
+    below = descendants(first.process.pid)
+    supervisor = next(pid for pid in below if "isotherm.warden.supervisor" in command_of(pid))
+    os.kill(supervisor, signal.SIGKILL)
+    assert first.process.wait(20) == 69
+    assert "the supervisor ended" in first.text_of_log()
+    wait_until(lambda: not [pid for pid in below if command_of(pid)], "the end of all processes")
+    assert start().invoke("kept", {}).json() == "done"
+
+
+def test_a_killed_console_is_a_stop(start: Start) -> None:
+    first = start()
+    first.function("kept", SLOW)
+    below = descendants(first.process.pid)
+    first.process.kill()
+    first.process.wait(5)
+    wait_until(lambda: not [pid for pid in below if command_of(pid)], "the end of all processes", 30)
+
+
 def test_a_second_up_on_the_same_data_is_refused(platform: Platform) -> None:
     argv = [sys.executable, "-m", "isotherm", "up", "--data", str(platform.folder / "data"), "--port", "0"]
     argv += ["--content-port", "0"]
@@ -103,7 +127,8 @@ def test_tls_is_served(start: Start, tmp_path: Path) -> None:
     make_certificate(cert, key)
     up = start("--tls-cert", str(cert), "--tls-key", str(key))
     assert up.ready["url"].startswith("https://")
-    answer = httpx.get(up.ready["url"] + "/api/v1/me", headers=up.headers, verify=str(cert), timeout=20)
+    trust = ssl.create_default_context(cafile=str(cert))
+    answer = httpx.get(up.ready["url"] + "/api/v1/me", headers=up.headers, verify=trust, timeout=20)
     assert answer.status_code == 200
     up.environment["SSL_CERT_FILE"] = str(cert)
     assert up.cli("ls").code == 0
@@ -135,8 +160,6 @@ def make_certificate(cert: Path, key: Path) -> None:
 
 
 def test_sigint_drains_as_sigterm_does(start: Start) -> None:
-    import signal
-
     up = start()
     assert up.stop(signal.SIGINT) == 0
     assert "stopped" in up.text_of_log()
@@ -152,9 +175,6 @@ def test_doctor_works_beside_and_before(platform: Platform) -> None:
 
 def test_without_root_deploys_are_refused_unless_the_operator_allows_it(data_dir: Path) -> None:
     """`up` as an ordinary user, whom the launcher lets read the interpreter as it does for the host."""
-    import os
-    import signal
-
     from isotherm.warden.launch import Identity, Launch, interpreter_paths
     from isotherm.warden.launch import start as launch
 

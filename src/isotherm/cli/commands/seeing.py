@@ -5,9 +5,11 @@ from typing import Any
 from isotherm.base.settings import describe_settings
 from isotherm.cli.client import Client
 from isotherm.cli.output import output
-from isotherm.cli.times import duration
+from isotherm.cli.times import clock, duration
 
 __all__ = ["explain", "settings", "status"]
+
+_A_MOMENT_MS = 1_000_000_000_000  # more is a moment, less a duration
 
 
 def explain(client: Client, invocation: str) -> None:
@@ -58,12 +60,14 @@ def _lines(value: Any, indent: str) -> list[str]:
     lines = []
     for key, inner in value.items():
         label = str(key).replace("_", " ")
+        if label.endswith(" ms") and isinstance(inner, int) and inner > _A_MOMENT_MS:
+            label, inner = label.removesuffix(" ms"), clock(inner)
         if isinstance(inner, dict) and inner:
             lines += [f"{indent}{label}", *_lines(inner, indent + "  ")]
         elif isinstance(inner, list) and inner and isinstance(inner[0], dict):
             lines.append(f"{indent}{label}")
             for each in inner:
-                lines += [*_lines(each, indent + "  "), ""]
+                lines += _lines(each, indent + "  ")
         else:
             lines.append(f"{indent}{label:<20} {'' if inner in (None, [], {}) else inner}")
     return lines
