@@ -102,7 +102,7 @@ async def start_control(
         await asyncio.to_thread(_send, boot_write, msgspec.json.encode(boot))
         async with asyncio.timeout(30):
             line = await asyncio.to_thread(_read, ready_read)
-        assert line, "control ended before it was ready"
+        assert line, f"control ended with {await process.wait()} before it was ready"
         yield ControlProcess(process, json.loads(line), time.monotonic() - began_s, held.api_path)
     finally:
         if process.returncode is None:

@@ -148,3 +148,12 @@ def logs(sequence: int, message: str) -> Batch:
         message=message,
     )
     return Batch(host_id="host_1", boot_id="boot_1", sequence=sequence, sent_at_ms=1, logs=[line])
+
+
+async def test_what_keeps_it_from_starting_is_said_and_is_its_exit_code(data_dir: Path, held: Listeners) -> None:
+    keys = data_dir / "keys"
+    keys.mkdir()
+    (keys / "master.key").write_bytes(b"too short")
+    with pytest.raises(AssertionError, match="ended with 64"):
+        async with start_control(data_dir, held) as control:
+            await control.stop()
