@@ -23,6 +23,7 @@ pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
 MAX_STREAM = 0xFFFF_FF00  # stream ids are never reused on a connection: an instance is replaced before they run out
 MAX_UNSENT_BYTES = 16 * 1024 * 1024  # requests that an instance has not read: more, and it gets no new ones
+MAX_GATHERED = 16  # frames of one turn in one write; more, and the instance could have begun with the first
 
 REQUEST, RESPONSE, ERROR, LOG, HELLO, PING = (
     int(Kind.REQUEST),
@@ -63,11 +64,13 @@ class InstanceConnection(asyncio.Protocol):
     __slots__ = (
         "_blocked",
         "_have",
+        "_loop",
         "_max_frame",
         "_need",
         "_parts",
         "_skip",
         "_timeout_ms",
+        "_unsent",
         "_write",
         "calls",
         "capacity",
@@ -104,6 +107,7 @@ class InstanceConnection(asyncio.Protocol):
         max_body_bytes: int,
         now: Callable[[], float] = monotonic,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self.id = instance.id
         self.instance = instance
         self.owner = owner
@@ -126,9 +130,10 @@ class InstanceConnection(asyncio.Protocol):
         self.kill_reason: str | None = None
         self.last_error: IsothermError | None = None  # of the instance itself, reported before it exits
         self.listed = False  # among those of its revision that have room
-        self.hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.hello: asyncio.Future[None] = self._loop.create_future()
         self.transport: asyncio.Transport | None = None
         self._write: Callable[[bytes], None] = _nowhere
+        self._unsent: list[bytes] = []
         self._max_frame = max_body_bytes + MAX_HEAD_BYTES
         self._parts: list[bytes] = []
         self._have = self._need = self._skip = 0
@@ -187,7 +192,8 @@ class InstanceConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
-        self._write = self.transport.write
+        # A transport writes at once: one system call a frame. Where there can be many, those of one turn go together.
+        self._write = self.transport.write if self.capacity == 1 else self._gather
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._write = _nowhere
@@ -246,6 +252,19 @@ class InstanceConnection(asyncio.Protocol):
             self._have = len(rest)
             if self._have < header_size:
                 self._need = header_size
+
+    def _gather(self, frame: bytes) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(frame)
+        if len(self._unsent) >= MAX_GATHERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        frames = self._unsent
+        self._unsent = []
+        if frames and self.transport is not None:
+            self.transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     # -- the rarer frames ------------------------------------------------------------------------------------------
 

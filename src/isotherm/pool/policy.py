@@ -94,7 +94,7 @@ def retry_after_s(queued: int, slots: int, mean_run_s: float | None) -> float:
     return float(min(30.0, max(1.0, round(queued * mean_run_s / slots))))
 
 
-def death_error(exit_: Exit | None, reason: str | None, memory_mb: int) -> IsothermError:
+def death_error(exit_: Exit | None, reason: str | None, memory_mb: int, when: str = "during the call") -> IsothermError:
     """What the callers of an instance that ended are told."""
     if exit_ is not None and exit_.out_of_memory:
         return OutOfMemory(
@@ -104,9 +104,7 @@ def death_error(exit_: Exit | None, reason: str | None, memory_mb: int) -> Isoth
     if reason is not None:
         return InstanceCrashed(reason)
     if exit_ is not None and exit_.signal is not None:
-        return InstanceCrashed(f"the instance was ended by signal {exit_.signal} during the call", signal=exit_.signal)
+        return InstanceCrashed(f"the instance was ended by signal {exit_.signal} {when}", signal=exit_.signal)
     if exit_ is not None and exit_.status is not None:
-        return InstanceCrashed(
-            f"the instance exited with status {exit_.status} during the call", exit_status=exit_.status
-        )
-    return InstanceCrashed("the instance ended during the call")
+        return InstanceCrashed(f"the instance exited with status {exit_.status} {when}", exit_status=exit_.status)
+    return InstanceCrashed(f"the instance ended {when}")

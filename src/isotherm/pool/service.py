@@ -1,7 +1,6 @@
 """The pool of one host: all revisions on it, their starts, what is evicted, and the driver that comes and goes."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
@@ -26,6 +25,7 @@ from isotherm.wire.telemetry import WorkloadState
 __all__ = ["Pool"]
 
 BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
+OWN_END_S = 0.2  # before that it gets this long to end by itself, so that it is known how it would have ended
 REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
 
 
@@ -234,10 +234,11 @@ class Pool:
 
     async def _bury(self, revision: RevisionPool, connection: InstanceConnection) -> None:
         """A lost stream: end what is left of the instance, learn how it ended, answer its calls."""
-        connection.instance.kill()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BURIAL_WAIT_S):
-                await asyncio.wait([connection.instance.exited])
+        exited = connection.instance.exited
+        await asyncio.wait([exited], timeout=OWN_END_S)
+        if not exited.done():
+            connection.instance.kill()
+            await asyncio.wait([exited], timeout=BURIAL_WAIT_S)
         revision.buried(connection, self._now())
         self.wake(revision)
 

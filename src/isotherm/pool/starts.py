@@ -1,7 +1,6 @@
 """Starting one instance: from its template to a stream that has said hello, warmed where the revision says how."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -19,6 +18,7 @@ __all__ = ["WarmSink", "start_instance", "warm_up"]
 
 HELLO_TIMEOUT_S = 10.0
 EXIT_WAIT_S = 2.0
+OWN_END_S = 0.2
 
 
 class WarmSink:
@@ -86,6 +86,8 @@ async def _failed(
 ) -> BaseException:
     """End what did not start, and say why it did not."""
     instance = connection.instance
+    if isinstance(exc, asyncio.CancelledError):  # its stream ended: it is about to say how
+        await asyncio.wait([instance.exited], timeout=OWN_END_S)
     instance.kill()
     if connection.transport is not None:
         connection.transport.abort()
@@ -95,14 +97,12 @@ async def _failed(
     task = asyncio.current_task()
     if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
         return exc
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(EXIT_WAIT_S):
-            await asyncio.wait([instance.exited])
+    await asyncio.wait([instance.exited], timeout=EXIT_WAIT_S)
     if isinstance(exc, IsothermError):
         return exc
     if isinstance(exc, TimeoutError):
         return TimedOut(f"the instance did not say hello within {limit_s:g} s")
-    return connection.last_error or death_error(connection.exit, None, revision.spec.memory_mb)
+    return connection.last_error or death_error(connection.exit, None, revision.spec.memory_mb, "before it took calls")
 
 
 async def warm_up(
