@@ -16,6 +16,10 @@ from isotherm_runtime.invoke import Invoker, cancelled
 from isotherm_runtime.stream import Frame, Stream
 from isotherm_runtime.watch import Watch
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Followers"]
 
 SLOW_S = 0.0005  # a call that takes longer keeps the function in slow mode
@@ -41,8 +45,11 @@ class Followers:
     """Serves one stream. Plain attribute reads and writes and the deques' single operations are atomic in CPython
     and stand in for locks; `_reading` alone guards the stream's reader."""
 
-    def __init__(self, stream: Stream, invoker: Invoker, concurrency: int) -> None:
+    def __init__(
+        self, stream: Stream, invoker: Invoker, concurrency: int, notice: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.stream = stream
+        self._notice = notice
         self._run = invoker.run
         self._concurrency = concurrency
         self._slots: deque[None] = deque([None] * concurrency)  # one is held by each thread that may run a handler
@@ -57,6 +64,7 @@ class Followers:
         self._failure: BaseException | None = None
         self._seen: tuple[_Worker | None, int] = (None, 0)
         self._burst = 1
+        self._complained = False
         self._main = self._leader = _Worker()
 
     def serve(self) -> int:
@@ -74,6 +82,10 @@ class Followers:
         return 0
 
     # Threads
+
+    def _parked(self, me: _Worker) -> None:
+        me.wake.acquire()
+        self._work(me)
 
     def _work(self, me: _Worker) -> None:
         try:
@@ -219,16 +231,34 @@ class Followers:
         try:
             worker = self._idle.pop()
         except IndexError:
-            with self._starting:
-                if self._threads >= self._concurrency:
-                    return
-                self._threads += 1
-            worker = _Worker()
-            self._leader = worker
-            threading.Thread(target=self._work, args=(worker,), name=f"isotherm-{self._threads}", daemon=True).start()
-            return
+            found = self._start_thread()
+            if found is None:
+                return
+            worker = found
         self._leader = worker
         worker.wake.release()
+
+    def _start_thread(self) -> _Worker | None:
+        """A new thread, parked; None where there are enough, or the instance may have no more."""
+        with self._starting:
+            if self._threads >= self._concurrency:
+                return None
+            worker = _Worker()
+            name = f"isotherm-{self._threads + 1}"
+            try:
+                threading.Thread(target=self._parked, args=(worker,), name=name, daemon=True).start()
+            except Exception as exc:  # noqa: BLE001 - no memory, no process left, or the user's code broke `threading`
+                self._complain(exc)
+                return None
+            self._threads += 1
+            return worker
+
+    def _complain(self, exc: Exception) -> None:
+        """Once: calls now wait for each other, and the reason is in the instance's log."""
+        if not self._complained:
+            self._complained = True
+            text = f"cannot start a thread for calls beside each other ({exc}): is the limit of processes too low?\n"
+            self._notice(text)
 
     def _end(self, failure: BaseException | None) -> None:
         if not self._ended:

@@ -30,15 +30,16 @@ def serve(stream_fd: int, handler: Handler, config: RuntimeConfig, *, owns_proce
     stream = Stream(stream_fd)
     threads = not handler.is_async and config.dispatch == "threads" and config.concurrency > 1
     output = logs.Output(stream, config.log_limit_bytes, coalesce=threads)
+    instance_log = logs.InstanceLog(output)
     if owns_process:
-        logs.attach(logs.InstanceLog(output))
+        logs.attach(instance_log)
         if threads:
             # So that a follower does not wait 5 ms for a handler that computes: 2 to 5 ms late instead of 8 to 20.
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_S))
     try:
         hello = {"v": PROTOCOL_VERSION, "runtime": config.runtime, "import_ms": round(handler.import_ms, 3)}
         stream.send(pack_frame(Kind.HELLO, 0, json.dumps(hello).encode()))
-        return _dispatch(stream, Invoker(handler, config, output), handler, config)
+        return _dispatch(stream, Invoker(handler, config, output), handler, config, instance_log)
     except StreamBroken:
         return EXIT_BROKEN_STREAM
     except BaseException as exc:  # noqa: BLE001 - whatever broke the serving loop, perhaps the user's signal handler, ends it
@@ -57,7 +58,9 @@ def refuse(stream_fd: int, head: bytes) -> None:
         return  # nobody listens
 
 
-def _dispatch(stream: Stream, invoker: Invoker, handler: Handler, config: RuntimeConfig) -> int:
+def _dispatch(
+    stream: Stream, invoker: Invoker, handler: Handler, config: RuntimeConfig, instance_log: logs.InstanceLog
+) -> int:
     serial = config.dispatch == "serial"
     if handler.is_async:
         from isotherm_runtime.tasks import Tasks
@@ -69,7 +72,10 @@ def _dispatch(stream: Stream, invoker: Invoker, handler: Handler, config: Runtim
         return serve_serial(stream, invoker, config.concurrency)
     from isotherm_runtime.followers import Followers
 
-    return Followers(stream, invoker, config.concurrency).serve()
+    def notice(text: str) -> None:
+        instance_log.emit(text, "WARNING")
+
+    return Followers(stream, invoker, config.concurrency, notice).serve()
 
 
 def _give_up(stream: Stream, exc: BaseException) -> int:

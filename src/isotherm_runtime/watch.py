@@ -42,6 +42,13 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended:
+            try:
+                self._look_after()
+            except BaseException:  # noqa: BLE001, S112 - thrown in by the user's code; calls would hang
+                continue
+
+    def _look_after(self) -> None:
+        while not self._ended:
             quiet = 0
             while quiet < QUIET_TICKS and not self._ended:
                 _sleep(TICK_S)

@@ -155,13 +155,39 @@ def handler(event, context):
     return "fine"
 """
     client = await begin(code, concurrency=4)
-    assert (await client.invoke(1)).value == "fine"
+    assert (await client.invoke(1)).value == "fine"  # hits the watch, which goes on
     try:
         for _ in range(20):
             assert (await client.invoke(0)).value == "fine"
             await asyncio.sleep(0.01)
     except Ended:
         assert await exit_status(client) not in (0, None)
+
+
+async def test_without_threads_calls_wait_for_each_other_and_the_log_says_why(begin: Begin) -> None:
+    code = """
+import threading, time
+start = threading.Thread.start
+def refuse(self):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+def handler(event, context):
+    time.sleep(0.05)
+    if event == "allow":
+        threading.Thread.start = start
+    return event
+"""
+    client = await begin(code, concurrency=4)
+    streams = [client.request(number) for number in range(4)]
+    assert [(await client.answer(stream)).value for stream in streams] == list(range(4))
+    (notice,) = client.logs
+    assert (notice.stream, notice.level) == (0, "WARNING")
+    assert "can't start new thread" in notice.text
+    await client.invoke("allow")
+    began = asyncio.get_running_loop().time()
+    streams = [client.request(number) for number in range(4)]
+    assert [(await client.answer(stream)).value for stream in streams] == list(range(4))
+    assert asyncio.get_running_loop().time() - began < 0.18  # one after the other: 0.2 s
 
 
 async def test_megabytes_of_output_neither_block_nor_grow(begin: Begin) -> None:
