@@ -15,7 +15,7 @@ import httptools
 
 __all__ = ["Answer", "LoadClient"]
 
-MAX_BACKLOG = 20_000  # requests that wait for a connection; more fail at once
+MAX_BACKLOG = 250_000  # requests that wait for a connection, about 100 MB; more fail at once
 SWEEP_S = 0.25
 
 

@@ -84,5 +84,8 @@ async def _for_each(stand_ins: list[StandIn], verb: Callable[[StandIn], Awaitabl
         async with asyncio.TaskGroup() as group:
             for _ in range(limit):
                 group.create_task(work())
-    except* IsothermError as failures:
-        raise failures.exceptions[0] from None
+    except ExceptionGroup as failures:
+        known = failures.subgroup(IsothermError)
+        if known is None:
+            raise
+        raise known.exceptions[0] from None
