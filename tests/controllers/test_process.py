@@ -57,6 +57,8 @@ async def test_it_serves_soon_says_its_key_and_drains_to_exit_0(data_dir: Path, 
             me = (await client.get("/api/v1/me")).json()
         assert me["grants"] == [{"namespace": "*", "role": "admin"}]
         assert await control.stop() == 0
+    assert Path(held.link_path).is_socket(), "the path is the supervisor's, and the next process listens on it"
+    assert Path(held.api_path).is_socket()
     assert control.started_s < 10  # a bound for a loaded machine; SPEC.md has the measured figure
 
 

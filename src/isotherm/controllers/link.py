@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from typing import Any
@@ -23,6 +24,8 @@ __all__ = ["LinkServer"]
 _log = structlog.get_logger(__name__)
 _hello_timeout_s = 10.0
 _store_attempts = 5
+# From Python 3.13 on a server removes its socket's path when it closes; the path is the supervisor's.
+_keep_path: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 _peer = struct.Struct("3i")  # SO_PEERCRED: pid, uid, gid
 
 
@@ -105,7 +108,7 @@ class LinkServer:
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._spawn(self._connection(reader, writer))
 
-        server = await asyncio.start_unix_server(connected, sock=listener, limit=1024 * 1024)
+        server = await asyncio.start_unix_server(connected, sock=listener, limit=1024 * 1024, **_keep_path)
         try:
             await self._push_changes()
         finally:
