@@ -20,68 +20,24 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from isotherm.warden.groundwork import Folder, GroundworkError, bind_port, bind_unix, lay_out, lock_folder, url_of
-from isotherm.warden.launch import Identity, Launch, LaunchError, interpreter_paths, service_identity, start
+from isotherm.warden.children import Boot, Process, Starter
+from isotherm.warden.groundwork import GroundworkError, bind_port, bind_unix, lay_out, lock_folder, url_of
+from isotherm.warden.launch import LaunchError, service_identity
 
-__all__ = ["Boot", "Process", "Supervisor", "main", "restart_delay_s"]
+__all__ = ["Supervisor", "main", "restart_delay_s"]
 
-MODULES = {"warden": "isotherm.warden", "host": "isotherm.host", "control": "isotherm.controllers"}
 STEADY_S = 3.0  # a process that lived this long did not fail at its start
 FREE_RETRIES = 4
 MAX_DELAY_S = 2.0
 STOP_S = {"control": 5.0, "warden": 15.0}  # to end once asked; the warden ends and removes whatever runs
 KILL_S = 5.0  # for the kernel to end what was killed
 HOPELESS = (64, 65, 66, 71, 73, 77, 78)  # exit codes, of the error tree and of `launch`, that a retry does not mend
+EXIT_OS_ERROR = 75  # no process could be made; EX_TEMPFAIL
 MAX_READY_BYTES = 64 * 1024
 _PR_SET_CHILD_SUBREAPER = 36
-
-# What children may see of our environment. The warden gets no secrets.
-_PLAIN_ENV = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TERM", "NO_COLOR", "FORCE_COLOR")
-_PLAIN_PREFIXES = ("LC_",)
-_SERVICE_ENV = ("ISOTHERM_MASTER_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
-_SERVICE_PREFIXES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy", "ALL_PROXY")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
-    """The supervisor's boot message. `host_boot` and `control_boot` are `wire.boot` without what is filled in here."""
-
-    data_dir: str
-    console_pid: int
-    console_fd: int
-    report_fd: int
-    host: str
-    port: int
-    content_port: int
-    service_user: str | None
-    drain_timeout_s: float
-    tls_cert: str | None
-    tls_key: str | None
-    host_boot: dict[str, Any]
-    control_boot: dict[str, Any]
-    modules: dict[str, str] = field(default_factory=lambda: dict(MODULES))
-
-    @classmethod
-    def read(cls, fd: int) -> Boot:
-        with os.fdopen(fd, "rb") as stream:
-            return cls(**json.loads(stream.read()))
-
-
-@dataclass(slots=True)
-class Process:
-    """One supervised process, through all its lives."""
-
-    name: str
-    pid: int | None = None
-    started_s: float = 0.0
-    restart_at_s: float = 0.0
-    deaths: int = 0
-    failures: int = 0  # deaths in a row soon after a start
-    channel: socket.socket | None = None  # our end
 
 
 def restart_delay_s(failures: int) -> float:
@@ -99,9 +55,6 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._processes = {name: Process(name) for name in ("warden", "control", "host")}
         self._listeners: dict[str, list[socket.socket]] = {}
-        self._folder = Folder(boot.data_dir, Identity(os.geteuid(), os.getegid()))
-        self._urls: dict[str, str] = {}
-        self._ready_fd: int | None = None
         self._ready_text = b""
         self._was_ready = False
         self._stopping = False
@@ -111,8 +64,7 @@ class Supervisor:
     def run(self) -> int:
         try:
             self._prepare()
-            for process in self._processes.values():
-                self._start(process)
+            self._restart_due()
             while not self._stopping:
                 self._wait(self._next_restart_s())
                 self._reap()
@@ -131,22 +83,23 @@ class Supervisor:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of a dead warden come to us
         lock_folder(boot.data_dir, boot.console_pid)
         identity = service_identity(boot.service_user)
-        self._folder = lay_out(boot.data_dir, identity)
+        folder = lay_out(boot.data_dir, identity)
         self._listeners = {
             "api": bind_port(boot.host, boot.port, "--port"),
             "content": bind_port(boot.host, boot.content_port, "--content-port"),
-            "control": [bind_unix(self._folder, "api.sock")],
-            "link": [bind_unix(self._folder, "link.sock")],
+            "control": [bind_unix(folder, "api.sock")],
+            "link": [bind_unix(folder, "link.sock")],
         }
         tls = boot.tls_cert is not None
-        self._urls = {
+        urls = {
             "url": url_of(self._listeners["api"][0], boot.host, tls),
             "content_url": url_of(self._listeners["content"][0], boot.host, tls),
         }
+        self._starter = Starter(boot, folder, self._listeners, urls)
         self._watch_signals()
         os.set_blocking(boot.console_fd, False)
         self._selector.register(boot.console_fd, selectors.EVENT_READ, self._on_console)
-        self._report({"op": "listening", "pid": os.getpid(), "uid": identity.uid, **self._urls})
+        self._report({"op": "listening", "pid": os.getpid(), "uid": identity.uid, **urls})
 
     def _watch_signals(self) -> None:
         reader, writer = os.pipe()
@@ -190,8 +143,9 @@ class Supervisor:
 
     def _on_ready(self) -> None:
         """Control says that it serves; the console gets its line unread but for its shape."""
-        assert self._ready_fd is not None
-        chunk = os.read(self._ready_fd, MAX_READY_BYTES)
+        ready_fd = self._processes["control"].ready_fd
+        assert ready_fd is not None
+        chunk = os.read(ready_fd, MAX_READY_BYTES)
         self._ready_text += chunk
         if b"\n" in self._ready_text and len(self._ready_text) < MAX_READY_BYTES:
             with contextlib.suppress(ValueError):
@@ -204,10 +158,12 @@ class Supervisor:
             self._close_ready()
 
     def _close_ready(self) -> None:
-        if self._ready_fd is not None:
-            self._selector.unregister(self._ready_fd)
-            os.close(self._ready_fd)
-        self._ready_fd = None
+        control = self._processes["control"]
+        if control.ready_fd is not None:
+            with contextlib.suppress(KeyError):  # the start failed before it was watched
+                self._selector.unregister(control.ready_fd)
+            os.close(control.ready_fd)
+        control.ready_fd = None
         self._ready_text = b""
 
     def _reap(self) -> None:
@@ -225,13 +181,12 @@ class Supervisor:
     def _on_death(self, process: Process, exit_code: int) -> None:
         now = time.monotonic()
         lived_s = now - process.started_s
-        process.pid = None
+        process.forget()
         process.deaths += 1
         process.failures = process.failures + 1 if lived_s < STEADY_S else 0
         process.restart_at_s = now + restart_delay_s(process.failures)
-        if process.channel is not None:
-            process.channel.close()
-            process.channel = None
+        if process.name == "control":
+            self._close_ready()
         if process.name == "warden":
             self._end_orphans()
         if self._stopping:
@@ -259,102 +214,18 @@ class Supervisor:
             if process.pid is None and process.restart_at_s <= now and not self._stopping:
                 self._start(process)
 
-    # Starting one process
-
     def _start(self, process: Process) -> None:
-        message, fds, close_after = getattr(self, f"_{process.name}_boot")(process)
-        boot_fd = os.memfd_create("boot")
-        os.write(boot_fd, json.dumps(message).encode())
-        os.lseek(boot_fd, 0, os.SEEK_SET)
-        process.pid = start(self._launch(process.name, boot_fd, (boot_fd, *fds)))
-        process.started_s = time.monotonic()
-        for fd in (boot_fd, *close_after):
-            os.close(fd)
+        try:
+            self._starter.start(process)
+        except OSError as exc:  # no process can be made now; that may pass
+            sys.stderr.write(f"isotherm: cannot start {process.name}: {exc}\n")
+            process.started_s = time.monotonic()
+            self._on_death(process, EXIT_OS_ERROR)
+            return
+        if process.ready_fd is not None:
+            self._selector.register(process.ready_fd, selectors.EVENT_READ, self._on_ready)
         if process.name != "control":
             self._introduce()
-
-    def _launch(self, name: str, boot_fd: int, fds: tuple[int, ...]) -> Launch:
-        argv = (sys.executable, "-P", "-m", self._boot.modules[name], "--boot-fd", str(boot_fd))
-        if name == "warden" or os.geteuid() != 0:
-            return Launch(argv=argv, env=self._environment(name), fds=fds)
-        return Launch(
-            argv=argv,
-            env=self._environment(name),
-            fds=fds,
-            identity=self._folder.identity,
-            readable=interpreter_paths(),
-            writable=(self._folder.path,),
-            # What the host unpacks is read by sandboxes, which have users of their own; its folder is closed to others.
-            umask=0o022 if name == "host" else 0o077,
-        )
-
-    def _environment(self, name: str) -> dict[str, str]:
-        names = _PLAIN_ENV if name == "warden" else _PLAIN_ENV + _SERVICE_ENV
-        prefixes = _PLAIN_PREFIXES if name == "warden" else _PLAIN_PREFIXES + _SERVICE_PREFIXES
-        kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
-        return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
-
-    def _warden_boot(self, process: Process) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]:
-        theirs = self._channel(process)
-        message = {
-            "data_dir": self._folder.path,
-            "supervisor_fd": theirs,
-            "uid": self._folder.identity.uid,
-            "gid": self._folder.identity.gid,
-        }
-        return message, (theirs,), (theirs,)
-
-    def _host_boot(self, process: Process) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]:
-        theirs = self._channel(process)
-        api = [listener.fileno() for listener in self._listeners["api"]]
-        content = [listener.fileno() for listener in self._listeners["content"]]
-        message = self._boot.host_boot | self._urls
-        message |= {
-            "data_dir": self._folder.path,
-            "supervisor_fd": theirs,
-            "api_fds": api,
-            "content_fds": content,
-            "link_path": self._folder.run("link.sock"),
-            "api_path": self._folder.run("api.sock"),
-        }
-        tls = self._tls_fds()
-        settings = dict(message["settings"])
-        settings |= {name: f"/proc/self/fd/{fd}" for name, fd in tls.items()}
-        message["settings"] = settings
-        return message, (theirs, *api, *content, *tls.values()), (theirs, *tls.values())
-
-    def _control_boot(self, _process: Process) -> tuple[dict[str, Any], tuple[int, ...], tuple[int, ...]]:
-        self._close_ready()
-        self._ready_fd, theirs = os.pipe()
-        os.set_blocking(self._ready_fd, False)
-        self._selector.register(self._ready_fd, selectors.EVENT_READ, self._on_ready)
-        api, link = self._listeners["control"][0].fileno(), self._listeners["link"][0].fileno()
-        message = self._boot.control_boot | self._urls
-        message |= {"data_dir": self._folder.path, "api_fd": api, "link_fd": link, "ready_fd": theirs}
-        return message, (api, link, theirs), (theirs,)
-
-    def _tls_fds(self) -> dict[str, int]:
-        """The certificate and its key as files in memory: the service user may not be let to read them on disk."""
-        fds = {}
-        for name, path in (("tls_cert", self._boot.tls_cert), ("tls_key", self._boot.tls_key)):
-            if path is None:
-                continue
-            try:
-                with open(path, "rb") as stream:
-                    content = stream.read()
-            except OSError as exc:
-                flag = "--" + name.replace("_", "-")
-                raise GroundworkError("invalid", f"{flag} {path}: {exc.strerror}; give a PEM file") from exc
-            fds[name] = os.memfd_create(name)
-            os.write(fds[name], content)
-            os.lseek(fds[name], 0, os.SEEK_SET)
-        return fds
-
-    def _channel(self, process: Process) -> int:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        process.channel = ours
-        return theirs.detach()
 
     def _introduce(self) -> None:
         """Give warden and host the two ends of a new pair; whatever pair they had is of no more use."""
