@@ -54,6 +54,7 @@ class Pool:
         self._awake: set[RevisionPool] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = 0
+        self._refills: set[RevisionPool] = set()
         self._upkeep = Upkeep(self)
         self._new_id = request_ids()
         self._log = get_logger("pool")
@@ -161,7 +162,9 @@ class Pool:
         return begun
 
     def refill(self, revision: RevisionPool) -> None:
-        asyncio.get_running_loop().call_later(REFILL_DELAY_S, self._refill, revision)
+        if not self._refills:
+            asyncio.get_running_loop().call_later(REFILL_DELAY_S, self._refill_all)
+        self._refills.add(revision)
 
     def wake(self, revision: RevisionPool) -> None:
         if not revision.awake:
@@ -215,6 +218,15 @@ class Pool:
             self.wake(revision)
             self.refill(revision)
 
+    def _refill_all(self) -> None:
+        revisions, self._refills = self._refills, set()
+        busy = self._builds.locked() or self._starts.locked()
+        for revision in revisions:
+            if busy:
+                self.refill(revision)  # calls wait for what is under way; spares can wait
+            else:
+                self._refill(revision)
+
     def _refill(self, revision: RevisionPool) -> None:
         if revision.closing or self._now() < revision.retry_at_s or not revision.has_template:
             return
@@ -230,7 +242,8 @@ class Pool:
 
     def refill_now(self, revision: RevisionPool) -> None:
         """Park spares where some are missing."""
-        self._refill(revision)
+        if not (self._builds.locked() or self._starts.locked()):
+            self._refill(revision)
 
     async def _bury(self, revision: RevisionPool, connection: InstanceConnection) -> None:
         """A lost stream: end what is left of the instance, learn how it ended, answer its calls."""
