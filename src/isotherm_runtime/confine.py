@@ -44,6 +44,7 @@ def limit_resources(tmp_bytes: int) -> None:
 
 def become_template(boot: KeeperBoot) -> None:
     """From the keeper's child to a process that may run the user's import."""
+    linux.set_process_name("iso-template")
     limit_resources(boot.tmp_bytes)
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     if boot.isolated:
@@ -64,6 +65,7 @@ def become_template(boot: KeeperBoot) -> None:
 def settle_instance(boot: KeeperBoot) -> None:
     """What a fresh clone does while the keeper still looks at it: all that needs no user id of its own yet."""
     os.setsid()  # kill(0, …) crosses pid namespaces within one process group
+    linux.set_process_name("iso-instance")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if boot.isolated:
         linux.bring_up_loopback()

@@ -302,6 +302,7 @@ def main(channel_fd: int) -> None:
     try:
         os.umask(0o022)
         os.setsid()
+        linux.set_process_name("iso-keeper")
         linux.set_parent_death_signal(signal.SIGKILL)
         warden = socket.socket(fileno=channel_fd)
         os.set_inheritable(channel_fd, False)

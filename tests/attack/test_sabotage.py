@@ -35,7 +35,7 @@ CHEATS = {
     ),
     "forks without namespaces": (
         "from isotherm_runtime import linux\nclone = linux.clone\nlinux.clone = lambda flags: clone(0)",
-        "namespace",
+        "namespace|no pidfd",  # the clone may have failed to settle, and ended, before it is looked at
     ),
     "starts a thread first": (
         """

@@ -21,7 +21,7 @@ class Footprint:
 
 
 def descendants(pid: int) -> list[int]:
-    """All processes below one."""
+    """All processes below one, the nurseries aside: they stay."""
     parents: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -31,12 +31,21 @@ def descendants(pid: int) -> list[int]:
                 continue
             parents.setdefault(int(fields[1]), []).append(int(name))
     found: list[int] = []
+    nurseries = {child for child in parents.get(pid, []) if _name(child) == "iso-nursery"}
+    parents[pid] = [child for child in parents.get(pid, []) if child not in nurseries]
     rest = [pid]
     while rest:
         children = parents.get(rest.pop(), [])
         found += children
         rest += children
     return found
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def groups_of(warden: WardenProcess) -> list[str]:

@@ -12,6 +12,7 @@ HOST = "/var/lib/isotherm/host"
 PREPARE: dict[str, Any] = {
     "op": "prepare",
     "id": "t1",
+    "tenant": "default",
     "runtime": "python3.11",
     "code_dir": f"{HOST}/code/abc",
     "deps_dir": None,
@@ -62,6 +63,8 @@ def test_good_requests_are_typed() -> None:
         ("id", "t1\n"),
         ("id", "t" + "1" * 20),
         ("id", 1),
+        ("tenant", "../default"),
+        ("tenant", ""),
         ("runtime", "/bin/sh"),
         ("runtime", "python3.11\n"),
         ("code_dir", "/etc"),

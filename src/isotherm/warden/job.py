@@ -15,8 +15,8 @@ from typing import Any
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, process_end, reap
 from isotherm.warden.instance import exit_message, remove_group
-from isotherm.warden.launcher import Launch, base_environment, exec_job
-from isotherm.warden.launching import Launched, LaunchFailed
+from isotherm.warden.launcher import Launch, base_environment, exec_job, fork_launcher
+from isotherm.warden.launching import Launched, LaunchFailed, collect_later
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import BadRequest, RunJob, relative_path
 from isotherm.warden.revision import Tell
@@ -129,7 +129,10 @@ class Job:
             tmp_uid=USER_UID,
             network_fd=have.network_fd,
         )
-        launched = Launched(launch)
+        launcher = fork_launcher(launch)
+        theirs.close()
+        collect_later(os.pidfd_open(launcher))
+        launched = Launched()
         close_all([*joins, output_end])
         os.set_blocking(output, False)
         self._tell({"op": "output", "id": self.id}, [output])

@@ -1,7 +1,7 @@
-"""The launcher: a short-lived fork of the warden that builds a sandbox's tree and namespaces and clones its pid 1.
+"""The launcher: a short-lived process that builds a sandbox's tree and namespaces and clones its pid 1.
 
-It runs no code of the user and its memory does not reach one: pid 1 executes a fresh program. The pidfd of pid 1
-comes back over `channel`; the launcher ends, and pid 1 becomes a child of the warden (its subreaper).
+A nursery forks it for a revision, the warden for a job. It runs no code of a user. The pidfd of pid 1 comes back over
+`channel`; the launcher ends, and pid 1 becomes a child of the warden (its subreaper).
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from isotherm.warden.tree import RUNTIME, Interpreter, Tree
+from isotherm.warden.tree import Interpreter, Tree
 from isotherm_runtime import linux
 from isotherm_runtime.confine import USER_UID, limit_resources
 from isotherm_runtime.seccomp import instance_filter, supported
 from isotherm_runtime.seqpacket import send
 
-__all__ = ["Launch", "base_environment", "exec_job", "exec_keeper", "fork_launcher"]
+__all__ = ["Launch", "base_environment", "close_all_but", "exec_job", "fork_launcher"]
 
-_keeper_source = "import sys; sys.path.insert(0, {path!r}); from isotherm_runtime.keeper import main; main({fd})"
 _ROOT = "/sys"  # where the tree is built: a folder that is everywhere, all may enter, and no source lies in
 _MAX_DESCRIPTORS = 1 << 20
 _KEEPER_NICENESS = -5  # of pid 1 until it runs code of a user: who starts others must not queue behind them
@@ -69,9 +68,18 @@ def fork_launcher(launch: Launch) -> int:
 
 
 def _launch_plain(launch: Launch) -> None:
-    """Without namespaces: this process itself becomes pid 1's stand-in."""
-    send(launch.channel, {"op": "launched"}, [os.pidfd_open(os.getpid())])
-    launch.become(launch)
+    """Without namespaces: pid 1's stand-in is a plain clone."""
+    own_pidfd = os.pidfd_open(os.getpid())
+    pid, pidfd = linux.clone(0)
+    if pid == 0:
+        try:
+            linux.await_exit(own_pidfd)  # once the launcher has gone, our parent is the warden
+            launch.become(launch)
+        except BaseException as exc:  # noqa: BLE001  (as above)
+            send(launch.channel, {"op": "failed", "why": f"{type(exc).__name__}: {exc}"[:1000]})
+        finally:
+            os._exit(1)
+    send(launch.channel, {"op": "launched"}, [pidfd])
 
 
 def _launch_isolated(launch: Launch) -> None:
@@ -132,25 +140,13 @@ def base_environment(interpreter: Interpreter) -> dict[str, str]:
     }
 
 
-def exec_keeper(launch: Launch) -> NoReturn:
-    """Become the keeper, in a fresh interpreter: its memory then belongs to the revision's user namespace."""
-    channel = launch.channel.fileno()
-    _close_all_but(channel)
-    os.set_inheritable(channel, True)
-    interpreter = launch.tree.interpreter
-    path = RUNTIME if launch.isolated else os.path.dirname(os.path.dirname(linux.__file__))
-    source = _keeper_source.format(path=path, fd=channel)
-    argv = [interpreter.executable, "-I", "-S", "-c", source]
-    os.execve(interpreter.executable, argv, base_environment(interpreter))  # noqa: S606  (no shell is the point)
-
-
 def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callable[[Launch], NoReturn]:
     """Become a program that runs to its end, confined like an instance."""
 
     def become(launch: Launch) -> NoReturn:
         os.dup2(output, 1)
         os.dup2(output, 2)
-        _close_all_but(launch.channel.fileno())
+        close_all_but(launch.channel.fileno())
         os.setsid()
         os.setpriority(os.PRIO_PROCESS, 0, 0)
         linux.set_parent_death_signal(signal.SIGKILL)
@@ -169,7 +165,7 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
     return become
 
 
-def _close_all_but(kept: int) -> None:
+def close_all_but(kept: int) -> None:
     """All are close-on-exec; what the warden holds must not depend on that alone."""
     os.closerange(3, kept)
     os.closerange(kept + 1, _MAX_DESCRIPTORS)

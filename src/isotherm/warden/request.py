@@ -30,6 +30,7 @@ __all__ = [
 _template_id, _instance_id = re.compile(r"t[0-9]{1,12}\Z"), re.compile(r"i[0-9]{1,12}\Z")
 _job_id, _probe_id = re.compile(r"j[0-9]{1,12}\Z"), re.compile(r"p[0-9]{1,12}\Z")
 _runtime = re.compile(r"python3\.[0-9]{1,2}\Z")
+_tenant = re.compile(r"[a-z0-9-]{1,63}\Z")
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _inside = re.compile(r"/(?:code|deps|in|opt)(?:/[A-Za-z0-9._@+-]{1,128}){0,8}\Z|/etc/pip\.conf\Z")
 
@@ -55,6 +56,7 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepare:
     id: str
+    tenant: str  # whose interpreter it is forked from
     runtime: str
     code_dir: str  # relative to DATA/host
     deps_dir: str | None
@@ -121,6 +123,7 @@ def _prepare(fields: _Fields, host_dir: str) -> Prepare:
     deps = fields.optional_text("deps_dir", _MAX_PATH)
     return Prepare(
         id=fields.match("id", _template_id),
+        tenant=fields.match("tenant", _tenant),
         runtime=fields.match("runtime", _runtime),
         code_dir=_relative("code_dir", fields.text("code_dir", _MAX_PATH), host_dir),
         deps_dir=None if deps is None else _relative("deps_dir", deps, host_dir),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import signal
 import socket
@@ -17,14 +16,14 @@ from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, reap
 from isotherm.warden.instance import Instance, describe_end, exit_message, remove_group
 from isotherm.warden.kit import KitStock
-from isotherm.warden.launcher import Launch, exec_keeper
 from isotherm.warden.launching import Launched, LaunchFailed
+from isotherm.warden.nurseries import Nurseries
+from isotherm.warden.nursery import LaunchOrder
 from isotherm.warden.ranges import NoIdsLeft, UidAllocator
 from isotherm.warden.request import Prepare
-from isotherm.warden.tree import CODE, DEPS, Bind, Tree
+from isotherm.warden.tree import CODE, DEPS
 from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
-from isotherm_runtime.confine import TEMPLATE_UID
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
 
@@ -48,12 +47,18 @@ class Revision:
     """`on_gone` is called once nothing of it is left."""
 
     def __init__(
-        self, request: Prepare, facilities: Facilities, tell: Tell, on_gone: Callable[[Revision], None]
+        self,
+        request: Prepare,
+        facilities: Facilities,
+        nurseries: Nurseries,
+        tell: Tell,
+        on_gone: Callable[[Revision], None],
     ) -> None:
         self.id = request.id
         self.instances: dict[str, Instance] = {}
         self._request = request
         self._have = facilities
+        self._nurseries = nurseries
         self._tell = tell
         self._on_gone = on_gone
         self._group: Group | None = None
@@ -86,47 +91,46 @@ class Revision:
 
     async def _launch(self) -> None:
         request, have = self._request, self._have
-        interpreter = have.interpreter(request.runtime)
-        binds = [self._bind(request.code_dir, CODE)]
         joins: list[int] = []
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         output, output_end = os.pipe()
         try:
-            if request.deps_dir is not None:
-                binds.append(self._bind(request.deps_dir, DEPS))
+            for path in (request.code_dir, request.deps_dir):
+                if path is not None:
+                    os.close(have.open_in_host_dir(path))  # a bad path is found here, where it can be told
             self._id_base = have.ranges.take()
             joins = self._make_groups()
             owner_base = self._id_base if have.isolated else None
             self._stock = KitStock(self._group, self._instance_limits(), self._uids, owner_base)
-            launch = Launch(
-                channel=theirs,
-                join_files=tuple(joins),
-                become=exec_keeper,
-                isolated=have.isolated,
-                tree=Tree(interpreter, tuple(binds)),
-                id_base=self._id_base,
-                tmp_bytes=request.limits.tmp_bytes,
-                tmp_uid=TEMPLATE_UID,
-            )
             os.set_blocking(output, False)
-            self._launched = Launched(launch)
+            interpreter = have.interpreter(request.runtime)
+            self._nurseries.launch(request.tenant, interpreter, self._order(), [theirs.fileno(), *joins])
+            self._launched = Launched()
             self._channel = AsyncChannel(ours, self._on_message, self._on_channel_closed)
             self._tell({"op": "output", "id": self.id}, [output])
             output = -1
+            theirs.close()
             self._pidfd = await self._launched.pidfd()
             asyncio.get_running_loop().add_reader(self._pidfd, self._on_keeper_end)
             tasks = self._template_join_files()
             self._channel.send(self._boot().to_message(), [os.dup(output_end), *tasks])
         finally:
             close_all([*joins, output_end, *([output] if output >= 0 else [])])
+            theirs.close()
             if self._channel is None:
                 ours.close()
-                theirs.close()
 
-    def _bind(self, relative: str, target: str) -> Bind:
-        bind = Bind(functools.partial(self._have.open_in_host_dir, relative), target)
-        os.close(bind.open())  # a bad path is found here, where it can be told
-        return bind
+    def _order(self) -> LaunchOrder:
+        assert self._id_base is not None
+        return LaunchOrder(
+            isolated=self._have.isolated,
+            host_dir=self._have.host_dir,
+            host_uid=self._have.host_uid,
+            code_dir=self._request.code_dir,
+            deps_dir=self._request.deps_dir,
+            id_base=self._id_base,
+            tmp_bytes=self._request.limits.tmp_bytes,
+        )
 
     def _make_groups(self) -> list[int]:
         """The revision's, the keeper's, the template's. What the keeper joins."""

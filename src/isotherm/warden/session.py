@@ -10,6 +10,7 @@ from typing import Any
 
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.job import Job
+from isotherm.warden.nurseries import Nurseries
 from isotherm.warden.probe import probe
 from isotherm.warden.request import (
     BadRequest,
@@ -42,6 +43,7 @@ class Session:
         self._revisions: dict[str, Revision] = {}
         self._template_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
+        self._nurseries = Nurseries()
         self._empty = asyncio.Event()
         self._channel = AsyncChannel(peer, self._on_message, self._on_channel_closed)
 
@@ -52,6 +54,7 @@ class Session:
     async def end(self) -> None:
         """End everything; returns when nothing is left, or says on stderr what is."""
         self._channel.close()
+        self._nurseries.close()
         for revision in list(self._revisions.values()):
             revision.close("the host process ended")
         for job in list(self._jobs.values()):
@@ -101,7 +104,7 @@ class Session:
         if len(self._revisions) >= _MAX_REVISIONS:
             raise BadRequest(f"id: {_MAX_REVISIONS} templates are the most at a time")
         self._have.interpreter(request.runtime)
-        revision = Revision(request, self._have, self._tell, self._on_revision_gone)
+        revision = Revision(request, self._have, self._nurseries, self._tell, self._on_revision_gone)
         self._revisions[request.id] = revision
         revision.prepare()
 

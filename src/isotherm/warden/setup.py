@@ -30,6 +30,7 @@ def become_warden() -> int:
     """Adopt orphans, take a network namespace without a network. A descriptor of the one that was left, or -1."""
     os.umask(0o077)
     linux.adopt_orphans()
+    linux.set_process_name("isotherm-warden")
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -123,6 +123,7 @@ class ProcessTemplate:
         return {
             "op": "prepare",
             "id": self.id,
+            "tenant": _namespace(spec.function_arn),
             "runtime": spec.runtime,
             "code_dir": spec.code_dir,
             "deps_dir": spec.deps_dir,
@@ -220,6 +221,12 @@ class _Starting:
                 self._instance.end(exit_of(message))
             elif not self.answer.done():
                 self.answer.set_exception(Unavailable(str(message.get("why", "the warden ended"))))
+
+
+def _namespace(arn: str) -> str:
+    """The namespace in `arn:aws:lambda:REGION:NAMESPACE:function:NAME`."""
+    parts = arn.split(":")
+    return parts[4] if len(parts) > 4 and parts[4] else "default"
 
 
 def preparation_error(message: dict[str, Any]) -> IsothermError:
