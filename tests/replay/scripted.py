@@ -50,12 +50,20 @@ class Scripted:
         if failure is not None:
             return failure
         cold = self.cold_first and sum(called == name for called, _ in self.calls) == 1
+        request_id = f"call-{len(self.calls)}"
         if cold:
             self.records.append(
-                {"name": name, "cold_cause": "spare", "started_at_ms": 10**15, "start_ms": 3.5, "total_ms": 4.5}
+                {
+                    "id": request_id,
+                    "name": name,
+                    "cold_cause": "spare",
+                    "started_at_ms": 10**15,
+                    "start_ms": 3.5,
+                    "total_ms": 4.5,
+                }
             )
         timing = f"queue;dur=0.1, start;dur={3.5 if cold else 0}, run;dur=50"
-        return 200, {"Server-Timing": timing}, b'{"slept_ms": 0.5, "held_mb": 1.0}'
+        return 200, {"Server-Timing": timing, "X-Amzn-RequestId": request_id}, b'{"slept_ms": 0.5, "held_mb": 1.0}'
 
     def _rest(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> Reply:
         tail = path.removeprefix("/api/v1/")

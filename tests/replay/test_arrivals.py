@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from isotherm.base.ids import is_name
 from isotherm.replay.model import Distribution, Scale, Trace, TraceRow
-from isotherm.replay.policy import expected_busy, plan_arrivals, stand_in
+from isotherm.replay.policy import drawn_ms, expected_busy, plan_arrivals, stand_in
 
 FLAT = Distribution(((0.0, 100.0), (100.0, 300.0)))
 SCALE = Scale(speed=60.0, duration=1 / 60, memory=1 / 16)
@@ -85,3 +85,9 @@ def test_a_stand_in_is_told_its_distributions_scaled() -> None:
     environment = dict(made.environment)
     assert json.loads(environment["STANDIN_DURATION_MS"]) == [[0.0, 1.666667], [100.0, 5.0]]
     assert json.loads(environment["STANDIN_MEMORY_MB"]) == [[0.0, 6.25], [100.0, 18.75]]
+
+
+def test_what_a_stand_in_will_sleep_is_known_ahead() -> None:
+    trace = make_trace(1, [(50,), (50,)])
+    plan = plan_arrivals(trace, SCALE, 5)
+    assert np.allclose(drawn_ms(trace, SCALE, plan), (100 + 200 * plan.u) / 60)

@@ -22,7 +22,7 @@ SWEEP_S = 0.25
 class Answer:
     """What became of one request. Times are `time.perf_counter`, seconds. `status` is 0 where no answer came."""
 
-    __slots__ = ("body", "done_at", "due_at", "error", "sent_at", "status", "timing", "token")
+    __slots__ = ("body", "done_at", "due_at", "error", "request_id", "sent_at", "status", "timing", "token")
 
     def __init__(self, token: int, due_at: float) -> None:
         self.token = token
@@ -31,6 +31,7 @@ class Answer:
         self.done_at = 0.0
         self.status = 0
         self.timing = b""  # the Server-Timing header
+        self.request_id = b""  # the x-amzn-requestid header
         self.body = b""
         self.error: str | None = None
 
@@ -189,8 +190,12 @@ class _Connection(asyncio.Protocol):
             self.abort(f"the answer is not HTTP: {exc}")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) == 13 and name.lower() == b"server-timing" and self.answer is not None:
+        if self.answer is None:
+            return
+        if len(name) == 13 and name.lower() == b"server-timing":
             self.answer.timing = value
+        elif len(name) == 16 and name.lower() == b"x-amzn-requestid":
+            self.answer.request_id = value
 
     def on_body(self, data: bytes) -> None:
         self._body = self._body + data if self._body else data

@@ -34,6 +34,7 @@ class Outcomes:
     queue_ms: Floats
     start_ms: Floats
     run_ms: Floats
+    request_ids: list[str]
     examples: list[str]  # of errors, the first few
     wall_s: float
     client_cpu_s: float
@@ -111,6 +112,7 @@ def _collect(answers: list[Answer], started: float, wall_s: float, cpu_s: float)
         queue_ms=np.array([float(timing.get(b"queue", 0)) for timing in timings]),
         start_ms=np.array([float(timing.get(b"start", 0)) for timing in timings]),
         run_ms=np.array([float(timing.get(b"run", 0)) for timing in timings]),
+        request_ids=[answer.request_id.decode(errors="replace") for answer in answers],
         examples=[
             f"{one.status}: {one.error or one.body[:300].decode(errors='replace')}" for one in bad[:MAX_EXAMPLES]
         ],

@@ -51,12 +51,12 @@ def _calls(axes: Any, report: dict[str, Any]) -> None:
 
 def _latency(axes: Any, report: dict[str, Any]) -> None:
     marks = ["p50", "p75", "p90", "p99", "p999", "max"]
-    shown = [("latency_ms", "whole answer"), ("overhead_ms", "without the handler's own time")]
+    shown = [("latency_ms", "whole answer"), ("overhead_ms", "without the stand-in's own sleep")]
     shown += [("late_ms", "the replayer sent late by")]
     for name, label in shown:
         axes.plot(marks, [max(1e-3, report[name][mark]) for mark in marks], marker="o", label=label)
-    start = report["cold"]["start_ms"]
-    axes.plot(marks, [max(1e-3, start[mark]) for mark in marks], marker="o", label="start of a cold call")
+    cost = report["cold"]["cost_ms"]
+    axes.plot(marks, [max(1e-3, cost[mark]) for mark in marks], marker="o", label="a cold call, without its sleep")
     axes.set(title="Latency", ylabel="ms", yscale="log")
     axes.legend()
 

@@ -26,6 +26,7 @@ _label = re.compile(rb'(\w+)="([^"]*)"')
 class ColdRecord:
     """What the platform recorded of a cold call."""
 
+    id: str  # as the call's answer had it
     function: str
     cause: str
     started_at_ms: int
@@ -126,7 +127,9 @@ class Platform:
             page = await self._json("GET", path, params=parameters)
             items = page["items"]
             found += [
-                ColdRecord(one["name"], one["cold_cause"], one["started_at_ms"], one["start_ms"], one["total_ms"])
+                ColdRecord(
+                    one["id"], one["name"], one["cold_cause"], one["started_at_ms"], one["start_ms"], one["total_ms"]
+                )
                 for one in items
                 if one["cold_cause"] and one["name"] in functions and one["started_at_ms"] >= since_ms
             ]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from isotherm.replay.model import Distribution, Scale, StandIn, Trace, TraceRow
 
-__all__ = ["Plan", "expected_busy", "plan_arrivals", "stand_in"]
+__all__ = ["Plan", "drawn_ms", "expected_busy", "plan_arrivals", "stand_in"]
 
 MINUTE_S = 60.0
 DIGITS = 6  # of a value in a stand-in's environment
@@ -54,6 +54,16 @@ def _row_arrivals(row: TraceRow, scale: Scale, seed: int) -> tuple[npt.NDArray[n
         kept = chance.random(len(minute)) < scale.arrivals
         at, u, v = at[kept], u[kept], v[kept]
     return at, u, v
+
+
+def drawn_ms(trace: Trace, scale: Scale, plan: Plan) -> npt.NDArray[np.float64]:
+    """How long the stand-in of each call sleeps, milliseconds."""
+    slept = np.zeros(len(plan))
+    for index, row in enumerate(trace.rows):
+        mine = plan.row == index
+        percents, values = zip(*row.duration_ms.points, strict=True)
+        slept[mine] = np.interp(plan.u[mine] * 100, percents, values) * scale.duration
+    return slept
 
 
 def stand_in(row: TraceRow, index: int, scale: Scale) -> StandIn:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from isotherm.replay.drive import Outcomes
 from isotherm.replay.model import Scale, StandIn, Trace
 from isotherm.replay.platform import ColdRecord, Sample
-from isotherm.replay.policy import Plan
+from isotherm.replay.policy import Plan, drawn_ms
 
 __all__ = [
     "ColdStarts",
@@ -48,7 +48,8 @@ class ColdStarts(msgspec.Struct, frozen=True, kw_only=True):
     by_cause: dict[str, int]
     recorded: int  # full records read back; every cold call has one unless a bound dropped it
     start_ms: Spread  # what each waited for the start of its instance; 0 where a parked spare took it
-    total_start_s: float  # all of it together
+    cost_ms: Spread  # all that each took beyond the stand-in's own sleep
+    total_cost_s: float  # that of all together
     functions_called: int
     per_function_percent: Spread  # the share of cold calls of each function that was called
 
@@ -109,7 +110,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     cold: ColdStarts
     latency_ms: Spread  # from the sending of a call to its whole answer
     from_due_ms: Spread  # from when it was due
-    overhead_ms: Spread  # what is not the handler's own time
+    overhead_ms: Spread  # what is not the stand-in's own sleep
     queue_ms: Spread
     run_ms: Spread
     late_ms: Spread  # how late the replayer itself sent
@@ -143,8 +144,8 @@ def make_report(
 ) -> Report:
     answered = outcomes.status > 0
     latency = (outcomes.done_s - outcomes.sent_s) * 1000
+    overhead = np.maximum(0.0, latency - drawn_ms(trace, scale, plan))
     cold = _cold_by_function(samples)
-    cold_starts = sum(sum(causes.values()) for causes in cold.values())
     return Report(
         trace=trace.name,
         first_minute=trace.first_minute,
@@ -162,11 +163,11 @@ def make_report(
         error_examples=outcomes.examples,
         calls_per_s=round(len(plan) / plan.length_s, 1) if plan.length_s else 0.0,
         peak_calls_per_s=_peak(plan),
-        cold_starts=cold_starts,
-        cold=_cold(plan, cold, cold_starts, records, stand_ins),
+        cold_starts=sum(sum(causes.values()) for causes in cold.values()),
+        cold=_cold(plan, outcomes, overhead, cold, records, stand_ins),
         latency_ms=spread(latency[answered]),
         from_due_ms=spread((outcomes.done_s - plan.at_s)[answered] * 1000),
-        overhead_ms=spread(np.maximum(0.0, latency - outcomes.run_ms)[answered]),
+        overhead_ms=spread(overhead[answered]),
         queue_ms=spread(outcomes.queue_ms[answered]),
         run_ms=spread(outcomes.run_ms[answered]),
         late_ms=spread((outcomes.sent_s - plan.at_s) * 1000),
@@ -193,18 +194,25 @@ def _cold_by_function(samples: list[Sample]) -> dict[str, Counter[str]]:
 
 
 def _cold(
-    plan: Plan, cold: dict[str, Counter[str]], cold_starts: int, records: list[ColdRecord], stand_ins: list[StandIn]
+    plan: Plan,
+    outcomes: Outcomes,
+    overhead: npt.NDArray[np.float64],
+    cold: dict[str, Counter[str]],
+    records: list[ColdRecord],
+    stand_ins: list[StandIn],
 ) -> ColdStarts:
     calls = np.bincount(plan.row, minlength=len(stand_ins))
     colds = np.array([sum(cold.get(one.name, {}).values()) for one in stand_ins], dtype=np.float64)
     called = calls > 0
-    start_ms = np.array([record.start_ms for record in records])
+    ids = {record.id for record in records}
+    cost_ms = overhead[np.array([request_id in ids for request_id in outcomes.request_ids], dtype=np.bool_)]
     return ColdStarts(
-        share=round(cold_starts / len(plan), 6) if len(plan) else 0.0,
+        share=round(float(colds.sum()) / len(plan), 6) if len(plan) else 0.0,
         by_cause=dict(sum(cold.values(), Counter[str]()).most_common()),
         recorded=len(records),
-        start_ms=spread(start_ms),
-        total_start_s=round(float(start_ms.sum()) / 1000, 3),
+        start_ms=spread(np.array([record.start_ms for record in records])),
+        cost_ms=spread(cost_ms),
+        total_cost_s=round(float(cost_ms.sum()) / 1000, 3),
         functions_called=int(called.sum()),
         per_function_percent=spread(100 * colds[called] / calls[called]),
     )

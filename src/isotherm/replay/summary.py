@@ -34,12 +34,12 @@ def _calls(report: Report) -> list[tuple[str, str]]:
 
 
 def _cold(report: Report) -> list[tuple[str, str]]:
-    cold, start, share = report.cold, report.cold.start_ms, report.cold.per_function_percent
+    cold, each, share = report.cold, report.cold.cost_ms, report.cold.per_function_percent
     causes = ", ".join(f"{count} {cause}" for cause, count in cold.by_cause.items()) or "none recorded"
-    cost = f"p50 {start.p50:.2f} ms, p99 {start.p99:.2f} ms, at most {start.max:.1f} ms"
+    cost = f"p50 {each.p50:.2f} ms, p99 {each.p99:.2f} ms, at most {each.max:.1f} ms"
     return [
         ("cold starts", f"{report.cold_starts:,} ({100 * cold.share:.3f} % of calls): {causes}"),
-        ("  each cost", f"{cost}; {cold.total_start_s:.2f} s in all"),
+        ("  each cost", f"{cost}; {cold.total_cost_s:.2f} s in all"),
         ("  by function", f"p50 {share.p50:.2f} %, p75 {share.p75:.2f} %, p99 {share.p99:.2f} % of its calls"),
     ]
 
@@ -49,7 +49,7 @@ def _latency(report: Report) -> list[tuple[str, str]]:
     tail = f"p99.9 {whole.p999:.2f} ms, at most {whole.max:.0f} ms"
     return [
         ("latency", f"p50 {whole.p50:.2f} ms, p99 {whole.p99:.2f} ms, {tail}"),
-        ("  platform's", f"p50 {ours.p50:.2f} ms, p99 {ours.p99:.2f} ms (without the handler's own time)"),
+        ("  platform's", f"p50 {ours.p50:.2f} ms, p99 {ours.p99:.2f} ms (all but the stand-ins' own sleep)"),
         ("  sent late by", f"p50 {late.p50:.2f} ms, p99 {late.p99:.2f} ms (the replayer's own doing)"),
     ]
 
