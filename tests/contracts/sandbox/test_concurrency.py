@@ -138,3 +138,10 @@ async def test_raw_output_comes_through_the_instances_pipe(start: Start, harness
         except BlockingIOError:
             await asyncio.sleep(0.01)
     assert text == b"raw shell\n"
+
+
+async def test_more_calls_than_the_limit_of_processes_are_all_answered(start: Start) -> None:
+    client = await start(SLEEPY["threads"], concurrency=100)  # the limit of the suite's specs is 64
+    streams = [client.request(0.2) for _ in range(100)]
+    for stream in streams:
+        assert (await client.answer(stream)).value == 0.2
