@@ -99,7 +99,7 @@ def test_deploy_uploads_the_folder_and_ends_with_the_url(isotherm: Isotherm, dep
     assert ran.code == 0, ran.err
     assert ran.out.splitlines()[0].startswith("deployed hello revision 1 in ")
     assert ran.out.splitlines()[1] == "http://127.0.0.1:7071/hello/"
-    assert "unpack: done" in ran.err
+    assert "  unpack            12 ms" in ran.err
     upload = next(each for each in deployable.asked if each.method == "POST")
     assert upload.headers["Authorization"] == "Bearer iso_test"
     assert upload.headers["Content-Type"] == "application/zip"

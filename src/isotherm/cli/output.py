@@ -63,8 +63,7 @@ class Output:
             self.line(empty)
             return
         console = self.console
-        if not console.is_terminal:
-            console.width = 1000  # piped: cut nothing
+        console.width = 1000  # cut nothing: a terminal wraps what is too long
         console.print(table, soft_wrap=False)
 
     def error(self, error: IsothermError) -> None:

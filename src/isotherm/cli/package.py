@@ -129,7 +129,7 @@ def _translate_rest(piece: str) -> str:
     if not piece.startswith("[") or not piece.endswith("]"):
         return re.escape(piece)
     negated = piece[1] in "!^"
-    body = re.sub(r"[^\w-]", lambda match: "\\" + match[0], piece[1 + negated : -1])
+    body = re.sub(r"[^\w-]|(?<!\w)-|-(?!\w)", lambda match: "\\" + match[0], piece[1 + negated : -1])
     expression = f"[{'^' * negated}{body}]"
     try:
         re.compile(expression)

@@ -9,6 +9,7 @@ from isotherm.cli.client import Client
 from isotherm.cli.commands.deploy import deploy_folder
 from isotherm.cli.output import output
 from isotherm.cli.profiles import Profile
+from isotherm.cli.steps import Silent
 from isotherm.cli.times import duration
 from isotherm.functions.manifest import MANIFEST, read_manifest
 
@@ -48,7 +49,7 @@ def deploy_examples(profile: Profile) -> None:
 
 def _deploy_one(client: Client, example: Path) -> None:
     manifest = read_manifest(example / MANIFEST)
-    deployed = deploy_folder(client, example, manifest, lambda _text: None)
+    deployed = deploy_folder(client, example, manifest, Silent())
     output.line(f"  {deployed.name:<16} {duration(deployed.took_ms):>8}  {deployed.url}")
     event = example / "event.json"
     payload = event.read_bytes() if event.is_file() else b"{}"

@@ -1,8 +1,6 @@
 """`isotherm deploy`: zip, upload, make a revision, follow it until it serves."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from isotherm.base.errors import Invalid, IsothermError, TimedOut, error_from_pr
 from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.package import zip_folder
+from isotherm.cli.steps import Steps, steps_for
 from isotherm.cli.times import duration, size
 from isotherm.cli.views import Package, Progress, Revision
 from isotherm.functions.manifest import MANIFEST, Manifest, read_manifest
@@ -21,7 +20,6 @@ __all__ = ["Deployed", "deploy_folder", "run"]
 BUILD_S = 1800.0  # longest silence between two steps: an install of dependencies may take that long
 FOLLOW_TRIES = 20
 FOLLOW_PAUSE_S = 0.5
-Say = Callable[[str], None]
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +36,8 @@ def run(client: Client, folder: Path, name: str | None, env: list[str], public: 
     """Deploy a folder and print what came of it. Raises the platform's reason where it failed."""
     manifest = read_manifest(folder / MANIFEST)
     manifest = _changed(manifest, name, env, public)
-    with _shown() as say:
-        deployed = deploy_folder(client, folder, manifest, say)
+    with steps_for(output) as steps:
+        deployed = deploy_folder(client, folder, manifest, steps)
     if output.json:
         output.result(msgspec.to_builtins(deployed))
         return
@@ -48,43 +46,39 @@ def run(client: Client, folder: Path, name: str | None, env: list[str], public: 
     output.line(deployed.url)
 
 
-def deploy_folder(client: Client, folder: Path, manifest: Manifest, say: Say) -> Deployed:
-    """Deploy and wait until the revision serves; `say` gets a line for each step."""
+def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps) -> Deployed:
+    """Deploy and wait until the revision serves."""
     started = time.monotonic()
-    package = _upload(client, folder, say)
+    package = _upload(client, folder, steps)
     config = msgspec.to_builtins(manifest.config(package.digest))
     revision = client.deploy(manifest.name, config)
     unchanged = revision.state == "ready"
     if not unchanged:
-        say(f"revision {revision.number}: building")
-        _follow(client, manifest.name, revision, say)
+        steps.done(f"revision {revision.number}")
+        _follow(client, manifest.name, revision, steps)
     took_ms = (time.monotonic() - started) * 1000
     url = client.function(manifest.name).url  # that of the revision is by its number
     return Deployed(name=manifest.name, number=revision.number, url=url, took_ms=took_ms, unchanged=unchanged)
 
 
-def _upload(client: Client, folder: Path, say: Say) -> Package:
+def _upload(client: Client, folder: Path, steps: Steps) -> Package:
     content = zip_folder(folder)
-    say(f"uploading {size(len(content))}")
+    steps.now(f"uploading {size(len(content))}")
     package = client.upload(content)
-    needs = ", requirements.txt" if package.requirements else ""
-    say(f"package {package.digest[:12]}: {package.files} files{needs}")
+    needs = ", with requirements.txt" if package.requirements else ""
+    steps.done(f"package {package.digest[:12]}: {package.files} files, {size(len(content))}{needs}")
     return package
 
 
-def _follow(client: Client, name: str, revision: Revision, say: Say) -> None:
+def _follow(client: Client, name: str, revision: Revision, steps: Steps) -> None:
     """Until the revision is ready; a stream that breaks (control restarts) is taken up again."""
-    said: set[str] = set()
     for attempt in range(FOLLOW_TRIES):
         try:
             for line in client.progress(name, revision.number, BUILD_S):
                 if line.done:
                     _end(line)
                     return
-                step = _step(line)
-                if step not in said:  # a new stream begins with what was
-                    said.add(step)
-                    say(step)
+                _show(line, steps)
         except IsothermError as exc:
             if exc.code != "unavailable" or attempt == FOLLOW_TRIES - 1:
                 raise
@@ -100,11 +94,13 @@ def _end(line: Progress) -> None:
         raise IsothermError(f"the revision is {line.state}, and the platform gave no reason")
 
 
-def _step(line: Progress) -> str:
-    text = f"{line.step}: {line.state}"
-    if line.message:
-        text += f" {line.message}"
-    return text + (f" ({duration(line.elapsed_ms)})" if line.elapsed_ms else "")
+def _show(line: Progress, steps: Steps) -> None:
+    message = line.message.strip().rpartition("\n")[2]
+    if line.state == "running":
+        steps.now(f"  {line.step:<14} {message}".rstrip())
+        return
+    took = duration(line.elapsed_ms) if line.state == "done" else line.state
+    steps.done(f"  {line.step:<14} {took:>8}  {message}".rstrip())
 
 
 def _changed(manifest: Manifest, name: str | None, env: list[str], public: bool | None) -> Manifest:
@@ -123,21 +119,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise Invalid(f"--env {text}: expected NAME=VALUE")
     return name, value
-
-
-@contextmanager
-def _shown() -> Iterator[Say]:
-    """A spinner with the present step for a person at a terminal, else plain lines on standard error."""
-    if not output.live:
-        yield (lambda _text: None) if output.json else output.note
-        return
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    with console.status("packing") as status:
-
-        def say(text: str) -> None:
-            console.print(f"  {text}", style="dim", markup=False)
-            status.update(text)
-
-        yield say
