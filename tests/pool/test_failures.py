@@ -10,7 +10,6 @@ from isotherm.base.errors import (
     InvalidResponse,
     OutOfMemory,
     TimedOut,
-    TooManyRequests,
     Unavailable,
 )
 from isotherm.sandbox.model import Exit
@@ -121,14 +120,27 @@ async def test_calls_wait_for_a_driver_that_is_away(bench: PoolBench) -> None:
 
 
 async def test_a_start_that_fails_for_now_is_told_and_later_tried_again(bench: PoolBench) -> None:
-    revision = bench.revision()
+    revision = bench.revision(queue_wait_s=1000)
     bench.driver.faults.start_error = Unavailable("no room")
+    call = bench.call(revision)
+    for failures in (1, 2):
+        await bench.until(lambda: revision.failures == failures and not revision.starting, "a failed start")  # noqa: B023
+        bench.clock.skip(5)
     with pytest.raises(Unavailable, match="no room"):
-        await bench.call(revision).value()
+        await call.value()
     bench.driver.faults.start_error = None
     call = bench.call(revision, 5)
     bench.clock.skip(5)
     assert await call.value() == 5
+
+
+async def test_calls_outlast_a_platform_that_cannot_start_for_a_moment(bench: PoolBench) -> None:
+    revision = bench.revision()
+    bench.driver.faults.start_error = Unavailable("no room")
+    call = bench.call(revision, 7)
+    await bench.until(lambda: revision.failures == 1, "a failed start")
+    bench.driver.faults.start_error = None
+    assert await call.value() == 7
 
 
 async def test_an_instance_that_dies_before_its_hello_does_not_hang_anyone(bench: PoolBench) -> None:
@@ -188,7 +200,7 @@ async def test_a_removed_revision_lets_its_calls_end_and_refuses_the_waiting(ben
     await bench.until(lambda: running.call.carrier is not None)
     waiting = bench.call(revision, 0)
     forgetting = asyncio.create_task(bench.pool.forget(revision.spec.id))
-    with pytest.raises(TooManyRequests):
+    with pytest.raises(Unavailable):
         await waiting.value()
     assert await running.value() == 0.2
     await forgetting

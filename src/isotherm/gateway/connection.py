@@ -26,6 +26,7 @@ class ServingPort(Port, Protocol):
     date: str
     heads: HeadCache
     draining: bool
+    refused: dict[int, int]  # answers with an error of the gateway's own, by status
     new_id: Callable[[], str]
 
     def serve(self, connection: "ClientConnection", request: Request) -> None:
@@ -114,8 +115,9 @@ class ClientConnection(RequestReader):
             return
         head = (
             f"{status_and_headers}content-length: {len(body)}\r\n{self._port.date}"
-            f"x-amzn-requestid: {self.request_id}\r\n{self._ending(request)}\r\n"
+            f"x-amzn-requestid: {self.request_id or self._port.new_id()}\r\n{self._ending(request)}\r\n"
         ).encode("latin-1")
+        self.request_id = ""
         self.transport.write(head if request.method == b"HEAD" else head + body)
         self.done()
 
@@ -126,6 +128,8 @@ class ClientConnection(RequestReader):
             return error.status
         if self._port.draining:
             request.keep_alive = False
+        if not self.request_id:
+            self._port.refused[error.status] = self._port.refused.get(error.status, 0) + 1
         self.transport.write(
             problem_response(
                 error,

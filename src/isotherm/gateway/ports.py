@@ -42,6 +42,7 @@ class FunctionPort(ABC):
         self.draining = False
         self.new_id = request_ids()
         self.requests = 0
+        self.refused: dict[int, int] = {}
         self.connections: set[RequestReader] = set()
         self._planner = planner
         self._routes = planner.routes
@@ -91,6 +92,7 @@ class FunctionPort(ABC):
             wait_s = limiter.take(now_s)
             if wait_s:
                 spec = target.route.spec
+                target.pick().stats.note("rejected", None, 0.0, 0.0, 0.0, 0.0, len(request.body), 0)
                 raise TooManyRequests(
                     f"{spec.namespace}/{spec.name} is called more often than {spec.rate_per_s:g} times a second",
                     retry_after_s=wait_s,

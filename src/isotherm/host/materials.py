@@ -41,7 +41,7 @@ class MaterialStore:
         self._blobs = blobs
         self._drivers = drivers
         self._settings = settings
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[Path, asyncio.Task[None]] = {}
         for place in (self._code, self._deps):
             place.mkdir(parents=True, exist_ok=True, mode=0o755)
 
@@ -70,14 +70,16 @@ class MaterialStore:
 
     async def _once(self, step: str, folder: Path, on_step: OnStep, make: Callable[[], Awaitable[None]]) -> None:
         """Make a folder by one task, however many wait for it."""
-        if await asyncio.to_thread(folder.is_dir):
-            on_step(step, "cached", "")
-            return
-        on_step(step, "running", "")
-        task = self._running.get(str(folder))
+        task = self._running.get(folder)
         if task is None:
-            task = self._running[str(folder)] = asyncio.ensure_future(_as_coroutine(make))
-            task.add_done_callback(lambda _: self._running.pop(str(folder), None))
+            if await asyncio.to_thread(folder.is_dir):
+                on_step(step, "cached", "")
+                return
+            task = self._running.get(folder)
+        if task is None:
+            task = self._running[folder] = asyncio.create_task(_unless_there(folder, make))
+            task.add_done_callback(lambda _: self._running.pop(folder, None))
+        on_step(step, "running", "")
         await asyncio.shield(task)
         on_step(step, "done", "")
 
@@ -173,5 +175,6 @@ def _publish(fresh: Path, folder: Path) -> None:
     fresh.rename(folder)
 
 
-async def _as_coroutine(make: Callable[[], Awaitable[None]]) -> None:
-    await make()
+async def _unless_there(folder: Path, make: Callable[[], Awaitable[None]]) -> None:
+    if not await asyncio.to_thread(folder.is_dir):
+        await make()

@@ -33,9 +33,10 @@ class HostMetrics:
     def _own(self) -> str:
         out = Exposition()
         by_function: dict[Name, Window] = {}
+        for name, total in self._recorder.retired.items():
+            by_function.setdefault(name, Window()).add(total)
         for stats in self._recorder.all_stats():
-            window = by_function.setdefault((stats.namespace, stats.name), Window())
-            window.add(stats.so_far())
+            by_function.setdefault((stats.namespace, stats.name), Window()).add(stats.so_far())
         named = [(labels(namespace=ns, function=name), window) for (ns, name), window in sorted(by_function.items())]
         self._calls(out, by_function)
         out.family("isotherm_request_seconds", "histogram", "Time from a call's arrival to its answer")
@@ -107,6 +108,12 @@ class HostMetrics:
         out.family("isotherm_gateway_calls_total", "counter", "Calls that were handed to the pool, by port")
         for name, port in self._ports.items():
             out.sample("isotherm_gateway_calls_total", labels(port=name), port.requests)
+        out.family(
+            "isotherm_gateway_refused_total", "counter", "Requests that were refused before any function, by status"
+        )
+        for name, port in self._ports.items():
+            for status, count in sorted(port.refused.items()):
+                out.sample("isotherm_gateway_refused_total", labels(port=name, status=str(status)), count)
         out.family("isotherm_host_memory_limit_bytes", "gauge", "Memory that all instances may use")
         out.sample("isotherm_host_memory_limit_bytes", "", self._pool.limits.memory_bytes)
 

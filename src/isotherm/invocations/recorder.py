@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from isotherm.base.clock import Clock
-from isotherm.invocations.aggregates import RevisionStats
+from isotherm.invocations.aggregates import RevisionStats, Window
 from isotherm.wire.telemetry import InvocationRecord, LogLine, MinuteAggregate
 
 __all__ = ["Collected", "Recorder"]
@@ -12,6 +12,7 @@ MAX_SAMPLED = 100  # of one shipment: a sample of a flood needs no more
 MAX_RECORDS = 2_000
 MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 8 * 1024 * 1024
+MAX_REVISION_LOG_BYTES = 1024 * 1024  # of one revision in one shipment: one that floods must not silence the others
 MAX_MINUTES = 100_000
 
 
@@ -37,10 +38,14 @@ class Recorder:
         self._open = Collected()
         self._sampled = 0
         self._log_bytes = 0
+        self._revision_log_bytes: dict[str, int] = {}
+        self._retiring: set[str] = set()
+        self.retired: dict[tuple[str, str], Window] = {}  # totals of revisions that are gone, by namespace and name
         self._minute = clock.time_ms() // 60_000
 
     def stats(self, namespace: str, name: str, revision_id: str) -> RevisionStats:
         """The counters of a revision, made at first use and kept while the process lives."""
+        self._retiring.discard(revision_id)
         found = self._stats.get(revision_id)
         if found is None:
             found = self._stats[revision_id] = RevisionStats(namespace, name, revision_id)
@@ -63,15 +68,22 @@ class Recorder:
     def log(self, line: LogLine) -> None:
         """Keep a log line, or count it as dropped where this shipment is full."""
         size = len(line.message) + 64
-        if len(self._open.logs) >= MAX_LOG_LINES or self._log_bytes + size > MAX_LOG_BYTES:
+        of_revision = self._revision_log_bytes.get(line.revision_id, 0) + size
+        full = len(self._open.logs) >= MAX_LOG_LINES or self._log_bytes + size > MAX_LOG_BYTES
+        if full or of_revision > MAX_REVISION_LOG_BYTES:
             self._drop("logs")
             return
+        self._revision_log_bytes[line.revision_id] = of_revision
         self._log_bytes += size
         self._open.logs.append(line)
 
     def drop_logs(self, count: int) -> None:
         """Count log lines that were dropped before they got here."""
         self._open.dropped["logs"] = self._open.dropped.get("logs", 0) + count
+
+    def retire(self, revision_id: str) -> None:
+        """A revision is gone: its counters end with the next shipment, their total stays with its function."""
+        self._retiring.add(revision_id)
 
     def tick(self) -> None:
         """Close the minute's counts where a minute has ended. Called often, so that counts are exact to the tick."""
@@ -86,6 +98,12 @@ class Recorder:
         self._minute = self._clock.time_ms() // 60_000
         collected, self._open = self._open, Collected()
         self._sampled = self._log_bytes = 0
+        self._revision_log_bytes.clear()
+        for revision_id in self._retiring:
+            gone = self._stats.pop(revision_id, None)
+            if gone is not None:
+                self.retired.setdefault((gone.namespace, gone.name), Window()).add(gone.total)
+        self._retiring.clear()
         return collected
 
     def _close_minute(self) -> None:

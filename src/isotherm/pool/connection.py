@@ -94,6 +94,7 @@ class InstanceConnection(asyncio.Protocol):
         "timeout_s",
         "transport",
         "used_bytes",
+        "used_cpu_s",
         "warmed",
     )
 
@@ -125,7 +126,8 @@ class InstanceConnection(asyncio.Protocol):
         self.idle_since_s = now()
         self.start_ms = 0.0
         self.start_steps_ms: Mapping[str, float] = instance.start_steps_ms
-        self.used_bytes = 0
+        self.used_bytes = 0  # as last looked at, like its CPU time
+        self.used_cpu_s = 0.0
         self.exit: Exit | None = None
         self.kill_reason: str | None = None
         self.last_error: IsothermError | None = None  # of the instance itself, reported before it exits

@@ -9,7 +9,7 @@ from random import random
 from time import monotonic
 from typing import Protocol
 
-from isotherm.base.errors import InvalidResponse, IsothermError, TimedOut, TooManyRequests
+from isotherm.base.errors import InvalidResponse, IsothermError, TimedOut, TooManyRequests, Unavailable
 from isotherm.invocations.aggregates import RevisionStats
 from isotherm.pool import policy
 from isotherm.pool.call import WARM, Call
@@ -26,6 +26,7 @@ READY = Phase.READY
 DEADLINE_GRACE_S = 0.05  # the runtime cancels an async handler at its deadline; its answer gets this long to arrive
 STUCK_GRACE_S = 0.5  # an instance that gave no sign for a call that is over gets this long, then it is replaced
 DRAIN_GRACE_S = 2.0  # an instance that was told to drain and has no calls left gets this long to exit by itself
+PATIENCE = 3  # starts that the platform itself could not do, before those who wait are told
 SCALE_INTERVAL_S = 0.002  # how often a growing queue asks for more instances
 
 
@@ -117,7 +118,7 @@ class RevisionPool:
         self._host.wake(self)
         self.used_at_s = now_s
         if self.closing:
-            self.fail(call, TooManyRequests("the revision is being removed", retry_after_s=1.0), now_s)
+            self.fail(call, _ending(), now_s)
             return
         if self.spares:
             connection = self.spares.pop()
@@ -153,7 +154,7 @@ class RevisionPool:
     def refuse_queue(self, now_s: float) -> None:
         """Turn away all who wait: the revision is being removed."""
         while self.queue:
-            self.fail(self.queue.popleft(), TooManyRequests("the revision is being removed", retry_after_s=1.0), now_s)
+            self.fail(self.queue.popleft(), _ending(), now_s)
 
     def scale(self, now_s: float) -> None:
         """Start instances for those who wait, as many as the policy says and the host has room for."""
@@ -236,7 +237,7 @@ class RevisionPool:
     def buried(self, connection: InstanceConnection, now_s: float) -> None:
         """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
         self.connections.pop(connection.id, None)
-        self.ended_cpu_s += connection.instance.cpu_s()
+        self.ended_cpu_s += connection.used_cpu_s
         if connection.calls:
             error = connection.last_error or policy.death_error(
                 connection.exit, connection.kill_reason, self.spec.memory_mb
@@ -284,6 +285,8 @@ class RevisionPool:
         self.retry_at_s = now_s + policy.retry_delay_s(self.failures)
         if error is None or self._alive():
             return
+        if isinstance(error, Unavailable) and self.failures < PATIENCE:
+            return  # it may pass; those who wait do so within their limit
         while self.queue:
             self.fail(self.queue.popleft(), error, now_s)
 
@@ -382,3 +385,7 @@ class RevisionPool:
         if self.loss is not None:
             return self.loss
         return "template" if self.has_template else "first"
+
+
+def _ending() -> Unavailable:
+    return Unavailable("the revision is ending on this host; try again", retry_after_s=1.0)

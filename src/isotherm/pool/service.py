@@ -64,7 +64,7 @@ class Pool:
     def revision(self, spec: RevisionSpec) -> RevisionPool:
         """The pool of a revision, made at first use."""
         found = self.revisions.get(spec.id)
-        if found is None:
+        if found is None or found.closing:
             stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
             found = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
             self.revisions[spec.id] = found
@@ -91,15 +91,18 @@ class Pool:
         revision = self.revisions.get(revision_id)
         if revision is None:
             return
+        slot = self.templates[revision_id]
         revision.closing = True
         now_s = self._now()
         revision.refuse_queue(now_s)
         until_s = now_s + revision.spec.timeout_s + BURIAL_WAIT_S
         await self._poll(until_s, lambda: not any(c.calls for c in revision.connections.values()))
-        await self.templates[revision_id].close()
-        self.revisions.pop(revision_id, None)
-        self.templates.pop(revision_id, None)
+        await slot.close()
         self._awake.discard(revision)
+        if self.revisions.get(revision_id) is revision:  # it may have been prepared anew meanwhile
+            del self.revisions[revision_id]
+            del self.templates[revision_id]
+            self._recorder.retire(revision_id)
 
     def states(self) -> list[WorkloadState]:
         """What is held of each revision that has anything."""
@@ -120,6 +123,7 @@ class Pool:
     def tick(self) -> None:
         """Every 20 ms: deadlines, waits, growth."""
         now_s = self._now()
+        self._upkeep.sample()
         for revision in list(self._awake):
             if not revision.tick(now_s):
                 revision.awake = False
@@ -150,6 +154,7 @@ class Pool:
             await asyncio.wait(self._tasks, timeout=BURIAL_WAIT_S)
         for revision in self.revisions.values():
             revision.closing = True
+            revision.refuse_queue(self._now())
         await asyncio.gather(*(slot.close() for slot in self.templates.values()), return_exceptions=True)
 
     # -- what revisions ask of their host ------------------------------------------------------------------------------

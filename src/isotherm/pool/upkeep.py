@@ -12,7 +12,7 @@ from isotherm.wire.telemetry import WorkloadState
 
 __all__ = ["Estate", "Upkeep"]
 
-SAMPLES_PER_RUN = 100  # instances whose memory is read in one run: reading it costs tens of microseconds
+SAMPLES_PER_TICK = 4  # instances and templates whose use is read in one tick: each takes tens of microseconds
 NEW_INSTANCE_BYTES = 8 * 1024 * 1024  # what an instance is expected to take before one of its revision was measured
 
 
@@ -35,11 +35,10 @@ class Upkeep:
 
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
-        self._sample_from = 0
+        self._to_sample: list[InstanceConnection | TemplateSlot] = []
 
     def run(self, now_s: float, referenced: Callable[[str], bool]) -> None:
         """One round, about every second."""
-        self._sample()
         for revision_id, revision in list(self._estate.revisions.items()):
             if revision.closing:
                 continue
@@ -71,6 +70,22 @@ class Upkeep:
             self._evict(victims)
         return True
 
+    def sample(self) -> None:
+        """Look at a few instances and templates, all of them in turn."""
+        if not self._to_sample:
+            self._to_sample += [
+                c for revision in self._estate.revisions.values() for c in revision.connections.values()
+            ]
+            self._to_sample += [slot for slot in self._estate.templates.values() if slot.template is not None]
+        for _ in range(min(SAMPLES_PER_TICK, len(self._to_sample))):
+            entry = self._to_sample.pop()
+            if isinstance(entry, InstanceConnection):
+                if entry.phase != Phase.LOST:
+                    entry.used_bytes = entry.instance.memory_bytes()
+                    entry.used_cpu_s = max(entry.used_cpu_s, entry.instance.cpu_s())
+            elif entry.template is not None:
+                entry.used_bytes = entry.template.memory_bytes()
+
     def used_bytes(self) -> int:
         """Memory of all instances and templates, as last measured."""
         return sum(
@@ -98,7 +113,7 @@ class Upkeep:
                         "template": int(slot.template is not None),
                     },
                     memory_bytes=sum(connection.used_bytes for connection in connections) + slot.used_bytes,
-                    cpu_s=revision.ended_cpu_s + sum(connection.instance.cpu_s() for connection in connections),
+                    cpu_s=revision.ended_cpu_s + sum(connection.used_cpu_s for connection in connections),
                     queued=len(revision.queue),
                     unfit=[] if slot.template is None else list(slot.template.info.unfit),
                 )
@@ -142,19 +157,6 @@ class Upkeep:
             revision.retire(spare, "evicted" if cause == "evicted" else "expired")
         revision.has_template = False
         self._estate.spawn(slot.close())
-
-    def _sample(self) -> None:
-        """Read the memory of some instances, in turn, and of all templates in use."""
-        everything = [c for revision in self._estate.revisions.values() for c in revision.connections.values()]
-        if not everything:
-            self._sample_from = 0
-        for step in range(min(SAMPLES_PER_RUN, len(everything))):
-            connection = everything[(self._sample_from + step) % len(everything)]
-            connection.used_bytes = connection.instance.memory_bytes()
-        self._sample_from += SAMPLES_PER_RUN
-        for slot in self._estate.templates.values():
-            if slot.template is not None:
-                slot.used_bytes = slot.template.memory_bytes()
 
     def _relieve(self) -> None:
         used = self.used_bytes()
