@@ -43,6 +43,15 @@ async def test_a_crash_fails_its_call_and_spares_the_next(bench: PoolBench) -> N
     assert bench.driver.started == 2
 
 
+async def test_crashes_of_handlers_do_not_hold_back_the_next_start(bench: PoolBench) -> None:
+    revision = bench.revision("import os\ndef handler(event, context):\n    if event: os._exit(1)\n    return 1\n")
+    for _ in range(3):
+        with pytest.raises(InstanceCrashed):
+            await bench.call(revision, 1).value()
+    assert revision.failures == 0
+    assert await bench.call(revision, 0).value() == 1
+
+
 async def test_out_of_memory_is_told_with_the_limit(bench: PoolBench) -> None:
     revision = bench.revision(SLEEPER, memory_mb=64)
     call = bench.call(revision, 5)

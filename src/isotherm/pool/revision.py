@@ -238,6 +238,7 @@ class RevisionPool:
         """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
         self.connections.pop(connection.id, None)
         self.ended_cpu_s += connection.used_cpu_s
+        unused = connection.served == 0 and not connection.calls and not connection.stuck and connection.start_ms > 0
         if connection.calls:
             error = connection.last_error or policy.death_error(
                 connection.exit, connection.kill_reason, self.spec.memory_mb
@@ -248,7 +249,7 @@ class RevisionPool:
         asked = connection.exit is not None and connection.exit.asked
         if not asked:
             self.loss = "replaced"
-            if connection.served == 0 and connection.start_ms:
+            if unused:
                 self.start_failed(None, now_s)
         if not self.closing:
             self.scale(now_s)
