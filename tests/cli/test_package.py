@@ -40,7 +40,7 @@ def test_an_executable_stays_one(tmp_path: Path) -> None:
 
 
 def test_what_never_belongs_is_left_out(tmp_path: Path) -> None:
-    put(tmp_path, app_py="1", __pycache____app="x", lib__m_py="1")
+    put(tmp_path, app_py="1", lib__m_py="1")
     for name in (".git/config", ".venv/bin/python", "lib/__pycache__/m.cpython-311.pyc", ".env", "old.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
