@@ -1,6 +1,9 @@
 """All routes by all roles, and by a foreign tenant: who is let in, and that nobody learns of what is not theirs."""
 
 import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,12 +14,23 @@ from starlette.routing import Match
 from isotherm.api.app import OPEN_PATHS, declared_routes
 from isotherm.api.calls import Guard
 from isotherm.api.routing import Declared
+from isotherm.tenancy.model import SYSTEM
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
-from tests.api.conftest import World
+from tests.api.conftest import World, build_world
 
 ROUTES = {f"{route.method} {route.path}": route for route in declared_routes()}
 ROLES: tuple[Role, ...] = ("admin", "developer", "viewer", "invoker")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[World]:
+    """One platform for all cases of a kind: what is asked for is mostly not there, so nothing changes."""
+    with tempfile.TemporaryDirectory(prefix="isotherm-test-", dir="/tmp") as folder:
+        built = build_world(Path(folder))
+        built.rooms.tenancy.create_namespace(SYSTEM, "other")
+        yield built
+        built.rooms.close()
 
 
 def url_of(route: Declared, namespace: str) -> str:
@@ -53,8 +67,8 @@ def test_every_route_on_the_application_declares_its_permission(world: World) ->
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-async def test_a_route_takes_no_call_without_a_key(world: World, route: Declared) -> None:
-    async with world.client(None) as client:
+async def test_a_route_takes_no_call_without_a_key(shared: World, route: Declared) -> None:
+    async with shared.client(None) as client:
         answer = await client.request(**request_of(route, "default"))
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
@@ -62,10 +76,10 @@ async def test_a_route_takes_no_call_without_a_key(world: World, route: Declared
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-async def test_a_route_lets_in_exactly_the_roles_of_its_permission(world: World, route: Declared) -> None:
+async def test_a_route_lets_in_exactly_the_roles_of_its_permission(shared: World, route: Declared) -> None:
     scoped = "{ns}" in route.path or route.by_query
     for role in ROLES:
-        async with world.client(await world.key(role)) as client:
+        async with shared.client(await shared.key(role)) as client:
             answer = await client.request(**request_of(route, "default"))
         allowed = route.permission == "any" or route.permission in PERMISSIONS[role]
         if not scoped or route.on_platform:  # a role in a namespace gives nothing on the platform but a look at it
@@ -76,12 +90,10 @@ async def test_a_route_lets_in_exactly_the_roles_of_its_permission(world: World,
 
 @pytest.mark.parametrize("route", [r for r in ROUTES.values() if "{ns}" in r.path or r.by_query], ids=lambda r: r.path)
 async def test_a_foreign_tenant_cannot_tell_a_namespace_from_one_that_does_not_exist(
-    world: World, route: Declared
+    shared: World, route: Declared
 ) -> None:
-    async with world.client(world.admin) as admin:
-        await admin.post("/api/v1/namespaces", json={"name": "other"})
     for role in ROLES:
-        async with world.client(await world.key(role, "other")) as foreign:
+        async with shared.client(await shared.key(role, "other")) as foreign:
             there = await foreign.request(**request_of(route, "default"))
             nowhere = await foreign.request(**request_of(route, "nowhere"))
         assert there.status_code == nowhere.status_code == 404

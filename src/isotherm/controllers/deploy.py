@@ -116,7 +116,15 @@ class DeployController:
                 _log.exception("a deploy stopped on an unexpected failure", revision_id=revision_id)
                 return
         self._progress.record(revision_id, finished)
-        _log.info("deployed", revision_id=revision_id, name=spec.name, number=spec.number, state=finished.state)
+        _log.info(
+            "a deploy ended",
+            revision_id=revision_id,
+            namespace=spec.namespace,
+            name=spec.name,
+            number=spec.number,
+            state=finished.state,
+            problem=(finished.problem or {}).get("code"),
+        )
 
     async def _settle(self, spec: RevisionSpec, reply: Reply, began_s: float) -> Finished:
         """Write down what came of it. Raises `NotFound` where the revision was deleted meanwhile."""
