@@ -122,6 +122,16 @@ def test_listening_elsewhere_without_tls_is_warned_about(start: Start) -> None:
     assert not (up.folder / "config" / "isotherm").exists()
 
 
+def test_every_address_of_a_name_is_listened_on(start: Start) -> None:
+    up = start("--host", "localhost")
+    port = httpx.URL(up.ready["url"]).port
+    addresses = {found[4][0] for found in socket.getaddrinfo("localhost", None)}
+    for address in addresses:
+        with socket.create_connection((address, port), timeout=5) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
 def test_tls_is_served(start: Start, tmp_path: Path) -> None:
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     make_certificate(cert, key)
@@ -130,6 +140,9 @@ def test_tls_is_served(start: Start, tmp_path: Path) -> None:
     trust = ssl.create_default_context(cafile=str(cert))
     answer = httpx.get(up.ready["url"] + "/api/v1/me", headers=up.headers, verify=trust, timeout=20)
     assert answer.status_code == 200
+    refused = up.cli("ls")
+    assert refused.code == 69
+    assert "SSL_CERT_FILE" in refused.err
     up.environment["SSL_CERT_FILE"] = str(cert)
     assert up.cli("ls").code == 0
 

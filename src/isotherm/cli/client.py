@@ -38,12 +38,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """One platform, one key, one namespace. Close it, or use it as a context."""
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, verify: bool = True) -> None:
+        """`verify` False: do not check the certificate. Only for a port of our own, as `up` has."""
         self.profile = profile
         self._http = httpx.Client(
             base_url=profile.url,
             headers={"Authorization": f"Bearer {profile.key}", "User-Agent": f"isotherm/{version('isotherm')}"},
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+            verify=verify,
             trust_env=not profile.url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")),
         )
 
@@ -233,6 +235,11 @@ class Client:
         except httpx.TimeoutException as exc:
             raise Unavailable(f"{self.profile.url} did not answer in time; is the platform overloaded?") from exc
         except httpx.HTTPError as exc:
+            if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+                raise Unavailable(
+                    f"{self.profile.url}: its certificate is not trusted here; name the file of the authority that "
+                    f"signed it by SSL_CERT_FILE, and reach it by a name that the certificate has ({exc})"
+                ) from exc
             raise Unavailable(
                 f"cannot reach {self.profile.url}: {exc or type(exc).__name__}; start it with `isotherm up`, "
                 f"or name another by ISOTHERM_URL or `isotherm login`"

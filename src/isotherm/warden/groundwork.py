@@ -11,7 +11,9 @@ import errno
 import fcntl
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from isotherm.warden.launch import Identity
 
@@ -19,8 +21,10 @@ __all__ = ["Folder", "GroundworkError", "bind_port", "bind_unix", "lay_out", "lo
 
 BACKLOG = 4096
 MAX_SOCKET_PATH = 107
+FREE_PORT_TRIES = 20
 OF_SERVICE = ("keys", "blobs", "host")  # folders that the unprivileged processes own
 OF_ROOT = ("warden",)
+Address = tuple[int, int, int, str, Any]  # as getaddrinfo gives it
 
 
 class GroundworkError(Exception):
@@ -93,19 +97,16 @@ def bind_port(host: str, port: int, flag: str) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as exc:
         raise GroundworkError("invalid", f"--host {host}: {exc}; give an address of this machine") from exc
-    bound: list[socket.socket] = []
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        if bound:
-            address = (address[0], bound[0].getsockname()[1], *address[2:])
+    addresses = list(dict.fromkeys(found))
+    for attempt in range(FREE_PORT_TRIES):
         try:
-            bound.append(_listen_tcp(family, kind, protocol, address))
+            return _bind_all(addresses)
         except OSError as exc:
-            if bound and exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                continue  # a name such as localhost where IPv6 is switched off
-            for other in bound:
-                other.close()
+            # What is free at one address may be taken at the next.
+            if port == 0 and exc.errno == errno.EADDRINUSE and attempt < FREE_PORT_TRIES - 1:
+                continue
             raise _refused(host, port, flag, exc) from exc
-    return bound
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def bind_unix(folder: Folder, name: str) -> socket.socket:
@@ -130,6 +131,23 @@ def url_of(listener: socket.socket, host: str, tls: bool) -> str:
     name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104 (compared, not bound)
     port = listener.getsockname()[1]
     return f"{'https' if tls else 'http'}://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _bind_all(addresses: Sequence[Address]) -> list[socket.socket]:
+    """All on the port that the first one got. Raises `OSError`."""
+    bound: list[socket.socket] = []
+    for family, kind, protocol, _, address in addresses:
+        if bound:
+            address = (address[0], bound[0].getsockname()[1], *address[2:])
+        try:
+            bound.append(_listen_tcp(family, kind, protocol, address))
+        except OSError as exc:
+            if bound and exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue  # a name such as localhost where IPv6 is switched off
+            for other in bound:
+                other.close()
+            raise
+    return bound
 
 
 def _listen_tcp(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:

@@ -35,7 +35,7 @@ def deploy_examples(profile: Profile) -> None:
     folder = examples_folder()
     output.line(f"deploying the examples of {folder}")
     failed = 0
-    with Client(profile) as client:
+    with Client(profile, verify=False) as client:  # our own port
         for example in list_examples(folder):
             try:
                 _deploy_one(client, example)
