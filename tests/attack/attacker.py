@@ -215,6 +215,8 @@ def attacks(target):
         "write anywhere": files_outside,
         "write to the code": lambda: write("/code/app.py"),
         "write to the runtime": lambda: write("/opt/isotherm/isotherm_runtime/serve.py"),
+        "write to the interpreter through its process": lambda: write("/proc/self/exe"),
+        "write to the interpreter": lambda: write(sys.executable),
         "make a device": lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(254, 0)) or "worked",
         "open the kernel's memory": lambda: read("/dev/kmem"),
         "open a disk": lambda: read("/dev/vda"),

@@ -30,6 +30,8 @@ EXPECTED: dict[str, tuple[object, ...]] = {
     "write anywhere": ([],),
     "write to the code": ("EROFS",),
     "write to the runtime": ("EROFS",),
+    "write to the interpreter through its process": ("EACCES", "ETXTBSY"),
+    "write to the interpreter": ("EROFS", "ETXTBSY"),
     "make a device": REFUSED,
     "open the kernel's memory": NOT_THERE,
     "open a disk": NOT_THERE,

@@ -59,6 +59,7 @@ class Group:
             for directory in self.directories:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(directory, 0o755)
+                    os.chmod(directory, 0o755)  # noqa: S103  (whatever the umask: the host reads what is used)
             if limits is not None:
                 self._limit(limits)
         except OSError as exc:
