@@ -45,7 +45,7 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for one call")] = 30.0
     init_timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for the import")] = 60.0
     cpus: Annotated[float, Meta(ge=0.05, le=64, description="CPUs of one instance")] = 1.0
-    pids: Annotated[int, Meta(ge=8, le=4096, description="Processes and threads of one instance")] = 64
+    pids: Annotated[int, Meta(ge=8, le=4096, description="Processes and threads beside those that serve calls")] = 64
     tmp_mb: Annotated[int, Meta(ge=1, le=10240, description="Size of /tmp, MB")] = 64
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="Calls at once in one instance")] = 1
     dispatch: Literal["threads", "serial"] = "threads"

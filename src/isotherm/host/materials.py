@@ -129,10 +129,10 @@ class MaterialStore:
             limits=SandboxLimits(
                 memory_bytes=memory,
                 cpus=revision.cpus,
-                pids=revision.pids,
+                pids=revision.pids + revision.concurrency,  # `pids` are beside the threads that serve calls
                 tmp_bytes=revision.tmp_mb * MIB,
                 revision_memory_bytes=memory * (instances + 1),
-                revision_pids=min(REVISION_PIDS * 8, revision.pids * (instances + 1)),
+                revision_pids=min(REVISION_PIDS * 8, (revision.pids + revision.concurrency) * (instances + 1)),
             ),
             timeout_s=revision.timeout_s,
             init_timeout_s=revision.init_timeout_s,
