@@ -46,7 +46,7 @@ def _calls(axes: Any, report: dict[str, Any]) -> None:
     colds = axes.twinx()
     colds.plot(_times(report), [moment["cold_starts"] for moment in report["timeline"]], color="tab:cyan")
     colds.plot(_times(report), [moment["errors"] for moment in report["timeline"]], color="tab:red")
-    colds.set(ylabel="cold starts (cyan), errors (red) since the sample before", ylim=(0, None))
+    colds.set(ylabel="cold starts (cyan), errors (red) a sample", ylim=(0, None))
 
 
 def _latency(axes: Any, report: dict[str, Any]) -> None:
