@@ -28,7 +28,7 @@ from isotherm.wire.link import (
 )
 from isotherm.wire.telemetry import Batch
 
-__all__ = ["HostSession", "OnProgress"]
+__all__ = ["HostSession", "OnProgress", "Verb", "read_message"]
 
 OnProgress = Callable[[Progress], None]
 Verb = Literal["prepare", "forget", "states"]
