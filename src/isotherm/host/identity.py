@@ -10,7 +10,7 @@ from typing import Any
 
 from isotherm.base.ids import new_id
 
-__all__ = ["host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "runtimes"]
+__all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "runtimes"]
 
 
 def host_id(folder: Path) -> str:
@@ -39,6 +39,11 @@ def machine_memory_bytes() -> int:
         if text.isdigit():
             total = min(total, int(text))
     return total
+
+
+def cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def runtimes() -> list[str]:

@@ -24,7 +24,7 @@ from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
 from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
 from isotherm.host.desired import DesiredStore
-from isotherm.host.identity import host_id, isotherm_version, machine_memory_bytes, own_usage, runtimes
+from isotherm.host.identity import cores, host_id, isotherm_version, machine_memory_bytes, own_usage, runtimes
 from isotherm.host.link import LinkClient
 from isotherm.host.materials import MaterialStore
 from isotherm.host.metrics import HostMetrics
@@ -231,7 +231,7 @@ def _pool_and_materials(
 ) -> tuple[Pool, MaterialStore]:
     drivers = DriverSlot()
     materials = MaterialStore(folder, blobs, drivers, boot.settings)
-    pool = Pool(limits_from(boot.settings, machine_memory_bytes()), recorder, materials, drivers, clock)
+    pool = Pool(limits_from(boot.settings, machine_memory_bytes(), cores()), recorder, materials, drivers, clock)
     config = Path(boot.settings.pip_config or "/etc/pip.conf")
     if config.is_file():
         shutil.copyfile(config, folder / "pip.conf")

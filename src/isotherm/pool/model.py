@@ -33,13 +33,13 @@ class PoolLimits:
     log_call_bytes: int
 
 
-def limits_from(settings: Settings, machine_memory_bytes: int) -> PoolLimits:
+def limits_from(settings: Settings, machine_memory_bytes: int, cores: int = 2) -> PoolLimits:
     """The pool's share of the settings; memory defaults to 80 % of the machine."""
     memory = settings.memory_mb * 1024 * 1024 if settings.memory_mb else int(machine_memory_bytes * 0.8)
     return PoolLimits(
         max_instances=settings.max_instances,
         max_builds=settings.max_starts,
-        max_starts=max(2, settings.max_starts),
+        max_starts=cores,  # a start is CPU time: more at once only take it from calls that run
         memory_bytes=memory,
         max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
         sample_rate=settings.sample_rate,
