@@ -172,6 +172,14 @@ def make_certificate(cert: Path, key: Path) -> None:
     key.chmod(0o600)
 
 
+def test_systemd_is_told_when_it_serves(start: Start, data_dir: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(data_dir / "notify"))
+        notify.settimeout(10)
+        start(environment={"NOTIFY_SOCKET": str(data_dir / "notify")})
+        assert notify.recv(100) == b"READY=1"
+
+
 def test_sigint_drains_as_sigterm_does(start: Start) -> None:
     up = start()
     assert up.stop(signal.SIGINT) == 0
