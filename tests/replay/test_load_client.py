@@ -81,3 +81,19 @@ async def test_nobody_there_is_said_at_once() -> None:
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await asyncio.wait_for(client.open(1), 5)
     await client.close()
+
+
+async def test_what_is_still_pending_fails_when_the_client_is_closed() -> None:
+    platform = Scripted(fail_invoke=lambda number: (0, {}, b"mute"))
+    server = await platform.serve()
+    host, port = platform.url.removeprefix("http://").split(":")
+    answers: list[Answer] = []
+    client = LoadClient(host, int(port), answers.append, max_connections=1)
+    await client.open(1)
+    for token in range(3):
+        client.submit(token, perf_counter(), invoke_head(host, "iso_key", "echo") + BODY)
+    await client.close()
+    server.close()
+
+    assert sorted(answer.token for answer in answers) == [0, 1, 2]
+    assert {answer.error for answer in answers} == {"the client was closed"}

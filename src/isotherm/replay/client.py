@@ -165,13 +165,12 @@ class LoadClient:
 class _Connection(asyncio.Protocol):
     """One kept-alive connection."""
 
-    __slots__ = ("_body", "_client", "_error", "_parser", "_transport", "answer")
+    __slots__ = ("_body", "_client", "_parser", "_transport", "answer")
 
     def __init__(self, client: LoadClient) -> None:
         self._client = client
         self.answer: Answer | None = None
         self._body = b""
-        self._error = "the connection was closed before the answer was whole"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
@@ -217,8 +216,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer, self.answer = self.answer, None
-        self._client.lost(self, answer, self._error if exc is None else f"{self._error}: {exc}")
+        self._client.lost(self, answer, f"the connection was closed before the answer was whole: {exc}")
 
     def abort(self, error: str) -> None:
-        self._error = error
+        """Fail the request at once: the transport says so only in a later turn of the loop, if there is one."""
+        answer, self.answer = self.answer, None
         self._transport.abort()
+        self._client.lost(self, answer, error)
