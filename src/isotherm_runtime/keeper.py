@@ -99,6 +99,7 @@ class Keeper:
         if message.get("op") != "imported":
             send(self._warden, {"op": "problem", "head": message.get("head")})
             return None
+        self._reap()
         names = [str(name)[:100] for name in list(message.get("threads") or [])[:64]]
         obstacles = find_obstacles(
             pid,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.base.errors import ImportFailed, IsothermError
 from tests.sandbox.conftest import MB, Bench, bench, warden
+from tests.sandbox.footprint import descendants
 
 __all__ = ["bench", "warden"]  # fixtures of the sandbox room
 
@@ -201,3 +203,48 @@ async def test_the_environment_of_the_platform_does_not_get_in(bench: Bench) -> 
         "LC_",
     )
     assert [name for name in environ if not name.startswith(allowed)] == []
+
+
+async def test_a_fork_bomb_at_import_is_bounded_and_ends_with_the_template(bench: Bench) -> None:
+    code = """
+import os, time
+made = 0
+try:
+    while made < 1000:
+        if os.fork() == 0:
+            time.sleep(1000)
+        made += 1
+except OSError as exc:
+    made = -made
+def handler(event, context):
+    return made
+"""
+    template = await bench.template(code, pids=16)
+    assert template.info.unfit == ("15 child processes",)
+    assert len(descendants(bench.warden.pid)) == 2  # of the bomb nothing is left: keeper and bare template
+    await template.close()
+    assert descendants(bench.warden.pid) == []
+
+
+async def test_a_full_disk_at_import_is_an_error_of_the_module(bench: Bench) -> None:
+    code = "open('/tmp/filler', 'wb').write(bytes(64 << 20))\ndef handler(event, context): pass"
+    with pytest.raises(ImportFailed, match=r"File too large|No space left"):
+        await bench.template(code, tmp_bytes=1 * MB)
+
+
+async def test_an_import_cannot_fake_the_templates_word(bench: Bench) -> None:
+    code = """
+import glob, os, socket
+for number in range(3, 64):
+    try:
+        channel = socket.socket(fileno=os.dup(number))
+        channel.send(b'{"op":"imported","threads":[],"import_ms":1}')
+        channel.send(b'{"op":"parked"}')
+    except OSError:
+        pass
+os._exit(0)
+"""
+    with pytest.raises(IsothermError):  # noqa: PT012  (at the import or at the first start)
+        template = await bench.template(code)
+        await template.start()
+    assert (await (await bench.client(await bench.template())).invoke(1)).value == 1

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import sysconfig
 import time
 from pathlib import Path
 
@@ -285,6 +287,24 @@ async def test_blas_threads_are_set_before_the_import(bench: Bench) -> None:
     code = f"import os\nthen = [os.environ[name] for name in {names}]\ndef handler(e, c): return then"
     assert await bench.run(code) == ["1", "1"]
     assert await bench.run(code, threads=4) == ["4", "4"]
+
+
+async def test_a_matrix_product_does_not_hang_in_a_fork_whose_template_had_blas_threads(bench: Bench) -> None:
+    site = Path(sysconfig.get_paths()["purelib"])
+    deps = bench.warden.folder("deps")
+    for name in ("numpy", "numpy.libs"):
+        if (site / name).exists():
+            shutil.copytree(site / name, deps / name, ignore=shutil.ignore_patterns("tests"))
+    code = """
+import numpy, os
+first = float((numpy.ones((400, 400)) @ numpy.ones((400, 400)))[0, 0])
+def handler(event, context):
+    return [first, float((numpy.ones((400, 400)) @ numpy.ones((400, 400)))[0, 0]), len(os.listdir("/proc/self/task"))]
+"""
+    template = await bench.template(code, deps_dir=str(deps), threads=3, cpus=2.0, memory_bytes=512 * MB)
+    assert template.info.unfit == ()
+    before, after, _ = (await (await bench.client(template)).invoke()).value
+    assert (before, after) == (400.0, 400.0)
 
 
 async def test_output_of_the_handlers_children_comes_through_the_pipe(bench: Bench) -> None:

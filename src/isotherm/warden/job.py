@@ -29,6 +29,7 @@ from isotherm_runtime.seqpacket_async import AsyncChannel
 __all__ = ["Job", "outside", "take_over"]
 
 _KILL_TIMEOUT_S = 10.0
+_TAKE_OVER_TIMEOUT_S = 300.0
 
 
 class Job:
@@ -84,7 +85,7 @@ class Job:
                 status, timed_out = await self._launch(Tree(own_interpreter(), tuple(binds), network=True), id_base)
             finally:
                 if have.isolated:
-                    await asyncio.to_thread(take_over, out, owner, have.host_uid, have.host_gid)
+                    await _aside(functools.partial(take_over, out, owner, have.host_uid, have.host_gid))
         finally:
             close_all(descriptors)
             have.ranges.give_back(id_base)
@@ -177,6 +178,22 @@ class Job:
             close_all(descriptors)
 
         return on_message
+
+
+async def _aside(action: Callable[[], None]) -> None:
+    """Do it in a child, so that nobody waits for it and the warden keeps its one thread."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    pidfd = os.pidfd_open(pid)
+    try:
+        await process_end(pidfd, _TAKE_OVER_TIMEOUT_S)
+        reap(pidfd)
+    finally:
+        os.close(pidfd)
 
 
 def outside(text: str, places: Mapping[str, str]) -> str:

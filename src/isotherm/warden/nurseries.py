@@ -75,6 +75,11 @@ class Nurseries:
                 return
         raise LaunchFailed("the interpreter that sandboxes are forked from cannot be started")
 
+    def warm(self, tenant: str, interpreter: Interpreter) -> None:
+        """Have it ready before it is asked for."""
+        with contextlib.suppress(OSError):  # then the first launch says why
+            self._find(tenant, interpreter)
+
     def close(self) -> None:
         while self._nurseries:
             self._nurseries.popitem()[1].close()

@@ -31,6 +31,7 @@ __all__ = ["Session"]
 
 _MAX_REVISIONS = 2048
 _MAX_JOBS = 16
+_FIRST_TENANT = "default"  # the namespace that every platform has
 _END_TIMEOUT_S = 20.0
 
 
@@ -43,7 +44,9 @@ class Session:
         self._revisions: dict[str, Revision] = {}
         self._template_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
+        self._checks: list[dict[str, Any]] = []  # what this machine can do does not change, and trying takes a while
         self._nurseries = Nurseries()
+        self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
         self._empty = asyncio.Event()
         self._channel = AsyncChannel(peer, self._on_message, self._on_channel_closed)
 
