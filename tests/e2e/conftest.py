@@ -37,7 +37,9 @@ class Ran:
 class Platform:
     """One running `isotherm up`. `folder` outlives it, so that another can start from the same state."""
 
-    def __init__(self, folder: Path, *flags: str, environment: dict[str, str] | None = None, wait: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *flags: str, environment: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.folder = folder
         self.ready: dict[str, Any] = {}
         self._ready_file = folder / "ready.json"
@@ -50,10 +52,14 @@ class Platform:
         argv += ["--content-port", "0", "--ready-file", str(self._ready_file), *flags]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                argv, env=self.environment | (environment or {}), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                argv,
+                env=self.environment | (environment or {}),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=cwd,
             )
-        if wait:
-            self._wait_until_ready()
+        self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_S

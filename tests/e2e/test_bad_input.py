@@ -266,6 +266,17 @@ def test_a_call_that_harms_its_instance_is_its_own_alone(
     good()
 
 
+def test_a_leak_ends_in_a_clear_error_and_a_new_instance(platform: Platform, good: Callable[[], None]) -> None:
+    code = "kept = []\n\ndef handler(event, context):\n    kept.append(bytearray(20_000_000))\n    return len(kept)\n"
+    platform.function("leaks", code, memory_mb=128)
+    answers = [platform.invoke("leaks") for _ in range(16)]
+    failed = [answer for answer in answers if answer.status_code != 200]
+    assert {answer.json()["code"] for answer in failed} == {"out_of_memory"}
+    assert 1 <= len(failed) <= 4
+    assert [answer.json() for answer in answers if answer.status_code == 200].count(1) == len(failed) + 1
+    good()
+
+
 def test_import_time_threads_and_sockets_mean_no_template_and_a_reason(platform: Platform) -> None:
     code = "import socket, threading, time\n{}\ndef handler(event, context):\n    return 'works'\n"
     for name, line, word in (

@@ -172,6 +172,20 @@ def make_certificate(cert: Path, key: Path) -> None:
     key.chmod(0o600)
 
 
+def test_the_demo_deploys_and_calls_every_example_and_tells_which_failed(start: Start, tmp_path: Path) -> None:
+    for name, code in (("good", "def handler(event, context): return event"), ("bad", "import nosuchmodule")):
+        folder = tmp_path / "examples" / name
+        folder.mkdir(parents=True)
+        (folder / "app.py").write_text(code + "\n")
+        (folder / "isotherm.toml").write_text(f'name = "{name}"\n')
+        (folder / "event.json").write_text('{"from": "the example"}')
+    up = start("--demo", cwd=tmp_path)
+    wait_until(lambda: "1 of the examples failed" in up.text_of_log(), "the end of the demo", 60)
+    assert '-> {"from":"the example"}' in up.text_of_log()
+    assert "No module named 'nosuchmodule'" in up.text_of_log()
+    assert up.invoke("good", {"a": 1}).json() == {"a": 1}
+
+
 def test_systemd_is_told_when_it_serves(start: Start, data_dir: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(str(data_dir / "notify"))

@@ -1,6 +1,7 @@
 """Processes killed, functions updated, crowds at a cold door: while calls go on."""
 
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -65,6 +66,20 @@ def test_a_killed_process_is_back_within_two_seconds_with_nothing_left(victim: P
     assert answer.json() == "VERSION"
     wait_until(lambda: not any(command_of(pid) for pid in sandboxes), "the end of the old instances", 5.0)
     assert took_s < BACK_S, f"back after {took_s:.2f} s"
+
+
+def test_a_host_that_starts_while_control_hangs_serves_from_its_own_snapshot(victim: Platform) -> None:
+    assert victim.invoke("echo").status_code == 200
+    control = victim.pid("control")
+    os.kill(control, signal.SIGSTOP)
+    try:
+        victim.kill("host")
+        assert first_answer(victim, time.monotonic() + 20).json() == "VERSION"
+        with victim.http() as http:
+            assert http.post("/2015-03-31/functions/nothing/invocations", json={}).status_code == 404
+    finally:
+        os.kill(control, signal.SIGCONT)
+    wait_until(lambda: victim.cli("status", "--json").code == 0, "control's answer")
 
 
 def first_answer(platform: Platform, deadline: float) -> httpx.Response:
