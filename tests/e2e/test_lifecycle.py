@@ -36,6 +36,23 @@ def test_the_ready_file_says_all_and_is_private(platform: Platform) -> None:
         assert httpx.get(platform.ready["url"] + path).status_code == 200
 
 
+def test_a_ready_file_of_a_former_run_is_gone_before_the_platform_serves(start: Start, data_dir: Path) -> None:
+    stale = data_dir / "stale.json"
+    stale.write_text("{}")
+    up = start(environment={"ISOTHERM_READY_FILE": str(stale)})  # the flag wins
+    assert stale.exists()
+    up.stop()
+    argv = [sys.executable, "-m", "isotherm", "up", "--data", str(data_dir / "data"), "--host", "127.0.0.1"]
+    argv += ["--port", "0", "--content-port", "0", "--ready-file", str(stale)]
+    with subprocess.Popen(argv, env=up.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as again:
+        try:
+            wait_until(lambda: not stale.exists(), "the end of the stale file")
+            wait_until(stale.exists, "the new ready file", 30)
+            assert json.loads(stale.read_text())["pid"] == again.pid
+        finally:
+            again.send_signal(signal.SIGTERM)
+
+
 def test_up_saves_a_profile_on_loopback(platform: Platform) -> None:
     environment = {name: value for name, value in platform.environment.items() if not name.startswith("ISOTHERM_")}
     argv = [sys.executable, "-m", "isotherm", "ls", "--json"]

@@ -98,6 +98,8 @@ def _wait_until_ready(platform: Platform, settings: Settings) -> Ready | None:
     for report in platform.reports(deadline):
         if report.op == "listening":
             listening = report
+            if settings.ready_file is not None:  # of a former run; the folder is locked now, so it is ours
+                Path(settings.ready_file).unlink(missing_ok=True)
         elif report.op == "died":
             _say_died(report)
         elif report.op == "ready":
