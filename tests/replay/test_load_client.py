@@ -97,3 +97,21 @@ async def test_what_is_still_pending_fails_when_the_client_is_closed() -> None:
 
     assert sorted(answer.token for answer in answers) == [0, 1, 2]
     assert {answer.error for answer in answers} == {"the client was closed"}
+
+
+async def test_waiting_for_a_connection_has_a_limit_of_its_own() -> None:
+    platform = Scripted(fail_invoke=lambda number: (0, {}, b"mute"))
+    server = await platform.serve()
+    host, port = platform.url.removeprefix("http://").split(":")
+    answers: list[Answer] = []
+    client = LoadClient(host, int(port), answers.append, max_connections=1, timeout_s=30.0, backlog_s=0.2)
+    await client.open(1)
+    for token in range(2):
+        client.submit(token, perf_counter(), invoke_head(host, "iso_key", "echo") + BODY)
+    async with asyncio.timeout(5):
+        while not answers:
+            await asyncio.sleep(0.01)
+    await client.close()
+    server.close()
+
+    assert (answers[0].token, answers[0].error) == (1, "no connection was free within 0.2 s")

@@ -47,11 +47,13 @@ class LoadClient:
         *,
         max_connections: int = 512,
         timeout_s: float = 60.0,
+        backlog_s: float = 60.0,
     ) -> None:
         self._address = (host, port)
         self._on_answer = on_answer
         self._max_connections = max_connections
-        self._timeout_s = timeout_s
+        self._timeout_s = timeout_s  # from the sending of a request to its whole answer
+        self._backlog_s = backlog_s  # that a request may wait for a connection
         self._idle: list[_Connection] = []
         self._all: set[_Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -123,8 +125,8 @@ class LoadClient:
         at = now()
         for connection in [c for c in self._all if c.answer is not None and at - c.answer.sent_at > self._timeout_s]:
             connection.abort(f"no answer within {self._timeout_s:g} s")
-        while self._backlog and at - self._backlog[0][0].due_at > self._timeout_s:
-            self._fail(self._backlog.popleft()[0], f"no connection was free within {self._timeout_s:g} s")
+        while self._backlog and at - self._backlog[0][0].due_at > self._backlog_s:
+            self._fail(self._backlog.popleft()[0], f"no connection was free within {self._backlog_s:g} s")
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     def _fail(self, answer: Answer, error: str) -> None:
