@@ -72,6 +72,17 @@ async def test_a_call_that_waits_too_long_is_turned_away(bench: PoolBench) -> No
     assert await held.value() == 0.4
 
 
+async def test_short_calls_do_not_wait_for_long_ones_where_instances_may_be_started(bench: PoolBench) -> None:
+    revision = bench.revision(SLOW, queue_wait_s=5.0, warm={"spare": 0, "max_instances": 4})
+    for _ in range(30):  # so that calls are known to be short
+        await bench.call(revision, 0).value()
+    held = bench.call(revision, 3)
+    await bench.until(lambda: held.call.carrier is not None)
+    assert await bench.call(revision, 0).value() == 0
+    assert not held.done.done()
+    assert await held.value() == 3
+
+
 async def test_an_instance_takes_as_many_calls_as_its_concurrency(bench: PoolBench) -> None:
     revision = bench.revision(ASYNC, concurrency=8, warm={"max_instances": 1})
     await bench.call(revision, 0).value()

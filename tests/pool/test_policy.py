@@ -31,6 +31,12 @@ def test_calls_that_busy_instances_take_sooner_than_a_start_ask_for_none() -> No
     assert (fast, slow) == (0, 18)
 
 
+def test_instances_that_long_calls_hold_are_not_counted_on() -> None:
+    free = policy.starts_wanted(queued=1, starting=0, live=3, limit=20, concurrency=1, mean_run_s=0.0001, held=2)
+    none = policy.starts_wanted(queued=1, starting=0, live=3, limit=20, concurrency=1, mean_run_s=0.0001, held=3)
+    assert (free, none) == (0, 1)
+
+
 @given(small, small, small, small, small)
 def test_spares_stay_within_the_limit(spare: int, parked: int, starting: int, live: int, limit: int) -> None:
     wanted = policy.spares_wanted(spare=spare, parked=parked, starting=starting, live=live, limit=limit)

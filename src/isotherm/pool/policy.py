@@ -23,21 +23,34 @@ RETIRED_KEEP_ALIVE_S = 10.0  # a revision that no alias points to: long enough f
 
 
 def starts_wanted(
-    *, queued: int, starting: int, live: int, limit: int, concurrency: int, mean_run_s: float | None
+    *,
+    queued: int,
+    starting: int,
+    live: int,
+    limit: int,
+    concurrency: int,
+    mean_run_s: float | None,
+    held: int = 0,
 ) -> int:
     """How many more instances to start for the calls that wait.
 
-    `live` are instances that exist, `starting` those under way. Where it is known how long a call runs, calls that
-    the live ones will take sooner than a start would be done do not ask for more.
+    `live` are instances that exist, `starting` those under way, `held` those of the live ones whose call has outlasted
+    `patience_s`: how long calls run on average says nothing of when they are done. Where it is known how long a call
+    runs, calls that the others will take sooner than a start would be done do not ask for more.
     """
     room = limit - live - starting
     if queued <= 0 or room <= 0:
         return 0
     if live and mean_run_s is not None:
-        served_meanwhile = int(START_COST_S / max(mean_run_s, 1e-6)) * live
+        served_meanwhile = int(START_COST_S / max(mean_run_s, 1e-6)) * max(0, live - held)
         queued -= served_meanwhile
     wanted = -(-max(0, queued) // concurrency) - starting
     return max(0, min(wanted, room))
+
+
+def patience_s(mean_run_s: float) -> float:
+    """How long a call may run before its instance counts as held: well over the mean, and worth a start."""
+    return max(START_COST_S, 4 * mean_run_s)
 
 
 def spares_wanted(*, spare: int, parked: int, starting: int, live: int, limit: int) -> int:

@@ -161,13 +161,15 @@ class RevisionPool:
         self._next_scale_s = now_s + SCALE_INTERVAL_S
         if not self.queue or now_s < self.retry_at_s or self.closing:
             return
+        mean_run_s = self.mean_run_s()
         wanted = policy.starts_wanted(
             queued=len(self.queue),
             starting=self.starting,
             live=len(self.connections),
             limit=self.spec.warm.max_instances,
             concurrency=self.spec.concurrency,
-            mean_run_s=self.mean_run_s(),
+            mean_run_s=mean_run_s,
+            held=0 if mean_run_s is None else self._held(now_s - policy.patience_s(mean_run_s)),
         )
         if wanted:
             self._host.grow(self, wanted)
@@ -345,6 +347,14 @@ class RevisionPool:
             call,
             TimedOut(f"the call ran longer than the limit of {self.spec.timeout_s:g} s", timeout_s=self.spec.timeout_s),
             now_s,
+        )
+
+    def _held(self, since_s: float) -> int:
+        """Instances that are busy with a call since before `since_s`, or are stuck."""
+        return sum(
+            1
+            for connection in self.connections.values()
+            if connection.stuck or (connection.calls and next(iter(connection.calls.values())).sent_s < since_s)
         )
 
     # -- small things --------------------------------------------------------------------------------------------------
