@@ -51,6 +51,7 @@ bench: $(DEV_STAMP)
 soak: $(DEV_STAMP)
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --json benchmarks/results/soak.json $(ARGS)
 
+# Measured figures go into SPEC.md and README.md by `python docs/figures.py`.
 docs: $(DEV_STAMP)
 	$(BIN)/python docs/generate.py
 
