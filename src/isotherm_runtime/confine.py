@@ -46,7 +46,6 @@ def become_template(boot: KeeperBoot) -> None:
     """From the keeper's child to a process that may run the user's import."""
     linux.set_process_name("iso-template")
     limit_resources(boot.tmp_bytes)
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
     if boot.isolated:
         os.setgroups([])
         os.setresgid(TEMPLATE_UID, TEMPLATE_UID, TEMPLATE_UID)

@@ -19,7 +19,7 @@ __all__ = ["Instance", "describe_end", "exit_message", "remove_group"]
 _REMOVE_TIMEOUT_S = 10.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Instance:
     """`kit` is there from the moment that it is asked of the keeper."""
 

@@ -23,7 +23,6 @@ __all__ = ["Launch", "base_environment", "close_all_but", "exec_job", "fork_laun
 
 _ROOT = "/sys"  # where the tree is built: a folder that is everywhere, all may enter, and no source lies in
 _MAX_DESCRIPTORS = 1 << 20
-_KEEPER_NICENESS = -5  # of pid 1 until it runs code of a user: who starts others must not queue behind them
 _OOM_SCORE = 300  # when the whole machine is out of memory, sandboxes go before the platform
 
 
@@ -52,8 +51,6 @@ def fork_launcher(launch: Launch) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.umask(0o022)
-        if launch.isolated:
-            os.setpriority(os.PRIO_PROCESS, 0, _KEEPER_NICENESS)
         for descriptor in launch.join_files:
             os.write(descriptor, b"0")
         if launch.isolated:
@@ -148,7 +145,6 @@ def exec_job(argv: tuple[str, ...], env: dict[str, str], output: int) -> Callabl
         os.dup2(output, 2)
         close_all_but(launch.channel.fileno())
         os.setsid()
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
         linux.set_parent_death_signal(signal.SIGKILL)
         limit_resources(launch.tmp_bytes)
         if launch.isolated:

@@ -276,7 +276,12 @@ class Revision:
 
     def kill(self, instance_id: str) -> None:
         instance = self.instances.get(instance_id)
-        if instance is not None:
+        if instance is None:
+            return
+        if instance in self._waiting:
+            self._waiting.remove(instance)
+            self._drop(instance, "it was given up")
+        else:
             instance.kill(isolated=self._have.isolated)
 
     def _pump(self) -> None:

@@ -10,11 +10,14 @@ from typing import Any
 
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.launching import reap_orphans
+from isotherm.warden.nurseries import Nurseries
 from isotherm.warden.session import Session
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
 
 __all__ = ["Warden"]
+
+_FIRST_TENANT = "default"  # the namespace that every platform has
 
 
 class Warden:
@@ -26,6 +29,8 @@ class Warden:
         self._changed = asyncio.Event()
         self._next: socket.socket | None = None
         self._session: Session | None = None
+        self._nurseries = Nurseries()
+        self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
         self._channel = AsyncChannel(supervisor, self._on_message, lambda _: self._stop())
 
     async def serve(self) -> None:
@@ -42,9 +47,10 @@ class Warden:
                 self._session = None
             if self._next is not None and self._session is None:
                 peer, self._next = self._next, None
-                self._session = Session(peer, self._have, self._changed.set)
+                self._session = Session(peer, self._have, self._nurseries, self._changed.set)
         if self._session is not None:
             await self._session.end()
+        self._nurseries.close()
         self._channel.close()
 
     def _stop(self) -> None:

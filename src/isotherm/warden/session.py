@@ -31,22 +31,22 @@ __all__ = ["Session"]
 
 _MAX_REVISIONS = 2048
 _MAX_JOBS = 16
-_FIRST_TENANT = "default"  # the namespace that every platform has
 _END_TIMEOUT_S = 20.0
 
 
 class Session:
     """`on_closed` is called once when the host has gone; `end` then ends what it left."""
 
-    def __init__(self, peer: socket.socket, facilities: Facilities, on_closed: Callable[[], None]) -> None:
+    def __init__(
+        self, peer: socket.socket, facilities: Facilities, nurseries: Nurseries, on_closed: Callable[[], None]
+    ) -> None:
         self._have = facilities
         self._on_closed = on_closed
         self._revisions: dict[str, Revision] = {}
         self._template_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._checks: list[dict[str, Any]] = []  # what this machine can do does not change, and trying takes a while
-        self._nurseries = Nurseries()
-        self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
+        self._nurseries = nurseries
         self._empty = asyncio.Event()
         self._channel = AsyncChannel(peer, self._on_message, self._on_channel_closed)
 
@@ -57,7 +57,6 @@ class Session:
     async def end(self) -> None:
         """End everything; returns when nothing is left, or says on stderr what is."""
         self._channel.close()
-        self._nurseries.close()
         for revision in list(self._revisions.values()):
             revision.close("the host process ended")
         for job in list(self._jobs.values()):

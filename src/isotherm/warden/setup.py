@@ -22,7 +22,6 @@ from isotherm_runtime import linux, seccomp
 
 __all__ = ["become_warden", "find_facilities"]
 
-_NICENESS = -5  # all starts and ends wait for it, and it never computes for long
 _SWEEP_TIMEOUT_S = 5.0
 
 
@@ -31,8 +30,6 @@ def become_warden() -> int:
     os.umask(0o077)
     linux.adopt_orphans()
     linux.set_process_name("isotherm-warden")
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     network_fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
