@@ -142,6 +142,36 @@ async def test_a_dead_warden_is_noticed_at_once_and_a_new_one_serves(bench: Benc
     assert len(revisions) == 1  # of the dead one nothing is left
 
 
+async def test_a_new_warden_sweeps_what_a_dead_one_left_and_nothing_else(bench: Bench) -> None:
+    await bench.client(await bench.template())
+    stale = groups_of(bench.warden)
+    base = Path(stale[0].partition("/t")[0])
+    foreign = base.with_name(base.name + "-of-another")
+    foreign.mkdir()
+    try:
+        bench.warden.kill()
+        bench.warden.start()
+        bench.link.reconnect(bench.warden.peer())
+        await bench.driver.probe()
+        assert stale
+        assert not any(os.path.exists(group) for group in stale)
+        assert foreign.exists()
+    finally:
+        foreign.rmdir()
+
+
+async def test_a_handler_sees_none_of_the_platforms_packages(bench: Bench) -> None:
+    code = """
+import importlib.util, sys
+def handler(event, context):
+    names = "isotherm", "msgspec", "httptools", "uvloop"
+    return [importlib.util.find_spec(name) is not None for name in names], sys.path
+"""
+    found, path = await bench.run(code)
+    assert found == [False] * 4
+    assert path[0] == "/code"
+
+
 async def test_a_host_that_goes_leaves_nothing(bench: Bench) -> None:
     template = await bench.template()
     await bench.client(template)

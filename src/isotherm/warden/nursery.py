@@ -17,6 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
+import isotherm
 import isotherm_runtime
 from isotherm.warden.launcher import Launch, close_all_but, fork_launcher
 from isotherm.warden.paths import HostFolder
@@ -104,11 +105,11 @@ def become_keeper(launch: Launch) -> NoReturn:
 
     channel_fd = launch.channel.detach()
     close_all_but(channel_fd)
+    platform = {os.path.dirname(package.__path__[0]) for package in (isotherm, isotherm_runtime)}
     for name in [name for name in sys.modules if name.partition(".")[0] == "isotherm"]:
         del sys.modules[name]
-    own = os.path.dirname(isotherm_runtime.__file__)
-    place = f"{RUNTIME}/isotherm_runtime" if launch.isolated else own
-    sys.path[:] = [os.path.dirname(place), *(path for path in sys.path if path.startswith(sys.base_prefix))]
+    place = f"{RUNTIME}/isotherm_runtime" if launch.isolated else isotherm_runtime.__path__[0]
+    sys.path[:] = [os.path.dirname(place), *(path for path in sys.path if path not in platform)]
     isotherm_runtime.__path__[:] = [place]
     handler.SHIMS = f"{place}/shims"
     sys.path_importer_cache.clear()
