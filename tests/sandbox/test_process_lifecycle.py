@@ -393,3 +393,13 @@ async def test_an_instance_that_ends_closes_its_stream(bench: Bench) -> None:
 
 def _is_child(pid: int, parent: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1] == str(parent)
+
+
+async def test_a_stopped_warden_leaves_nothing(bench: Bench) -> None:
+    await bench.client(await bench.template())
+    bases = {group.rpartition("/t")[0].partition("/t")[0] for group in groups_of(bench.warden)}
+    running = descendants(bench.warden.pid)
+    assert running
+    assert bench.warden.stop() == 0
+    assert not any(os.path.exists(f"/proc/{pid}/exe") for pid in running)
+    assert not any(os.path.exists(base) for base in bases)
