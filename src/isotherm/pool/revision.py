@@ -115,8 +115,9 @@ class RevisionPool:
 
     def _wait(self, call: Call, now_s: float) -> None:
         """No instance has room: a spare, else the queue."""
-        self._host.wake(self)
-        self.used_at_s = now_s
+        if not self.awake:
+            self._host.wake(self)
+            self.used_at_s = now_s
         if self.closing:
             self.fail(call, _ending(), now_s)
             return
@@ -145,7 +146,9 @@ class RevisionPool:
     def serve_queue(self, connection: InstanceConnection, now_s: float) -> None:
         """Give the instance as many of the waiting calls as it has room for; then it stands with the free ones."""
         queue = self.queue
-        while queue and connection.room():
+        while queue:
+            if not connection.room():
+                return
             call = queue.popleft()
             if call.sink is not None:
                 self.lend(connection, call, now_s)
@@ -200,8 +203,11 @@ class RevisionPool:
             return
         total_ms = (now_s - call.arrived_s) * 1000.0
         sampled = random() < self._sample_rate  # noqa: S311 -- chooses a sample, no secret
-        if total_ms < self._slow_ms and call.sent_s == call.arrived_s and call.cold_cause is None and not sampled:
-            self.stats.ok(total_ms, total_ms, len(call.body), len(body))
+        if total_ms < self._slow_ms and call.cold_cause is None and not sampled:
+            run_ms = (now_s - call.sent_s) * 1000.0
+            self.stats.ok(total_ms, run_ms, len(call.body), len(body))
+            if total_ms != run_ms:
+                self.stats.window.queue_ms += total_ms - run_ms
         else:
             self.outcomes.answered(self.spec, self.stats, call, status, len(body), now_s, sampled)
 
@@ -391,8 +397,9 @@ class RevisionPool:
         )
 
     def _cold_hint(self) -> ColdCause:
-        if self._alive():
-            return "scale_out"
+        for connection in self.connections.values():  # on the path of every call that waits, so no generator
+            if connection.phase <= Phase.STUCK:
+                return "scale_out"
         if self.loss is not None:
             return self.loss
         return "template" if self.has_template else "first"
