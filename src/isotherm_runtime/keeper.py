@@ -43,7 +43,7 @@ _serving = frozenset(
 )
 _importing = _serving | {_CAP_SETPCAP}
 
-_STEP_TIMEOUT_S = 5.0
+_STEP_TIMEOUT_S = 10.0  # of a step of the template or an instance: far more than a busy machine takes
 _EXIT_TEMPLATE_GONE, _EXIT_BROKEN = 2, 3
 
 

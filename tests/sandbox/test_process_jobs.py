@@ -80,7 +80,7 @@ async def test_a_job_over_its_time_is_killed(bench: Bench) -> None:
         job(bench, "print('on', flush=True)\nimport time\ntime.sleep(60)", timeout_s=0.5), print
     )
     assert (result.timed_out, result.exit.signal, result.output) == (True, 9, "on\n")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 async def test_a_job_over_its_memory_is_killed(bench: Bench) -> None:
@@ -127,7 +127,7 @@ async def test_a_cancelled_job_is_ended(bench: Bench) -> None:
         await asyncio.sleep(0.01)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while groups_of(bench.warden):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)

@@ -31,7 +31,7 @@ __all__ = ["Revision", "Tell"]
 
 _MAX_WAITING = 4096
 _IN_FLIGHT = 2  # requests at the keeper: one that it serves, one that it finds when it is done
-_START_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 25.0
 _HANG_UP_TIMEOUT_S = 1.0
 _MAX_NAMESPACES = 4096
 _KEEPER_GROUP, _TEMPLATE_GROUP = "keeper", "template"
