@@ -27,7 +27,7 @@ class Instance:
     kit: Kit | None = None
     pidfd: int = -1
     asked: bool = False
-    told: bool = False  # the host knows it as started
+    buried: bool = False  # its end is known, and on its way to the host
     asked_at: float = field(default_factory=time.perf_counter)
     steps_ms: dict[str, float] = field(default_factory=dict)
 

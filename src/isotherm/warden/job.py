@@ -15,11 +15,11 @@ from typing import Any
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, process_end, reap
 from isotherm.warden.instance import exit_message, remove_group
+from isotherm.warden.instances import Tell
 from isotherm.warden.launcher import Launch, base_environment, exec_job, fork_launcher
 from isotherm.warden.launching import Launched, LaunchFailed, collect_later
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import BadRequest, RunJob, relative_path
-from isotherm.warden.revision import Tell
 from isotherm.warden.tree import OUT, Bind, Interpreter, Tree, own_interpreter
 from isotherm_runtime import linux
 from isotherm_runtime.confine import USER_UID

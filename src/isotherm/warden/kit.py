@@ -27,9 +27,18 @@ class Kit:
     host_output: int
     descriptors: list[int] = field(default_factory=list)  # stream, output, the groups' join files
 
+    def take_host_ends(self) -> list[int]:
+        """Stream and output, the caller's from now on."""
+        ends = [self.host_stream.detach(), self.host_output]
+        self.host_output = -1
+        return ends
+
     def close_host_ends(self) -> None:
+        """Harmless where they were taken."""
         self.host_stream.close()
-        close_all([self.host_output])
+        if self.host_output >= 0:
+            close_all([self.host_output])
+            self.host_output = -1
 
     def close(self) -> None:
         """For one that was never used: its group is empty and goes at once."""
@@ -42,10 +51,10 @@ class Kit:
 class KitStock:
     """Makes kits, one ahead: half a millisecond that a start then does not wait for."""
 
-    def __init__(self, parent: Group | None, limits: GroupLimits, uids: UidAllocator, id_base: int | None) -> None:
+    def __init__(self, parent: Group | None, limits: GroupLimits, id_base: int | None) -> None:
         self._parent = parent
         self._limits = limits
-        self._uids = uids
+        self._uids = UidAllocator()
         self._id_base = id_base  # None: processes have no users of their own
         self._numbers = itertools.count(1)
         self._ready: Kit | None = None
@@ -57,6 +66,10 @@ class KitStock:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_RESTOCK_DELAY_S, self._restock)
         return kit
+
+    def give_back(self, kit: Kit) -> None:
+        """Its user id may be handed out again: nothing of it is left."""
+        self._uids.give_back(kit.uid)
 
     def close(self) -> None:
         if self._timer is not None:

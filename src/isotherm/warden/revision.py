@@ -7,40 +7,29 @@ import contextlib
 import os
 import signal
 import socket
-import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
 from isotherm.warden.facilities import Facilities, reap
-from isotherm.warden.instance import Instance, describe_end, exit_message, remove_group
+from isotherm.warden.instance import describe_end, remove_group
+from isotherm.warden.instances import Instances, Tell
 from isotherm.warden.kit import KitStock
 from isotherm.warden.launching import Launched, LaunchFailed
 from isotherm.warden.nurseries import Nurseries
 from isotherm.warden.nursery import LaunchOrder
-from isotherm.warden.ranges import NoIdsLeft, UidAllocator
+from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import Prepare
 from isotherm.warden.tree import CODE, DEPS
-from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
 
-__all__ = ["Revision", "Tell"]
+__all__ = ["Revision"]
 
-_MAX_WAITING = 4096
-_IN_FLIGHT = 2  # requests at the keeper: one that it serves, one that it finds when it is done
-_START_TIMEOUT_S = 25.0
 _HANG_UP_TIMEOUT_S = 1.0
 _MAX_NAMESPACES = 4096
 _KEEPER_GROUP, _TEMPLATE_GROUP = "keeper", "template"
-
-
-class Tell(Protocol):
-    """Send a message to the host; the descriptors are closed after."""
-
-    def __call__(self, message: dict[str, Any], descriptors: list[int] = ..., /) -> None: ...
 
 
 class Revision:
@@ -55,7 +44,6 @@ class Revision:
         on_gone: Callable[[Revision], None],
     ) -> None:
         self.id = request.id
-        self.instances: dict[str, Instance] = {}
         self._request = request
         self._have = facilities
         self._nurseries = nurseries
@@ -63,19 +51,15 @@ class Revision:
         self._on_gone = on_gone
         self._group: Group | None = None
         self._id_base: int | None = None
-        self._uids = UidAllocator()
-        self._stock: KitStock | None = None
+        self._instances: Instances | None = None
         self._channel: AsyncChannel | None = None
         self._launched: Launched | None = None
         self._pidfd = -1
         self._ready = False
         self._prepared = False  # the host has its answer
         self._reason: str | None = None  # why it ends
-        self._waiting: deque[Instance] = deque()
-        self._in_flight: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper_gone = asyncio.Event()
-        self._all_gone = asyncio.Event()
 
     # Building
 
@@ -100,13 +84,12 @@ class Revision:
                     os.close(have.open_in_host_dir(path))  # a bad path is found here, where it can be told
             self._id_base = have.ranges.take()
             joins = self._make_groups()
-            owner_base = self._id_base if have.isolated else None
-            self._stock = KitStock(self._group, self._instance_limits(), self._uids, owner_base)
             os.set_blocking(output, False)
             interpreter = have.interpreter(request.runtime)
             self._nurseries.launch(request.tenant, interpreter, self._order(), [theirs.fileno(), *joins])
             self._launched = Launched()
             self._channel = AsyncChannel(ours, self._on_message, self._on_channel_closed)
+            self._instances = self._make_instances(self._channel)
             self._tell({"op": "output", "id": self.id}, [output])
             output = -1
             theirs.close()
@@ -151,6 +134,11 @@ class Revision:
         self._group.child(_TEMPLATE_GROUP).make(self._instance_limits())
         return keeper.open_join_files()
 
+    def _make_instances(self, channel: AsyncChannel) -> Instances:
+        owner_base = self._id_base if self._have.isolated else None
+        stock = KitStock(self._group, self._instance_limits(), owner_base)
+        return Instances(stock, channel.send, self._tell, self.close, isolated=self._have.isolated)
+
     def _template_join_files(self) -> list[int]:
         return [] if self._group is None else self._group.child(_TEMPLATE_GROUP).open_join_files()
 
@@ -192,10 +180,10 @@ class Revision:
                 self._fail("unavailable", f"the sandbox could not be built: {str(message.get('why'))[:1000]}")
             elif operation in ("ready", "problem", "died", "late") and not self._prepared:
                 self._on_import(str(operation), message)
-            elif operation == "started":
-                self._on_started(str(message.get("id")), message.get("steps_us"), descriptors)
-            elif operation == "refused":
-                self._on_refused(str(message.get("id")), str(message.get("why"))[:500])
+            elif operation == "started" and self._instances is not None:
+                self._instances.on_started(str(message.get("id")), message.get("steps_us"), descriptors)
+            elif operation == "refused" and self._instances is not None:
+                self._instances.on_refused(str(message.get("id")), str(message.get("why"))[:500])
             else:
                 self.close("its keeper broke the protocol")
         finally:
@@ -218,7 +206,6 @@ class Revision:
                     "memory_file": None if template is None else template.memory_file,
                 }
             )
-            self._pump()
         elif operation == "problem":
             head = message.get("head")
             self._fail("import_failed", "", head=head if isinstance(head, dict) else {})
@@ -266,110 +253,14 @@ class Revision:
 
     def start(self, instance_id: str) -> None:
         """Make an instance; the host gets `started` or `unstarted`, later `exited`."""
-        if not self._ready or self._reason is not None or len(self._waiting) >= _MAX_WAITING:
+        if self._ready and self._reason is None and self._instances is not None:
+            self._instances.start(instance_id)
+        else:
             self._tell({"op": "unstarted", "id": instance_id, "why": self._reason or "the template is not ready"})
-            return
-        instance = Instance(instance_id)
-        self.instances[instance_id] = instance
-        self._waiting.append(instance)
-        self._pump()
 
     def kill(self, instance_id: str) -> None:
-        instance = self.instances.get(instance_id)
-        if instance is None:
-            return
-        if instance in self._waiting:
-            self._waiting.remove(instance)
-            self._drop(instance, "it was given up")
-        else:
-            instance.kill(isolated=self._have.isolated)
-
-    def _pump(self) -> None:
-        while self._waiting and len(self._in_flight) < _IN_FLIGHT and self._reason is None:
-            instance = self._waiting.popleft()
-            try:
-                self._request_instance(instance)
-            except (OSError, CgroupError, NoIdsLeft) as exc:
-                self._drop(instance, str(exc))
-
-    def _request_instance(self, instance: Instance) -> None:
-        assert self._channel is not None
-        assert self._stock is not None
-        started = time.perf_counter()
-        instance.steps_ms["queue"] = (started - instance.asked_at) * 1000
-        kit = instance.kit = self._stock.take()
-        instance.asked_at = time.perf_counter()
-        instance.steps_ms["groups"] = (instance.asked_at - started) * 1000
-        loop = asyncio.get_running_loop()
-        self._in_flight[instance.id] = loop.call_later(_START_TIMEOUT_S, self.close, "its keeper hangs")
-        name = "" if kit.group is None else kit.group.name
-        descriptors, kit.descriptors = kit.descriptors, []
-        self._channel.send({"op": "start", "id": instance.id, "name": name, "uid": kit.uid}, descriptors)
-
-    def _on_started(self, instance_id: str, steps: object, descriptors: list[int]) -> None:
-        timer = self._in_flight.pop(instance_id, None)
-        instance = self.instances.get(instance_id)
-        if timer is None or instance is None or len(descriptors) != 1:
-            self.close("its keeper broke the protocol")
-            return
-        timer.cancel()
-        instance.pidfd = descriptors.pop()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(instance.pidfd, self._on_exit, instance)
-        instance.steps_ms["keeper"] = (time.perf_counter() - instance.asked_at) * 1000
-        if isinstance(steps, list):
-            names = ("clone", "maps", "mounts", "confine", "verify")
-            instance.steps_ms |= {
-                name: value / 1000 for name, value in zip(names, steps, strict=False) if isinstance(value, int)
-            }
-        if instance.asked:
-            instance.kill(isolated=self._have.isolated)
-        assert instance.kit is not None
-        group = instance.group
-        message = {
-            "op": "started",
-            "id": instance.id,
-            "steps_ms": instance.steps_ms,
-            "memory_file": None if group is None else group.memory_file,
-            "cpu_file": None if group is None else group.cpu_file,
-        }
-        instance.told = True
-        self._tell(message, [instance.kit.host_stream.detach(), instance.kit.host_output])
-        self._pump()
-
-    def _on_refused(self, instance_id: str, why: str) -> None:
-        timer = self._in_flight.pop(instance_id, None)
-        instance = self.instances.get(instance_id)
-        if timer is None or instance is None:
-            self.close("its keeper broke the protocol")
-            return
-        timer.cancel()
-        self._drop(instance, f"the instance was refused: {why}")
-        self._pump()
-
-    def _drop(self, instance: Instance, why: str) -> None:
-        """It never ran."""
-        if instance.kit is not None:
-            instance.kit.close_host_ends()
-        self._spawn(self._bury(instance, {"op": "unstarted", "id": instance.id, "why": why}))
-
-    def _on_exit(self, instance: Instance) -> None:
-        asyncio.get_running_loop().remove_reader(instance.pidfd)
-        status = linux.pidfd_info(instance.pidfd)
-        message = exit_message(status, instance.group, asked=instance.asked)
-        os.close(instance.pidfd)
-        instance.pidfd = -1
-        self._spawn(self._bury(instance, {"op": "exited", "id": instance.id, **message}))
-
-    async def _bury(self, instance: Instance, message: dict[str, Any]) -> None:
-        """Once its groups are gone, its user id is free and the host may know."""
-        await remove_group(instance.group)
-        if instance.kit is not None:
-            self._uids.give_back(instance.kit.uid)
-        self.instances.pop(instance.id, None)
-        self._tell(message)
-        if not self.instances:
-            self._all_gone.set()
+        if self._instances is not None:
+            self._instances.kill(instance_id)
 
     # The end
 
@@ -380,42 +271,27 @@ class Revision:
             self._spawn(self._end())
 
     async def _end(self) -> None:
-        for timer in self._in_flight.values():
-            timer.cancel()
-        self._in_flight.clear()
+        assert self._reason is not None
         if self._launched is not None and self._pidfd < 0:
             with contextlib.suppress(LaunchFailed):
                 self._pidfd = await self._launched.pidfd()
                 asyncio.get_running_loop().add_reader(self._pidfd, self._on_keeper_end)
-        for instance in list(self.instances.values()):
-            self._end_instance(instance)
+        if self._instances is not None:
+            self._instances.end(self._reason)
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        if self._pidfd >= 0:
             await self._keeper_gone.wait()
             os.close(self._pidfd)
-        if self.instances:
-            self._all_gone.clear()
-            await self._all_gone.wait()
+        if self._instances is not None:
+            await self._instances.all_gone()
         if self._channel is not None:
             self._channel.close()
-        if self._stock is not None:
-            self._stock.close()
         await self._remove_groups()
         if self._id_base is not None:
             self._have.ranges.give_back(self._id_base)
         self._tell({"op": "closed", "id": self.id, "reason": self._reason})
         self._on_gone(self)
-
-    def _end_instance(self, instance: Instance) -> None:
-        if instance.pidfd >= 0:
-            if not self._have.isolated:  # else the keeper's death is the end of all
-                instance.kill(isolated=False)
-        elif not instance.told:
-            if instance in self._waiting:
-                self._waiting.remove(instance)
-            self._drop(instance, f"the template ended: {self._reason}")
 
     async def _remove_groups(self) -> None:
         if self._group is None:
