@@ -1,9 +1,11 @@
 """A gateway over the fake driver."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.gateway.front import Front
 
@@ -14,3 +16,9 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
     await found.start()
     yield found
     await found.stop()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the host runs on."""
+    return uvloop.EventLoopPolicy()

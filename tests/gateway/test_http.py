@@ -73,6 +73,17 @@ async def test_a_body_that_is_too_large_is_refused_before_it_comes(front: Front)
     assert await wire.ended()
 
 
+async def test_a_client_that_goes_on_sending_still_reads_why_it_was_refused(front: Front) -> None:
+    front.function("echo")
+    wire = await front.wire()
+    wire.send(b"POST /echo HTTP/1.1\r\nHost: t\r\n" + AUTH + b"Content-Length: 10737418240\r\n\r\n")
+    for _ in range(100):
+        wire.send(b"x" * 65536)
+        await asyncio.sleep(0)
+    assert (await wire.reply()).status == 413
+    assert await wire.ended()
+
+
 async def test_a_chunked_body_that_grows_too_large_is_refused_on_the_way(front: Front) -> None:
     front.function("echo")
     wire = await front.wire()

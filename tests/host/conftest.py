@@ -1,8 +1,10 @@
 """A vault, revisions, and a scripted control for the tests of the host's parts."""
 
+import asyncio
 from typing import Any
 
 import pytest
+import uvloop
 
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, GrantSpec, Item, KeySpec, RevisionSpec, RouteSpec
@@ -39,3 +41,9 @@ def route_item(number: int, **changes: Any) -> Item:
 
 def key_item(number: int, digest: str = "d") -> Item:
     return Item(key=KeySpec(id=f"key_{number}", digest=digest, principal_id="pr", grants=[GrantSpec("*", "admin")]))
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the host runs on."""
+    return uvloop.EventLoopPolicy()

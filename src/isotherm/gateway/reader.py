@@ -29,6 +29,7 @@ MAX_WAITING = 64  # pipelined requests that are parsed ahead
 MAX_WAITING_BYTES = 256 * 1024
 LARGE_BODY = 64 * 1024  # bodies from this size on count against the bound of the whole port
 MAX_MEMO = 8 * 1024
+LINGER_S = 1.0
 SLOWEST_BODY = 10  # a body may take this many times `body_timeout_s` in all
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -78,6 +79,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._request: Request | None = None  # its head is complete, its body is coming
         self._messages = 0
         self._chunked = False
+        self._lingering: asyncio.TimerHandle | None = None
         self._memo: Request | None = None
         self._memo_head = b""
         self._memo_size = -1
@@ -104,6 +106,8 @@ class RequestReader(asyncio.Protocol, ABC):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closing = True
+        if self._lingering is not None:
+            self._lingering.cancel()
         self.port.buffered_bytes -= self._counted
         self._counted = 0
         self.port.closed(self)
@@ -231,17 +235,27 @@ class RequestReader(asyncio.Protocol, ABC):
     def done(self) -> None:
         """The current request is answered: the next may start."""
         request, self.current = self.current, None
-        if request is not None and (
-            not request.keep_alive or (request.stream is not None and self._request is request)
-        ):
+        if request is not None and not request.keep_alive:
             self.closing = True
-            self.transport.close()
+            self._end(linger=self._in_message or request.error is not None)
+        elif request is not None and request.stream is not None and self._request is request:
+            self.closing = True
+            self._end(linger=True)  # answered before all of its body was read
         elif self._waiting:
             self._pump()
         elif self.closing:
             self.transport.close()
         if self._paused:
             self._resume()
+
+    def _end(self, *, linger: bool) -> None:
+        """Close. Where the client may still be sending, its bytes are read past for a moment first: a socket that is
+        closed with bytes unread is reset, and the client would lose the answer that says why."""
+        if linger and self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+            self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
     def refuse(self, error: IsothermError) -> None:
         """Answer with an error behind what is in turn, and close."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from isotherm.base.ids import new_id
 
-__all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "runtimes"]
+__all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "raise_limits", "runtimes"]
 
 
 def host_id(folder: Path) -> str:
@@ -44,6 +44,12 @@ def machine_memory_bytes() -> int:
 def cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def raise_limits() -> None:
+    """Allow as many open descriptors as the machine does: clients and instances take some each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def runtimes() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from isotherm.base.errors import Invalid, Unavailable
+from isotherm.host.identity import raise_limits
 from isotherm.host.service import HostService
 from isotherm.sandbox.drivers.process import ProcessDriver, WardenLink
 from isotherm.storage.drivers.objects import open_objects
@@ -36,6 +37,7 @@ def read_boot(descriptor: int) -> HostBoot:
 
 async def run_host(boot: HostBoot) -> None:
     """Serve until told to stop. Raises `Invalid`, `Unavailable` where it cannot start."""
+    raise_limits()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
