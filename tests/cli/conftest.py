@@ -32,6 +32,7 @@ class ScriptedPlatform:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.away = 0  # so many requests are answered as if control restarted
         self._answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         platform = self
 
@@ -42,6 +43,9 @@ class ScriptedPlatform:
                 platform.asked.append(Asked(self.command, path, query, dict(self.headers), body))
                 missing = json.dumps({"code": "not_found", "detail": f"no {path}"}).encode()
                 status, headers, answer = platform._answers.get(f"{self.command} {path}", (404, {}, missing))
+                if platform.away:
+                    platform.away -= 1
+                    status, answer = 503, b'{"code": "unavailable", "detail": "control restarts"}'
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

@@ -215,7 +215,10 @@ def test_a_name_with_a_namespace_is_sent_as_it_is(isotherm: Isotherm, platform: 
 
 
 @pytest.mark.parametrize("code_name", sorted(all_errors()))
-def test_every_refusal_exits_by_its_code(isotherm: Isotherm, platform: Any, code_name: str) -> None:
+def test_every_refusal_exits_by_its_code(
+    isotherm: Isotherm, platform: Any, code_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isotherm.cli.client.AWAY_S", 0.0)
     kind = all_errors()[code_name]
     platform.on(f"GET {FUNCTIONS}", kind("it went wrong").problem(), kind.status)
     ran = isotherm("ls")
@@ -236,6 +239,19 @@ def test_an_answer_from_something_else_is_named(isotherm: Isotherm, platform: An
     ran = isotherm("ls")
     assert ran.code == 70
     assert "does not understand" in ran.err
+
+
+def test_a_restart_of_control_is_waited_for(isotherm: Isotherm, platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    platform.on(f"GET {FUNCTIONS}", {"items": [], "next_cursor": None})
+    platform.away = 2
+    assert isotherm("ls").code == 0
+    monkeypatch.setattr("isotherm.cli.client.AWAY_S", 0.0)
+    platform.away = 2
+    ran = isotherm("ls")
+    assert (ran.code, ran.err) == (69, "error: control restarts\n")
+    platform.on(invocation(), {})
+    platform.away = 1  # a call may have begun: it is not repeated
+    assert isotherm("invoke", "hello").code == 69
 
 
 def test_ls_follows_the_pages(isotherm: Isotherm, platform: Any) -> None:

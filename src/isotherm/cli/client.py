@@ -1,6 +1,7 @@
 """The platform over HTTP: typed, with a time limit on every wait. Failures are errors of `base.errors`."""
 
 import base64
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,6 +21,8 @@ CONNECT_S = 5.0
 READ_S = 30.0
 UPLOAD_S = 300.0
 CALL_S = 960.0  # a call may run 900 s and wait in a queue before
+AWAY_S = 10.0  # control restarts within two seconds
+AWAY_PAUSE_S = 0.3
 T = TypeVar("T")
 
 
@@ -186,11 +189,18 @@ class Client:
         return f"{self._function(name)}/aliases/{quote(alias, safe='')}"
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with self._translated():
-            response = self._http.request(method, path, **options)
-        if response.is_error:
-            raise _refusal(response)
-        return response
+        """While control restarts, the host answers for it with 503; what may be repeated is asked again."""
+        deadline = time.monotonic() + AWAY_S
+        while True:
+            with self._translated():
+                response = self._http.request(method, path, **options)
+            if not response.is_error:
+                return response
+            repeatable = method in ("GET", "PUT") or path.endswith("/packages")
+            away = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not (away and repeatable) or time.monotonic() > deadline:
+                raise _refusal(response)
+            time.sleep(AWAY_PAUSE_S)
 
     def _lines(self, path: str, params: dict[str, Any], kind: type[T], limit_s: float | None) -> Iterator[T]:
         """NDJSON. Blank lines keep the connection alive and are skipped."""
