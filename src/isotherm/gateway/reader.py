@@ -30,6 +30,7 @@ MAX_WAITING_BYTES = 256 * 1024
 LARGE_BODY = 64 * 1024  # bodies from this size on count against the bound of the whole port
 MAX_MEMO = 8 * 1024
 LINGER_S = 1.0
+LINGER_BYTES = 16 * 1024 * 1024
 SLOWEST_BODY = 10  # a body may take this many times `body_timeout_s` in all
 REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -135,6 +136,7 @@ class RequestReader(asyncio.Protocol, ABC):
                 self.start(request)
                 return
         if self.closing:
+            self._read_past(len(data))
             return
         clean = not self._in_message
         self._messages = 0
@@ -256,6 +258,12 @@ class RequestReader(asyncio.Protocol, ABC):
             self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self.transport.close)
         else:
             self.transport.close()
+
+    def _read_past(self, size: int) -> None:
+        if self._lingering is not None:
+            self._body_bytes += size
+            if self._body_bytes > LINGER_BYTES:
+                self.transport.abort()
 
     def refuse(self, error: IsothermError) -> None:
         """Answer with an error behind what is in turn, and close."""
