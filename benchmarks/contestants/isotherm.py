@@ -4,7 +4,6 @@ import io
 import json
 import os
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,17 +103,12 @@ class Isotherm:
     def deploy(self, name: str, digest: str, **config: Any) -> None:
         """Deploy a function in the namespace `default` and wait until it is ready."""
         revision = self._call("PUT", f"/functions/{name}", json={"package": digest, **config})
-        assert self._running is not None
-        number, deadline = revision["number"], time.monotonic() + DEPLOY_TIMEOUT_S
-        pause_s = 0.01
-        while revision["state"] == "building":
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} was not ready within {DEPLOY_TIMEOUT_S:g} s: {self._running.tail()}")
-            time.sleep(pause_s)
-            pause_s = min(0.5, pause_s * 1.5)
-            revision = self._call("GET", f"/functions/{name}/revisions/{number}")
+        if revision["state"] == "building":  # the stream ends once the route is served, too
+            path = f"{self.url}/api/v1/namespaces/default/functions/{name}/revisions/{revision['number']}/progress"
+            with self._http.stream("GET", path, timeout=DEPLOY_TIMEOUT_S) as steps:
+                revision = json.loads(list(steps.iter_lines())[-1])
         if revision["state"] != "ready":
-            raise RuntimeError(f"{name}: {revision['problem']}")
+            raise RuntimeError(f"{name}: {revision}")
 
     def remove(self, name: str) -> None:
         self._call("DELETE", f"/functions/{name}")

@@ -18,6 +18,7 @@ __all__ = ["measure"]
 FEW = 10
 AT_ONCE = 4
 CALLS = 100
+SETTLE_S = 5.0  # until what was deployed has fallen asleep
 PAGE = 10  # the same number of functions listed in both cases
 # What is not active costs nothing but its entry: no spare, and soon no instance and no template.
 ASLEEP: dict[str, Any] = {"spare": 0, "keep_alive_s": 1, "template_keep_alive_s": 1}
@@ -34,6 +35,7 @@ def measure(session: Session) -> Outcome:
         active = [f"registered-{number}" for number in range(0, many, 100)]
         for name in active:
             crowded.invoke(name, {})
+        time.sleep(SETTLE_S)
         times = _time({"few": sparse, "many": crowded}, repeats)
         host_mb = proportional_megabytes([crowded.host_pid])
     session.say(f"{many} registered in {took_s:.0f} s; host process {host_mb:.0f} MB")
@@ -71,7 +73,8 @@ def _time(platforms: dict[str, Isotherm], repeats: int) -> dict[str, dict[str, l
     """Milliseconds of each verb on each platform, in turns; invoke is warm, through the Invoke route."""
     found: dict[str, dict[str, list[float]]] = {label: {verb: [] for verb in verbs} for label in platforms}
     for number in range(repeats):
-        for label, platform in platforms.items():
+        turn = list(platforms.items())
+        for label, platform in turn if number % 2 else turn[::-1]:
             name = f"timed-{number}"
             digest = platform.upload(package("probe"))
             found[label]["deploy"].append(_milliseconds(partial(platform.deploy, name, digest)))

@@ -84,10 +84,11 @@ class Scripted:
         if method == "PUT":
             self.deployed[name] = json.loads(body)
             return as_json(202, {"number": 1, "state": "building"})
-        if name == self.fail_deploy:
-            failed = {"code": "import_failed", "detail": "no module named nothing", "status": 502}
-            return as_json(200, {"number": 1, "state": "failed", "problem": failed})
-        return as_json(200, {"number": 1, "state": "ready", "problem": None})
+        failed = {"code": "import_failed", "detail": "no module named nothing", "status": 502}
+        bad = name == self.fail_deploy
+        last = {"done": True, "state": "failed" if bad else "ready", "problem": failed if bad else None}
+        steps = [{"step": "import", "state": "running"}, last]
+        return 200, {"Content-Type": "application/x-ndjson"}, "\n".join(json.dumps(step) for step in steps).encode()
 
     def _metrics(self) -> bytes:
         lines = ["# TYPE isotherm_instances gauge"]

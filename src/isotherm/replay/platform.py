@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 import httpx
+import msgspec
 
 from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
 
@@ -102,17 +103,24 @@ class Platform:
         """Deploy and wait until the revision is ready. Raises its problem where it is not to be."""
         path = f"/api/v1/namespaces/{namespace}/functions/{name}"
         revision = await self._json("PUT", path, json=config)
-        number = revision["number"]
-        deadline = asyncio.get_running_loop().time() + TIMEOUT_S
-        pause_s = 0.05
-        while revision["state"] == "building":
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"{name}: revision {number} was not ready within {TIMEOUT_S:g} s")
-            await asyncio.sleep(pause_s)
-            pause_s = min(1.0, pause_s * 1.5)
-            revision = await self._json("GET", f"{path}/revisions/{number}")
+        if revision["state"] == "building":
+            revision = await self._outcome(f"{path}/revisions/{revision['number']}/progress")
         if revision["state"] == "failed":
             raise error_from_problem(revision.get("problem") or {})
+
+    async def _outcome(self, path: str) -> dict[str, Any]:
+        """The last line of a deploy's progress: it comes once the host serves the new route."""
+        last = b""
+        try:
+            async with asyncio.timeout(TIMEOUT_S), self._http.stream("GET", path) as steps:
+                async for line in steps.aiter_lines():
+                    last = line.encode() or last
+            outcome: dict[str, Any] = msgspec.json.decode(last)
+        except (TimeoutError, httpx.TransportError, msgspec.DecodeError) as exc:
+            raise Unavailable(f"{path}: how the deploy ended is not known: {exc!r}") from exc
+        if not outcome.get("done"):
+            raise Unavailable(f"{path}: the stream ended before the deploy did")
+        return outcome
 
     async def remove(self, namespace: str, name: str) -> None:
         await self._json("DELETE", f"/api/v1/namespaces/{namespace}/functions/{name}")
