@@ -16,12 +16,11 @@ from isotherm.base.errors import (
     HeadersTooLarge,
     IsothermError,
     MalformedRequest,
-    MethodNotAllowed,
     RequestTimeout,
     TooLarge,
     Unavailable,
 )
-from isotherm.gateway.request import BodyStream, HttpLimits, Request
+from isotherm.gateway.request import BodyStream, HttpLimits, Request, check_head
 
 __all__ = ["Port", "RequestReader"]
 
@@ -32,7 +31,6 @@ MAX_MEMO = 8 * 1024
 LINGER_S = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 SLOWEST_BODY = 10  # a body may take this many times `body_timeout_s` in all
-REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -188,7 +186,7 @@ class RequestReader(asyncio.Protocol, ABC):
         request.http10 = version == "1.0"
         request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         try:
-            expects = self._check_head(request, version)
+            expects, self._chunked = check_head(request, version, self._limits)
             request.stream = self.port.admit(self, request)
             if request.stream is None and request.length > self._limits.max_body_bytes:
                 raise _too_large(request.length, self._limits.max_body_bytes)
@@ -307,39 +305,6 @@ class RequestReader(asyncio.Protocol, ABC):
             self.current = request
             self.start(request)
         self._pumping = False
-
-    def _check_head(self, request: Request, version: str) -> bool:
-        """Refuse what may not go on; returns whether the client waits for `100 Continue`."""
-        limits = self._limits
-        headers = request.headers
-        size = len(request.url) + sum(len(name) + len(value) + 4 for name, value in headers)
-        if size > limits.max_head_bytes or len(headers) > limits.max_headers or len(request.url) > limits.max_url_bytes:
-            raise HeadersTooLarge(
-                f"the request's head has {size} bytes and {len(headers)} headers; the limits are "
-                f"{limits.max_head_bytes} bytes, {limits.max_headers} headers and {limits.max_url_bytes} of URL"
-            )
-        if version not in ("1.1", "1.0"):
-            raise MalformedRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
-        if request.method in REFUSED_METHODS:
-            raise MethodNotAllowed(f"{request.method.decode('latin-1')} is not allowed here")
-        hosts = length = 0
-        expects = self._chunked = False
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"host":
-                hosts += 1
-            elif lower == b"content-length":
-                length = int(value)
-            elif lower == b"transfer-encoding":
-                self._chunked = True
-            elif lower == b"expect":
-                expects = value.lower() == b"100-continue" and version == "1.1"
-        if hosts > 1 or (hosts == 0 and version == "1.1"):
-            raise MalformedRequest("a request needs exactly one Host header")
-        if self._chunked and version == "1.0":
-            raise MalformedRequest("Transfer-Encoding is not part of HTTP/1.0")
-        request.length = length
-        return expects
 
     def _remember(self, data: bytes) -> None:
         """Keep the head that just came alone in `data`, so that the same bytes need not be parsed again."""

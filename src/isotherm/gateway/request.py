@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from isotherm.base.errors import IsothermError
+from isotherm.base.errors import HeadersTooLarge, IsothermError, MalformedRequest, MethodNotAllowed
 from isotherm.base.settings import Settings
 
-__all__ = ["BodyStream", "HttpLimits", "Request", "http_limits"]
+__all__ = ["BodyStream", "HttpLimits", "Request", "check_head", "http_limits"]
+
+REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +86,39 @@ class Request:
             if key.lower() == name:
                 return value
         return None
+
+
+def check_head(request: Request, version: str, limits: HttpLimits) -> tuple[bool, bool]:
+    """Refuse a head that may not go on; sets the request's `length`.
+
+    Returns whether the client waits for `100 Continue`, and whether its body comes in chunks. Raises `HeadersTooLarge`,
+    `MalformedRequest`, `MethodNotAllowed`.
+    """
+    headers = request.headers
+    size = len(request.url) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > limits.max_head_bytes or len(headers) > limits.max_headers or len(request.url) > limits.max_url_bytes:
+        raise HeadersTooLarge(
+            f"the request's head has {size} bytes and {len(headers)} headers; the limits are "
+            f"{limits.max_head_bytes} bytes, {limits.max_headers} headers and {limits.max_url_bytes} of URL"
+        )
+    if version not in ("1.1", "1.0"):
+        raise MalformedRequest(f"HTTP/{version} is not spoken here; use HTTP/1.1")
+    if request.method in REFUSED_METHODS:
+        raise MethodNotAllowed(f"{request.method.decode('latin-1')} is not allowed here")
+    hosts = 0
+    expects = chunked = False
+    for name, value in headers:
+        lower = name.lower()
+        if lower == b"host":
+            hosts += 1
+        elif lower == b"content-length":
+            request.length = int(value)
+        elif lower == b"transfer-encoding":
+            chunked = True
+        elif lower == b"expect":
+            expects = value.lower() == b"100-continue" and version == "1.1"
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise MalformedRequest("a request needs exactly one Host header")
+    if chunked and version == "1.0":
+        raise MalformedRequest("Transfer-Encoding is not part of HTTP/1.0")
+    return expects, chunked

@@ -9,11 +9,12 @@ from random import random
 from time import monotonic
 from typing import Protocol
 
-from isotherm.base.errors import InvalidResponse, IsothermError, TimedOut, TooManyRequests, Unavailable
+from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.invocations.aggregates import RevisionStats
 from isotherm.pool import policy
 from isotherm.pool.call import WARM, Call
 from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.deadlines import check_deadlines
 from isotherm.pool.faults import error_of
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
@@ -23,8 +24,6 @@ from isotherm.wire.telemetry import ColdCause
 __all__ = ["Host", "RevisionPool"]
 
 READY = Phase.READY
-DEADLINE_GRACE_S = 0.05  # the runtime cancels an async handler at its deadline; its answer gets this long to arrive
-STUCK_GRACE_S = 0.5  # an instance that gave no sign for a call that is over gets this long, then it is replaced
 DRAIN_GRACE_S = 2.0  # an instance that was told to drain and has no calls left gets this long to exit by itself
 PATIENCE = 3  # starts that the platform itself could not do, before those who wait are told
 SCALE_INTERVAL_S = 0.002  # how often a growing queue asks for more instances
@@ -130,7 +129,7 @@ class RevisionPool:
             self._host.refill(self)
             return
         if len(self.queue) >= self.spec.queue_limit:
-            self.fail(call, self._turned_away("its queue is full"), now_s)
+            self.fail(call, self.turned_away("its queue is full"), now_s)
             return
         call.cold_hint = self._cold_hint()
         self.queue.append(call)
@@ -314,46 +313,17 @@ class RevisionPool:
         """Deadlines of calls and waits. False: there is nothing to look after until `wake`."""
         queue = self.queue
         while queue and now_s - queue[0].arrived_s >= self.spec.queue_wait_s:
-            self.fail(queue.popleft(), self._turned_away(f"it waited {self.spec.queue_wait_s:g} s in the queue"), now_s)
+            self.fail(queue.popleft(), self.turned_away(f"it waited {self.spec.queue_wait_s:g} s in the queue"), now_s)
         if queue:
             self.scale(now_s)
         active = bool(queue or self.starting)
         for connection in list(self.connections.values()):
             if connection.calls or connection.stuck:
                 active = True
-                self._check(connection, now_s)
+                check_deadlines(self, connection, now_s)
         if active:
             self.used_at_s = now_s
         return active
-
-    def _check(self, connection: InstanceConnection, now_s: float) -> None:
-        calls = connection.calls
-        while calls:
-            call = next(iter(calls.values()))
-            if now_s < call.deadline_s + DEADLINE_GRACE_S:
-                break
-            self._over(connection, call, now_s)
-        if connection.stuck and not calls and now_s - connection.stuck_since_s >= STUCK_GRACE_S:
-            connection.kill("the instance did not give up a call that was over its time limit, and was ended")
-
-    def _over(self, connection: InstanceConnection, call: Call, now_s: float) -> None:
-        """A call is at its deadline: its caller is answered; the instance is asked to stop, or ended."""
-        del connection.calls[call.stream]
-        connection.stuck[call.stream] = call
-        connection.stuck_since_s = now_s
-        if connection.phase == READY:
-            connection.phase = Phase.STUCK
-        self.unlist(connection)
-        if connection.capacity == 1:
-            connection.kill("the call was over its time limit")
-            self.loss = "replaced"
-        else:
-            connection.cancel(call)
-        self.fail(
-            call,
-            TimedOut(f"the call ran longer than the limit of {self.spec.timeout_s:g} s", timeout_s=self.spec.timeout_s),
-            now_s,
-        )
 
     def _held(self, since_s: float) -> int:
         """Instances that are busy with a call since before `since_s`, or are stuck."""
@@ -389,7 +359,7 @@ class RevisionPool:
         connection.served += 1
         self.freed(connection, now_s)
 
-    def _turned_away(self, why: str) -> TooManyRequests:
+    def turned_away(self, why: str) -> TooManyRequests:
         slots = max(1, len(self.connections)) * self.spec.concurrency
         return TooManyRequests(
             f"{self.spec.namespace}/{self.spec.name} has no room for another call: {why}",
