@@ -65,15 +65,16 @@ def _process_checks() -> Iterator[Check]:
 
 
 def _namespace_checks() -> Iterator[Check]:
-    user = _in_child(lambda: linux.unshare(linux.NEWUSER))
     limit = _read("/proc/sys/user/max_user_namespaces")
+    refused = (
+        "refused; see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+        "kernel.apparmor_restrict_unprivileged_userns, or the container's own filter"
+    )
+    user = _in_child(_try_user_namespace)
     yield Check(
         "user namespaces",
         user,
-        f"allowed, at most {limit}"
-        if user
-        else "refused; see sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
-        "kernel.apparmor_restrict_unprivileged_userns, or the container's own filter",
+        f"allowed to unprivileged processes, at most {limit}" if user else refused,
         "a user of its own for each instance",
     )
     for name, flag in (("pid", linux.NEWPID), ("mount", linux.NEWNS), ("network", linux.NEWNET), ("ipc", linux.NEWIPC)):
@@ -122,6 +123,18 @@ def _try_seccomp() -> None:
     except PermissionError:
         return
     raise OSError("the filter does not hold")
+
+
+def _try_user_namespace() -> None:
+    """As a template does: unprivileged, and with what the new namespace should allow (AppArmor may take it away)."""
+    if os.geteuid() == 0:
+        nobody = 65534
+        os.setgroups([])
+        os.setresgid(nobody, nobody, nobody)
+        os.setresuid(nobody, nobody, nobody)
+    linux.unshare(linux.NEWUSER | linux.NEWNET | linux.NEWUTS)
+    linux.set_host_name("probe")
+    linux.bring_up_loopback()
 
 
 def _try_open_beneath() -> None:
