@@ -2,9 +2,13 @@
 
 import asyncio
 import os
+import random
+import time
 
 import pytest
 
+from isotherm.sandbox.drivers.process_template import ProcessTemplate
+from isotherm.sandbox.model import SandboxSpec
 from tests.contracts.sandbox.client import Client
 from tests.sandbox.conftest import Bench
 from tests.sandbox.footprint import take_footprint
@@ -35,9 +39,55 @@ async def test_fifty_templates_leave_nothing(bench: Bench) -> None:
     assert take_footprint(bench.warden) == before
 
 
-async def use(template: object, count: int) -> None:
-    clients = [Client(instance) for instance in await asyncio.gather(*(template.start() for _ in range(count)))]  # type: ignore[attr-defined]
+async def use(template: ProcessTemplate, count: int) -> None:
+    clients = [Client(instance) for instance in await asyncio.gather(*(template.start() for _ in range(count)))]
     for client in clients:
         async with client:
             assert (await client.invoke(1)).value == 1
         os.close(client.instance.output)
+
+
+async def test_a_storm_leaves_nothing(bench: Bench) -> None:
+    """Starts, kills, cancelled starts, closes and crashes at random; fixed seed."""
+    chance = random.Random(7)
+    spec = bench.spec("import os\ndef handler(event, context): os._exit(3) if event == 'crash' else None")
+    await (await bench.driver.prepare(spec)).close()
+    before = take_footprint(bench.warden)
+    await asyncio.gather(*(storm(bench, spec, random.Random(chance.random())) for _ in range(4)))
+    deadline = time.monotonic() + 20
+    while take_footprint(bench.warden) != before:
+        assert time.monotonic() < deadline, (before, take_footprint(bench.warden))
+        await asyncio.sleep(0.05)
+
+
+async def storm(bench: Bench, spec: SandboxSpec, chance: random.Random) -> None:
+    for _ in range(6):
+        preparing = asyncio.ensure_future(bench.driver.prepare(spec))
+        if chance.random() < 0.2:
+            await asyncio.sleep(chance.random() * 0.05)
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+            continue
+        template = await preparing
+        await asyncio.gather(*(live(template, chance) for _ in range(8)), return_exceptions=True)
+        await template.close()
+
+
+async def live(template: ProcessTemplate, chance: random.Random) -> None:
+    starting = asyncio.ensure_future(template.start())
+    await asyncio.sleep(chance.random() * 0.03)
+    if chance.random() < 0.3:
+        starting.cancel()
+    instance = await starting
+    client = Client(instance)
+    kind = chance.choice(["crash", "kill", "close"])
+    if kind == "crash":
+        client.request("crash")
+    elif kind == "kill":
+        instance.kill()
+    else:
+        await template.close()
+    await instance.exited
+    client._reader.cancel()
+    instance.stream.close()
+    os.close(instance.output)
