@@ -14,7 +14,6 @@ from isotherm.wire.telemetry import Batch, WorkloadState
 __all__ = ["Shipper", "Uplink"]
 
 SHIP_INTERVAL_S = 0.9
-AWAY_INTERVAL_S = 5.0  # while control is away: fewer and larger files
 STATES_INTERVAL_S = 5.0
 WINDOW = 16  # batches on their way at the same time
 
@@ -59,9 +58,7 @@ class Shipper:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            uplink = self.uplink
-            here = uplink is not None and uplink.connected()
-            await asyncio.sleep(SHIP_INTERVAL_S if here else AWAY_INTERVAL_S)
+            await asyncio.sleep(SHIP_INTERVAL_S)
             await self.ship()
 
     async def ship(self) -> None:

@@ -13,7 +13,7 @@ from isotherm.wire.telemetry import Batch
 __all__ = ["BatchKey", "Spool"]
 
 PURPOSE = "host telemetry"
-MAX_FILES = 20_000
+MAX_FILES = 50_000
 BatchKey = tuple[str, int]  # boot id, sequence
 
 
