@@ -83,7 +83,7 @@ async def test_at_its_deadline_a_lone_call_ends_its_instance(bench: PoolBench) -
 
 
 async def test_an_async_handler_is_cancelled_at_its_deadline_and_its_instance_stays(bench: PoolBench) -> None:
-    revision = bench.revision(ASYNC, timeout_s=0.2, concurrency=4, warm={"max_instances": 1})
+    revision = bench.revision(ASYNC, timeout_s=0.6, concurrency=4, warm={"max_instances": 1})
     await bench.call(revision, 0).value()
     with pytest.raises(TimedOut):
         await bench.call(revision, 5).value()
@@ -92,18 +92,18 @@ async def test_an_async_handler_is_cancelled_at_its_deadline_and_its_instance_st
 
 
 async def test_a_stuck_instance_takes_no_new_calls_and_its_others_run_on(bench: PoolBench) -> None:
-    revision = bench.revision(SLEEPER, timeout_s=0.4, concurrency=4, warm={"max_instances": 2})
+    revision = bench.revision(SLEEPER, timeout_s=1.0, concurrency=4, warm={"max_instances": 2})
     await bench.call(revision, 0).value()
     stuck = bench.call(revision, 5)
-    await asyncio.sleep(0.2)
-    other = bench.call(revision, 0.35)
+    await asyncio.sleep(0.5)
+    other = bench.call(revision, 0.7)
     with pytest.raises(TimedOut):
         await stuck.value()
     (old,) = [each for each in revision.connections.values() if each.stuck]
     fresh = bench.call(revision, 0)
     assert await fresh.value() == 0
     assert fresh.call.carrier is not old
-    assert await other.value() == 0.35
+    assert await other.value() == 0.7
     assert other.call.carrier is old
     await bench.until(lambda: old.id not in revision.connections, "the end of the stuck instance")
 
