@@ -11,6 +11,7 @@ from typing import Any
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.launching import reap_orphans
 from isotherm.warden.nurseries import Nurseries
+from isotherm.warden.probe import probe
 from isotherm.warden.session import Session
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
@@ -29,6 +30,7 @@ class Warden:
         self._changed = asyncio.Event()
         self._next: socket.socket | None = None
         self._session: Session | None = None
+        self._checks: list[dict[str, Any]] = []
         self._nurseries = Nurseries()
         self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
         self._channel = AsyncChannel(supervisor, self._on_message, lambda _: self._stop())
@@ -47,11 +49,16 @@ class Warden:
                 self._session = None
             if self._next is not None and self._session is None:
                 peer, self._next = self._next, None
-                self._session = Session(peer, self._have, self._nurseries, self._changed.set)
+                self._session = Session(peer, self._have, self._nurseries, self._probe, self._changed.set)
         if self._session is not None:
             await self._session.end()
         self._nurseries.close()
         self._channel.close()
+
+    def _probe(self) -> list[dict[str, Any]]:
+        """Once in a life: what this machine can do does not change, and trying takes a while."""
+        self._checks = self._checks or [check.to_message() for check in probe(self._have)]
+        return self._checks
 
     def _stop(self) -> None:
         self._stopped.set()

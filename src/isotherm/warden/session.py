@@ -11,7 +11,6 @@ from typing import Any
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.job import Job
 from isotherm.warden.nurseries import Nurseries
-from isotherm.warden.probe import probe
 from isotherm.warden.request import (
     BadRequest,
     CloseTemplate,
@@ -38,15 +37,20 @@ class Session:
     """`on_closed` is called once when the host has gone; `end` then ends what it left."""
 
     def __init__(
-        self, peer: socket.socket, facilities: Facilities, nurseries: Nurseries, on_closed: Callable[[], None]
+        self,
+        peer: socket.socket,
+        facilities: Facilities,
+        nurseries: Nurseries,
+        probe: Callable[[], list[dict[str, Any]]],
+        on_closed: Callable[[], None],
     ) -> None:
         self._have = facilities
         self._on_closed = on_closed
         self._revisions: dict[str, Revision] = {}
         self._template_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
-        self._checks: list[dict[str, Any]] = []  # what this machine can do does not change, and trying takes a while
         self._nurseries = nurseries
+        self._probe = probe
         self._empty = asyncio.Event()
         self._channel = AsyncChannel(peer, self._on_message, self._on_channel_closed)
 
@@ -96,9 +100,7 @@ class Session:
                 self._jobs[request.id].end()
         else:
             assert isinstance(request, ProbeHost)
-            self._tell(
-                {"op": "probed", "id": request.id, "checks": [check.to_message() for check in probe(self._have)]}
-            )
+            self._tell({"op": "probed", "id": request.id, "checks": self._probe()})
 
     def _prepare(self, request: Prepare) -> None:
         if request.id in self._revisions:
