@@ -51,7 +51,8 @@ async def test_nothing_is_left_when_the_template_is_closed(bench: Bench) -> None
     await client.invoke(1)
     assert take_footprint(bench.warden).processes > before.processes
     await template.close()
-    assert (await client.instance.exited).signal == signal.SIGKILL
+    how = await client.instance.exited
+    assert (how.signal, how.asked) == (signal.SIGKILL, True)
     assert template.closed.result() == "closed"
     client.instance.stream.close()
     os.close(client.instance.output)

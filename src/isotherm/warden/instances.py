@@ -93,14 +93,18 @@ class Instances:
         self._drop(instance, f"the instance was refused: {why}")
         self._pump()
 
-    def end(self, reason: str) -> None:
-        """No more starts; what was not handed over is dropped. Without namespaces, kill: nothing else would."""
+    def end(self, reason: str, *, asked: bool) -> None:
+        """No more starts; what was not handed over is dropped. Without namespaces, kill: nothing else would.
+
+        `asked`: the host wants it so, and that is how the ends of the others are told.
+        """
         self._ended = f"the template ended: {reason}"
         for timer in self._in_flight.values():
             timer.cancel()
         self._in_flight.clear()
         self._waiting.clear()
         for instance in list(self._live.values()):
+            instance.asked = instance.asked or asked
             if instance.pidfd < 0:
                 self._drop(instance, self._ended)
             elif not self._isolated:

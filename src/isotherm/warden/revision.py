@@ -58,6 +58,7 @@ class Revision:
         self._ready = False
         self._prepared = False  # the host has its answer
         self._reason: str | None = None  # why it ends
+        self._asked = False  # whether the host wants it to
         self._tasks: set[asyncio.Task[None]] = set()
         self._keeper_gone = asyncio.Event()
 
@@ -264,10 +265,10 @@ class Revision:
 
     # The end
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str, *, asked: bool = False) -> None:
         """End it and all its instances; `closed` follows once nothing is left. Harmless when it ends already."""
         if self._reason is None:
-            self._reason = reason
+            self._reason, self._asked = reason, asked
             self._spawn(self._end())
 
     async def _end(self) -> None:
@@ -277,7 +278,7 @@ class Revision:
                 self._pidfd = await self._launched.pidfd()
                 asyncio.get_running_loop().add_reader(self._pidfd, self._on_keeper_end)
         if self._instances is not None:
-            self._instances.end(self._reason)
+            self._instances.end(self._reason, asked=self._asked)
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

@@ -92,7 +92,7 @@ class Session:
             self._prepare(request)
         elif isinstance(request, CloseTemplate):
             if request.id in self._revisions:
-                self._revisions[request.id].close("closed")
+                self._revisions[request.id].close("closed", asked=True)
         elif isinstance(request, RunJob):
             self._run(request)
         elif isinstance(request, EndJob):
