@@ -144,12 +144,19 @@ class Tasks:
         running = self._running.get(stream_id)
         if running is not None:
             self._cancelled[stream_id] = why
+            running[0].add_done_callback(lambda _: self._answer_unbegun(stream_id, why))
             running[0].cancel()
             return
         for entry in list(self._pending):
             if entry[0][2] == stream_id:
                 self._pending.remove(entry)
                 self._send(cancelled(stream_id, why))
+
+    def _answer_unbegun(self, stream_id: int, why: str) -> None:
+        """A task that is cancelled before its first step never runs, so it cannot answer for itself."""
+        if stream_id in self._running:
+            self._finished(stream_id)
+            self._send(cancelled(stream_id, why))
 
     def _schedule_sweep(self, deadline: float) -> None:
         if self._sweep is not None:

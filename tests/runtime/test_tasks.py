@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from isotherm_runtime.frames import Kind
+from isotherm_runtime.frames import Kind, pack_frame
 from tests.contracts.sandbox.client import TIME_LIMIT_S
 from tests.runtime.conftest import Begin
 
@@ -180,3 +180,11 @@ async def handler(event, context):
     await client.invoke(None)
     client.send(Kind.DRAIN, 0)
     assert (await asyncio.wait_for(client.instance.exited, TIME_LIMIT_S)).status == 0
+
+
+async def test_a_call_cancelled_before_its_first_step_is_answered_and_gives_its_place_back(begin: Begin) -> None:
+    client = await begin("async def handler(event, context):\n    return event\n", concurrency=1)
+    both = pack_frame(Kind.REQUEST, 901, b'["request-901"]', b"1", deadline_ms=10_000) + pack_frame(Kind.CANCEL, 901)
+    client.instance.stream.send(both)  # in one piece: both are read before the task takes a step
+    assert (await client.answer(901)).error["kind"] == "cancelled"
+    assert (await client.invoke("next")).value == "next"
