@@ -1,5 +1,7 @@
 """Keep-alive, minimum instances, spares and memory: what is kept, and what goes first."""
 
+import asyncio
+
 from tests.pool.bench import MIB, PoolBench
 
 
@@ -89,3 +91,15 @@ async def test_closing_the_pool_leaves_nothing(bench: PoolBench) -> None:
     await bench.pool.drain(1.0)
     assert not bench.driver.instances
     assert not bench.driver.templates
+
+
+async def test_upkeep_takes_nothing_from_a_revision_that_is_being_prepared(bench: PoolBench) -> None:
+    bench.driver.faults.start_delay_s = 0.1
+    revision = bench.revision(warm={"keep_alive_s": 0, "template_keep_alive_s": 0, "spare": 0})
+    await bench.pool.prepare_template(revision.spec)
+    preparing = asyncio.create_task(bench.pool.prepare_instance(revision.spec))
+    while not preparing.done():
+        bench.clock.skip(10)
+        bench.maintain()
+        await asyncio.sleep(0.005)
+    await preparing  # it would raise where its template or its instance was taken away

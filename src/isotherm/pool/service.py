@@ -84,7 +84,11 @@ class Pool:
         """Have one instance that is started, warmed and parked. Raises what `start_instance` raises."""
         revision = self.revision(spec)
         if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
-            await self._start(revision)
+            self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
+            try:
+                await self._start(revision)
+            finally:
+                self._count_start(revision, -1)
 
     async def forget(self, revision_id: str) -> None:
         """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""
@@ -192,8 +196,7 @@ class Pool:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _begin_start(self, revision: RevisionPool) -> None:
-        revision.starting += 1
-        self._starting += 1
+        self._count_start(revision, 1)
         self.spawn(self._start_counted(revision))
 
     async def _start_counted(self, revision: RevisionPool) -> None:
@@ -206,8 +209,11 @@ class Pool:
             )  # fmt: skip
             revision.start_failed(error, self._now())
         finally:
-            revision.starting -= 1
-            self._starting -= 1
+            self._count_start(revision, -1)
+
+    def _count_start(self, revision: RevisionPool, change: int) -> None:
+        revision.starting += change
+        self._starting += change
 
     async def _start(self, revision: RevisionPool) -> None:
         template = await self.templates[revision.spec.id].get()

@@ -1,8 +1,8 @@
 """The template of one revision: built once for all who wait, left alone for a while after a failure."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
 from isotherm.base.errors import IsothermError, Unavailable
 from isotherm.sandbox.model import SandboxSpec
@@ -91,9 +91,14 @@ class TemplateSlot:
         if building is not None:
             building.cancel()
             await asyncio.wait([building], timeout=CLOSE_TIMEOUT_S)
-        template, self.template = self.template, None
-        if template is not None:
-            await _bounded(template.close())
+        if self.template is not None:
+            await self.release(self.template)
+
+    def release(self, template: Template) -> Coroutine[Any, Any, None]:
+        """Let go of the template at once, so that no start takes it any more; what is returned ends it."""
+        self.template = None
+        self.used_bytes = 0
+        return _bounded(template.close())
 
     async def _build(self) -> Template:
         async with self._builds:

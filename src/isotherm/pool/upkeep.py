@@ -149,14 +149,16 @@ class Upkeep:
         template_keep_s = policy.keep_alive_s(warm.template_keep_alive_s, referenced=referenced)
         lent = len(revision.connections) - len(revision.spares)
         unused = not revision.awake and now_s - revision.used_at_s >= template_keep_s
-        if slot.template is not None and not lent and not revision.starting and not minimum and unused:
+        if not lent and not revision.starting and not minimum and unused:
             self._close_template(revision, slot, "expired")
 
     def _close_template(self, revision: RevisionPool, slot: TemplateSlot, cause: str) -> None:
+        if slot.template is None:
+            return
         for spare in list(revision.spares):
             revision.retire(spare, "evicted" if cause == "evicted" else "expired")
         revision.has_template = False
-        self._estate.spawn(slot.close())
+        self._estate.spawn(slot.release(slot.template))
 
     def _relieve(self) -> None:
         used = self.used_bytes()

@@ -28,7 +28,9 @@ def explain(client: Client, invocation: str) -> None:
     if steps:
         output.line("start: " + ", ".join(f"{name} {duration(took)}" for name, took in steps.items()))
     for remedy in found.get("remedies") or []:
-        output.line(f"try {remedy['setting']} = {remedy['proposed']} (now {remedy['now']}): {remedy['why']}")
+        proposed, now = remedy["proposed"], remedy["now"]
+        change = f"a {remedy['setting']}" if proposed is None else f"{remedy['setting']} = {proposed} (now {now})"
+        output.line(f"try {change}: {remedy['why']}")
     if "gb_s" in found:
         output.line(f"cost: {found['gb_s']:.6f} GB·s, ${found['cost_usd']:.9f} ({found['price']})")
 
