@@ -41,7 +41,10 @@ class DesiredStore:
         self.version = 0
         self._items: dict[tuple[str, str], bytes] = {}
         self._log = SealedLog(path, vault, PURPOSE)
-        self._base_bytes = 0
+        self._base_bytes = 0  # of the state when the log was last written anew
+        self._log_bytes = 0  # of the log once all that is pending is written
+        self._gap = False  # a change is not in the log: the next write is of everything
+        self._broken = False  # the same, for the writer's own thread
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="desired")
         self._pending = 0
         self._logger = get_logger("host")
@@ -50,7 +53,7 @@ class DesiredStore:
         """Read what is on disk. Blocks; before anything is served. Raises `Unavailable` under another master key."""
         for record in self._log.read():
             self._take(desired_decoder.decode(record))
-        self._base_bytes = self._log.size_bytes
+        self._base_bytes = self._log_bytes = self._log.size_bytes
 
     def items(self) -> Iterator[Item]:
         """All items, decoded one by one."""
@@ -70,18 +73,26 @@ class DesiredStore:
     def apply(self, desired: Desired) -> Change:
         """Take an update, and begin to write it to disk."""
         change = self._take(desired)
-        loop = asyncio.get_running_loop()
-        if self._pending > MAX_PENDING:
-            return change  # the disk does not keep up; the next compaction writes all
+        if self._pending >= MAX_PENDING:
+            self._gap = True
+            return change
         self._pending += 1
-        if desired.full or self._log.size_bytes > max(COMPACT_BYTES, 2 * self._base_bytes):
-            writing = loop.run_in_executor(
-                self._writer, self._compact, list(self._items.items()), self.epoch, self.version
-            )
+        loop = asyncio.get_running_loop()
+        record = b"" if desired.full else encoder.encode(desired)
+        self._log_bytes += len(record)
+        if desired.full or self._gap or self._log_bytes > max(COMPACT_BYTES, 2 * self._base_bytes):
+            items = list(self._items.items())
+            self._log_bytes = self._base_bytes = sum(len(encoded) for _, encoded in items)
+            self._gap = False
+            writing = loop.run_in_executor(self._writer, self._compact, items, self.epoch, self.version)
         else:
-            writing = loop.run_in_executor(self._writer, self._log.append, encoder.encode(desired))
+            writing = loop.run_in_executor(self._writer, self._append, record)
         writing.add_done_callback(self._written)
         return change
+
+    async def settle(self) -> None:
+        """Wait until all that was taken so far is on disk, or has failed to get there."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, lambda: None)
 
     async def close(self) -> None:
         """Finish what is being written."""
@@ -91,6 +102,7 @@ class DesiredStore:
         self._pending -= 1
         problem = None if done.cancelled() else done.exception()
         if problem is not None:
+            self._gap = True
             self._logger.error("the desired state cannot be written", path=str(self._log.path), problem=str(problem))
 
     def _take(self, desired: Desired) -> Change:
@@ -105,9 +117,18 @@ class DesiredStore:
         self.epoch, self.version = desired.epoch, desired.version
         return Change(desired.full, desired.items, removed)
 
+    def _append(self, record: bytes) -> None:
+        if self._broken:
+            return  # behind a change that is missing nothing may follow
+        try:
+            self._log.append(record)
+        except BaseException:
+            self._broken = True
+            raise
+
     def _compact(self, items: list[tuple[tuple[str, str], bytes]], epoch: str | None, version: int) -> None:
         self._log.replace(_records(items, epoch or "", version))
-        self._base_bytes = self._log.size_bytes
+        self._broken = False
 
 
 def _records(items: list[tuple[tuple[str, str], bytes]], epoch: str, version: int) -> Iterator[bytes]:
