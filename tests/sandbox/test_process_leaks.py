@@ -66,7 +66,9 @@ async def storm(bench: Bench, spec: SandboxSpec, chance: random.Random) -> None:
         if chance.random() < 0.2:
             await asyncio.sleep(chance.random() * 0.05)
             preparing.cancel()
-            await asyncio.gather(preparing, return_exceptions=True)
+            (made,) = await asyncio.gather(preparing, return_exceptions=True)
+            if isinstance(made, ProcessTemplate):  # it was ready before it could be cancelled
+                await made.close()
             continue
         template = await preparing
         await asyncio.gather(*(live(template, chance) for _ in range(8)), return_exceptions=True)
