@@ -16,7 +16,7 @@ def facts() -> dict[str, str | int | float]:
     return {
         "cores": os.cpu_count() or 0,
         "cpu": models[0] if models else platform.machine(),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],  # what follows names the machine's maker, not the kernel
         "python": sys.version.split()[0],
         "load_1m": round(os.getloadavg()[0], 2),
     }
