@@ -82,14 +82,19 @@ async def live(template: ProcessTemplate, chance: random.Random) -> None:
         starting.cancel()
     instance = await starting
     client = Client(instance)
-    kind = chance.choice(["crash", "kill", "close"])
+    try:
+        await end_somehow(template, client, chance.choice(["crash", "kill", "close"]))
+        await instance.exited
+    finally:  # the instance may be gone before it could be asked anything
+        client._reader.cancel()
+        instance.stream.close()
+        os.close(instance.output)
+
+
+async def end_somehow(template: ProcessTemplate, client: Client, kind: str) -> None:
     if kind == "crash":
         client.request("crash")
     elif kind == "kill":
-        instance.kill()
+        client.instance.kill()
     else:
         await template.close()
-    await instance.exited
-    client._reader.cancel()
-    instance.stream.close()
-    os.close(instance.output)
