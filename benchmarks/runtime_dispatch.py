@@ -71,9 +71,9 @@ def answer_blindly(descriptor: int) -> int:
 def request(stream: int, http: bool) -> bytes:
     if not http:
         return pack_frame(Kind.REQUEST, stream, b'["7e2f1a90-0000-4000-a000-00000000001a"]', BODY, deadline_ms=30_000)
-    head = ["7e2f1a90-0000-4000-a000-00000000001a", "POST", "/a/b", "", HEADERS, "127.0.0.1", 1_700_000_000_000, "h:1"]
-    raw = json.dumps(head, separators=(",", ":")).encode()
-    return pack_frame(Kind.REQUEST, stream, raw, BODY, flags=Flag.HTTP, deadline_ms=30_000)
+    head = json.dumps(["7e2f1a90-0000-4000-a000-00000000001a", 1_700_000_000_000])
+    head += json.dumps(["POST", "/a/b", "", HEADERS, "127.0.0.1", "h:1"], separators=(",", ":"))
+    return pack_frame(Kind.REQUEST, stream, head.encode(), BODY, flags=Flag.HTTP, deadline_ms=30_000)
 
 
 def drive(host: socket.socket, calls: int, in_flight: int, http: bool) -> None:

@@ -4,13 +4,14 @@ import json
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.environments import MissingTool
 
-__all__ = ["Load", "WrkReport", "argv", "parse", "run_wrk", "script"]
+__all__ = ["Load", "WrkReport", "argv", "check_echo", "parse", "run_wrk", "script"]
 
 GRACE_S = 30.0
 _marker = "wrk-report "
@@ -84,6 +85,16 @@ def parse(output: str) -> WrkReport:
                 errors=values["errors"],
             )
     raise ValueError(f"wrk printed no report: {output[-500:]}")
+
+
+def check_echo(load: Load) -> None:
+    """Raises `RuntimeError` unless the answer is the JSON that was sent: contestants must do the same work."""
+    headers = {"Content-Type": "application/json", **dict(load.headers)}
+    request = urllib.request.Request(load.url, load.body.encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=GRACE_S) as answer:
+        said = answer.read()
+    if json.loads(said) != json.loads(load.body):
+        raise RuntimeError(f"{load.url} does not echo: it was sent {load.body} and answered {said[:200]!r}")
 
 
 def run_wrk(load: Load) -> WrkReport:

@@ -10,7 +10,7 @@ from benchmarks.machine import cpu_seconds
 from benchmarks.result import Bar, Check, Figure
 from benchmarks.samples import Sample, ratio
 from benchmarks.session import Outcome, Session
-from benchmarks.wrk import Load, WrkReport, run_wrk
+from benchmarks.wrk import Load, WrkReport, check_echo, run_wrk
 
 __all__ = ["measure"]
 
@@ -33,7 +33,9 @@ def measure(session: Session) -> Outcome:
         peers = [stack.enter_context(functions_framework(session.folder)), stack.enter_context(fastapi(session.folder))]
         peers.append(proxied)
         for one in [*ours.values(), *peers]:
-            run_wrk(Load(one.url, 16, 1, one.headers))  # warm
+            warm = Load(one.url, 16, 1, one.headers)
+            check_echo(warm)
+            run_wrk(warm)
         crowd = [*(ours[label] for label in ours_at_64), *peers]
         single = [*(ours[label] for label in ours_at_1), *peers]
         at_64 = _rounds(session, crowd, 64, repeats, seconds, lambda: cpu_seconds(platform.host_pid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 
+from isotherm_runtime import values
 from isotherm_runtime.config import RuntimeConfig
 
 TYPE_CHECKING = False
@@ -19,6 +20,23 @@ TEXT_TYPES = frozenset(
 )
 HEX = {high + low: int(high + low, 16) for high in "0123456789abcdefABCDEF" for low in "0123456789abcdefABCDEF"}
 CACHE_SIZE = 256
+KNOWN_HEADS = 64
+KNOWN_HEAD_BYTES = 4096
+
+
+class _Known:
+    """What a head's repeating part comes to. Each event gets copies: a handler may change what it was given."""
+
+    __slots__ = ("content_type", "context", "cookies", "event", "headers", "http", "query")
+
+    def __init__(self, event: dict[str, object], context: dict[str, object], http: dict[str, object]) -> None:
+        self.event = event
+        self.context = context
+        self.http = http
+        self.headers: dict[str, str] = {}
+        self.cookies: list[str] | None = None
+        self.query: dict[str, str] | None = None
+        self.content_type = ""
 
 
 class EventBuilder:
@@ -30,13 +48,42 @@ class EventBuilder:
         self._api = config.function_name
         self._second = (-1, "")
         self._text_types: dict[str, bool] = {}
+        self._known: dict[bytes, _Known] = {}
 
-    def build(self, head: list[object], body: bytes) -> tuple[str, dict[str, object]]:
-        """`(request_id, event)` from the head of a REQUEST with Flag.HTTP. Raises `ValueError` or `TypeError`."""
-        request_id, method, path, query, pairs, source_ip, time_ms, domain = head
+    def build(self, head: bytes, body: bytes) -> tuple[str, dict[str, object]]:
+        """`(request_id, event)` of a REQUEST with Flag.HTTP. Raises `ValueError`, `TypeError` or `AttributeError`."""
+        split = head.index(b"]") + 1
+        repeating = head[split:]
+        known = self._known.get(repeating)
+        if known is None:
+            known = self._read(repeating)
+            if len(repeating) <= KNOWN_HEAD_BYTES:
+                if len(self._known) >= KNOWN_HEADS:
+                    self._known.clear()
+                self._known[repeating] = known
+        request_id, time_ms = values.decode(head[:split])  # type: ignore[misc]  # checked by use: the raise is the answer
+        event = known.event.copy()
+        if known.cookies is not None:
+            event["cookies"] = known.cookies.copy()
+        event["headers"] = known.headers.copy()
+        if known.query is not None:
+            event["queryStringParameters"] = known.query.copy()
+        event["requestContext"] = context = known.context.copy()
+        context["http"] = known.http.copy()
+        context["requestId"] = request_id
+        context["time"] = self._clock(time_ms)
+        context["timeEpoch"] = time_ms
+        if body:
+            event["body"], event["isBase64Encoded"] = self._body(known.content_type, body)
+        else:
+            event["isBase64Encoded"] = False
+        return request_id, event
+
+    def _read(self, repeating: bytes) -> _Known:
+        method, path, query, pairs, source_ip, domain = values.decode(repeating)  # type: ignore[misc]  # as above
         headers: dict[str, str] = {}
         cookies: list[str] | None = None
-        for name, value in pairs:  # type: ignore[attr-defined]  # checked by use: TypeError is the answer
+        for name, value in pairs:
             name = name.lower()
             if name == "cookie":
                 found = [part for part in value.split("; ") if part]
@@ -45,40 +92,31 @@ class EventBuilder:
                 headers[name] += "," + value
             else:
                 headers[name] = value
-        event: dict[str, object] = {
-            "version": "2.0",
-            "routeKey": "$default",
-            "rawPath": path,
-            "rawQueryString": query,
-        }
-        if cookies is not None:
-            event["cookies"] = cookies
-        event["headers"] = headers
-        if query:
-            event["queryStringParameters"] = parse_query(query)  # type: ignore[arg-type]  # as above
-        event["requestContext"] = {
-            "accountId": self._account,
-            "apiId": self._api,
-            "domainName": domain,
-            "domainPrefix": domain.partition(".")[0],  # type: ignore[attr-defined]  # as above
-            "http": {
+        known = _Known(
+            {"version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": query},
+            {
+                "accountId": self._account,
+                "apiId": self._api,
+                "domainName": domain,
+                "domainPrefix": domain.partition(".")[0],
+                "http": None,
+                "requestId": None,
+                "routeKey": "$default",
+                "stage": "$default",
+            },
+            {
                 "method": method,
                 "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": source_ip,
                 "userAgent": headers.get("user-agent", ""),
             },
-            "requestId": request_id,
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": self._clock(time_ms),  # type: ignore[arg-type]  # as above
-            "timeEpoch": time_ms,
-        }
-        if body:
-            event["body"], event["isBase64Encoded"] = self._body(headers.get("content-type", ""), body)
-        else:
-            event["isBase64Encoded"] = False
-        return request_id, event  # type: ignore[return-value]  # as above
+        )
+        known.headers = headers
+        known.cookies = cookies
+        known.query = parse_query(query) if query else None
+        known.content_type = headers.get("content-type", "")
+        return known
 
     def _body(self, content_type: str, body: bytes) -> tuple[str, bool]:
         text = self._text_types.get(content_type)

@@ -14,8 +14,9 @@ Heads (JSON, UTF-8; `?` may be null):
 
     HELLO     <  {"v": 1, "runtime": str, "import_ms": float}     the instance can take requests
     REQUEST    > [request_id, client_context?]                    the body is the event, as JSON
-    REQUEST    > [request_id, method, path, query, [[name, value], …], source_ip, time_ms, domain]   with Flag.HTTP;
-                                                                  the body is the request's body, raw
+    REQUEST    > [request_id, time_ms][method, path, query, [[name, value], …], source_ip, domain]   with Flag.HTTP:
+                                                                  what differs, then what repeats, so that it can be
+                                                                  remembered; the body is the request's body, raw
     RESPONSE  <  (empty)                                          200, application/json; the body is the answer
     RESPONSE  <  [status, [[name, value], …], [set-cookie, …]]    with Flag.HTTP
     ERROR     <  {"kind": ErrorKind, "error_type": str, "error_message": str, "stack_trace": [str, …]}

@@ -62,11 +62,11 @@ class Invoker:
         """`(event, context, context variables)` of a call. Raises `BadRequest`."""
         _, flags, _, deadline_ms, raw_head, body = frame
         try:
-            head = values.decode(raw_head)
             if flags & HTTP:
-                request_id, event = self._events.build(head, body)  # type: ignore[arg-type]  # ValueError, TypeError
+                request_id, event = self._events.build(raw_head, body)
                 client = None
             else:
+                head = values.decode(raw_head)
                 request_id, client = head if len(head) == 2 else (head[0], None)  # type: ignore[arg-type, index, misc]  # as above
                 event = values.decode(body) if body else {}  # type: ignore[assignment]  # any JSON value
         except RecursionError:

@@ -25,7 +25,8 @@ def build(
     time_ms: int = 1_583_348_638_390,
     domain: str = "orders.fn.test",
 ) -> dict[str, object]:
-    request_id, event = builder.build(["id-1", method, path, query, headers or [], "192.0.2.7", time_ms, domain], body)
+    head = json.dumps(["id-1", time_ms]) + json.dumps([method, path, query, headers or [], "192.0.2.7", domain])
+    request_id, event = builder.build(head.encode(), body)
     assert request_id == "id-1"
     return event
 
@@ -60,6 +61,42 @@ def test_the_whole_event() -> None:
         "body": '{"n": 1}',
         "isBase64Encoded": False,
     }
+
+
+def test_events_of_equal_requests_share_nothing_that_a_handler_could_change() -> None:
+    def one() -> dict[str, object]:
+        return build([["Cookie", "a=1"], ["X-A", "b"]], b"{}", query="x=1")
+
+    def spoil(value: object) -> None:
+        if isinstance(value, dict):
+            for inner in value.values():
+                spoil(inner)
+            value.clear()
+        elif isinstance(value, list):
+            value.clear()
+
+    expected = one()
+    spoil(one())
+    assert one() == expected
+
+
+def test_what_differs_between_equal_requests_is_each_ones_own() -> None:
+    fixed = json.dumps(["GET", "/", "", [], "192.0.2.7", "orders.fn.test"])
+    made = [builder.build(f'["id-{n}",{1000 * n}]{fixed}'.encode(), b"") for n in range(3)]
+    assert [request_id for request_id, _ in made] == ["id-0", "id-1", "id-2"]
+    contexts = [event["requestContext"] for _, event in made]
+    assert [(c["requestId"], c["timeEpoch"]) for c in contexts] == [("id-0", 0), ("id-1", 1000), ("id-2", 2000)]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("head", [b"", b"[", b'["id-1",1]', b'["id-1",1][]', b'["id-1"]["GET"]', b"[][]"])
+def test_a_head_that_is_none_is_an_error_of_that_call(head: bytes) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        builder.build(head, b"")
+
+
+def test_more_different_requests_than_are_remembered_are_all_read_right() -> None:
+    for number in (*range(200), *range(200)):
+        assert build(path=f"/{number}")["rawPath"] == f"/{number}"
 
 
 def test_without_query_cookies_and_body_their_fields_are_left_out() -> None:

@@ -26,8 +26,8 @@ class Plan:
     """How to serve every request with this head, as long as routes and keys stay as they are."""
 
     __slots__ = (
-        "dry_run", "expires_at_ms", "generation", "head_after", "head_before", "head_only", "invoke", "principal_id",
-        "show_trace", "tail", "target",
+        "dry_run", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id", "show_trace", "tail",
+        "target",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
@@ -37,8 +37,7 @@ class Plan:
         self.expires_at_ms = NEVER_MS if principal is None else principal.expires_at_ms
         self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
         self.invoke = self.dry_run = self.tail = self.head_only = False
-        self.head_before = ""  # the frame's head is `["ID` + head_before + time in ms + head_after
-        self.head_after = ""
+        self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
 
 
 class Planner:
@@ -65,9 +64,7 @@ class Planner:
         plan.head_only = request.method == b"HEAD"
         headers, domain = _event_headers(request, source_ip, secure=secure)
         method = request.method.decode("latin-1")
-        before = encode([method, path, query, headers, source_ip]).decode()
-        plan.head_before = f'",{before[1:-1]},'
-        plan.head_after = f",{encode(domain).decode()}]"
+        plan.head = encode([method, path, query, headers, source_ip, domain]).decode()
         return plan
 
     def for_invoke(self, request: Request) -> Plan:
@@ -91,8 +88,7 @@ class Planner:
             raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse or DryRun, not {kind[:32]}: {hint}")
         plan.dry_run = kind == "DryRun"
         plan.tail = (request.header(b"x-amz-log-type") or b"").lower() == b"tail"
-        plan.head_before = f'",{_client_context(request)}'
-        plan.head_after = "]"
+        plan.head = f'",{_client_context(request)}]'
         return plan
 
     def _anyone(self, request: Request) -> Principal | None:

@@ -101,10 +101,10 @@ class FunctionPort(ABC):
         call_id = self.new_id()
         if plan.invoke:
             flags = 0
-            head = f'["{call_id}{plan.head_before}{plan.head_after}'
+            head = f'["{call_id}{plan.head}'
         else:
             flags = HTTP_FLAG
-            head = f'["{call_id}{plan.head_before}{time_ms}{plan.head_after}'
+            head = f'["{call_id}",{time_ms}]{plan.head}'
         call = Call(call_id, flags, head.encode(), request.body, connection, now_s)
         call.alias = target.label
         call.principal_id = plan.principal_id

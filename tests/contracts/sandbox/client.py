@@ -103,7 +103,7 @@ class Client:
             self._answers[stream].set_result(Answer(kind, flags, head, body))
 
     def send(self, kind: int, stream: int, head: object = None, body: bytes = b"", **more: int) -> None:
-        raw = b"" if head is None else json.dumps(head).encode()
+        raw = head if isinstance(head, bytes) else b"" if head is None else json.dumps(head).encode()
         sent = self.instance.stream.send(pack_frame(kind, stream, raw, body, **more))
         assert sent, "the stream takes nothing"
 
@@ -129,8 +129,9 @@ class Client:
         body: bytes = b"",
     ) -> Answer:
         self._next += 1
-        head = [f"request-{self._next}", method, path, query, headers or [], "192.0.2.1", 1_600_000_000_000, "hi.test"]
-        self.send(Kind.REQUEST, self._next, head, body, flags=Flag.HTTP, deadline_ms=10_000)
+        head = json.dumps([f"request-{self._next}", 1_600_000_000_000])
+        head += json.dumps([method, path, query, headers or [], "192.0.2.1", "hi.test"])
+        self.send(Kind.REQUEST, self._next, head.encode(), body, flags=Flag.HTTP, deadline_ms=10_000)
         return await self.answer(self._next)
 
     async def started(self) -> dict[str, Any]:
