@@ -1,5 +1,6 @@
 """Who this host is: an id that stays, the machine's memory, and what control is told about it."""
 
+import fcntl
 import os
 import platform
 import resource
@@ -11,6 +12,8 @@ from typing import Any
 from isotherm.base.ids import new_id
 
 __all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "raise_limits", "runtimes"]
+
+DESCRIPTORS_AHEAD = 65_536  # 0.5 MB of the kernel's memory
 
 
 def host_id(folder: Path) -> str:
@@ -47,9 +50,16 @@ def cores() -> int:
 
 
 def raise_limits() -> None:
-    """Allow as many open descriptors as the machine does: clients and instances take some each."""
+    """Allow as many open descriptors as the machine does: clients and instances take some each.
+
+    The kernel's table for the first of them is made now. It doubles when it is full, and in a process with threads
+    that waits for an RCU grace period: 10 to 20 ms in which every call here would stand still.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.close(fcntl.fcntl(lowest, fcntl.F_DUPFD_CLOEXEC, min(DESCRIPTORS_AHEAD, hard) - 1))
+    os.close(lowest)
 
 
 def runtimes() -> list[str]:
