@@ -39,7 +39,7 @@ def limits_from(settings: Settings, machine_memory_bytes: int, cores: int = 2) -
     return PoolLimits(
         max_instances=settings.max_instances,
         max_builds=settings.max_starts,
-        max_starts=cores,  # a start is CPU time: more at once only take it from calls that run
+        max_starts=max(1, cores - 1),  # a start is CPU time, much of it in the kernel: a core stays for calls that run
         memory_bytes=memory,
         max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
         sample_rate=settings.sample_rate,
