@@ -63,7 +63,7 @@ def _rounds(platform: Isotherm, rounds: int) -> tuple[list[float], list[float], 
         for _ in range(rounds):
             alone += [took_ms for took_ms, _ in _calls(wire, _before(perf_counter() + APART_S))]
             running = other.submit(burst, platform.address, requests)
-            timed = _calls(wire, lambda: not running.done())
+            timed = _calls(wire, lambda burst=running: not burst.done())
             answers = running.result()
             began, ended = _window(answers)
             beside += [took_ms for took_ms, at in timed if at >= began and at - took_ms / 1000 <= ended]

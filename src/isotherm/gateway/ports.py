@@ -8,6 +8,7 @@ from typing import Protocol
 from isotherm.base.errors import NotFound, TooManyRequests
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
 from isotherm.gateway.names import INVOKE_PREFIX
 from isotherm.gateway.plan import Plan, Planner
@@ -44,6 +45,7 @@ class FunctionPort(ABC):
         self.requests = 0
         self.refused: dict[int, int] = {}
         self.connections: set[RequestReader] = set()
+        self.known = KnownHeads()
         self._planner = planner
         self._routes = planner.routes
 
@@ -127,7 +129,7 @@ class ContentPort(FunctionPort):
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
-            request.plan = plan
+            request.keep_plan(plan)
         self.call(connection, request, plan, time_ms)
 
 
@@ -160,7 +162,7 @@ class ApiPort(FunctionPort):
             if request.method != b"POST":
                 raise NotFound("functions are invoked with POST")
             plan = self._planner.for_invoke(request)
-            request.plan = plan
+            request.keep_plan(plan)
         if plan.dry_run:
             connection.request_id = self.new_id()
             connection.reply(status_line(204))

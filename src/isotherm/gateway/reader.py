@@ -20,6 +20,7 @@ from isotherm.base.errors import (
     TooLarge,
     Unavailable,
 )
+from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.request import BodyStream, HttpLimits, Request, check_head
 
 __all__ = ["Port", "RequestReader"]
@@ -39,6 +40,7 @@ class Port(Protocol):
 
     limits: HttpLimits
     buffered_bytes: int
+    known: KnownHeads
     now: Callable[[], float]
 
     def opened(self, connection: "RequestReader") -> bool: ...
@@ -125,11 +127,16 @@ class RequestReader(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         self.touched_s = now_s = self.port.now()
-        if len(data) == self._memo_size and self.current is None and not self._in_message:
+        if self.current is None and not self._in_message and not self.closing:
             request = self._memo
-            if request is not None and data.startswith(self._memo_head):
+            if request is not None and len(data) == self._memo_size and data.startswith(self._memo_head):
                 request.body = data[len(self._memo_head) :]
                 request.arrived_s = now_s
+            else:
+                request = self.port.known.take(data, self.source_ip, now_s)
+                if request is not None:
+                    self._memorise(request, data)
+            if request is not None:
                 self.current = request
                 self.start(request)
                 return
@@ -315,7 +322,13 @@ class RequestReader(asyncio.Protocol, ABC):
             return
         head = data[: len(data) - len(request.body)]
         if head.endswith(b"\r\n\r\n") and len(head) <= MAX_MEMO and request.header(b"expect") is None:
-            self._memo, self._memo_head, self._memo_size = request, head, len(data)
+            self._memorise(request, data)
+            self.port.known.note(head, self.source_ip, request)
+
+    def _memorise(self, request: Request, data: bytes) -> None:
+        self._memo = request
+        self._memo_head = data[: len(data) - len(request.body)]
+        self._memo_size = len(data)
 
     def _reject(self, error: IsothermError) -> None:
         if self.closing:

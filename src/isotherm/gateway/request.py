@@ -62,6 +62,7 @@ class Request:
         "keep_alive",
         "length",
         "method",
+        "origin",
         "plan",
         "stream",
         "url",
@@ -79,6 +80,24 @@ class Request:
         self.error: IsothermError | None = None
         self.stream: BodyStream | None = None
         self.plan: object = None  # what the gate made of it; kept while the same head comes again
+        self.origin: Request | None = None  # the kept request that it is another of
+
+    def again(self, body: bytes, arrived_s: float) -> "Request":
+        """Another request with the same head."""
+        other = Request(self.method, self.url, self.headers, arrived_s)
+        other.body = body
+        other.length = self.length
+        other.keep_alive = self.keep_alive
+        other.http10 = self.http10
+        other.plan = self.plan
+        other.origin = self
+        return other
+
+    def keep_plan(self, plan: object) -> None:
+        """For this request and those with the same head."""
+        self.plan = plan
+        if self.origin is not None:
+            self.origin.plan = plan
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that (lower-case) name."""

@@ -18,10 +18,6 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _with(label: str, extra: str) -> str:
-    return "{" + extra + "}" if not label else label[:-1] + "," + extra + "}"
-
-
 class Exposition:
     """Collects families and samples; `text()` is the page."""
 
@@ -39,10 +35,10 @@ class Exposition:
         """One histogram; `counts` has one more entry than `bounds_s`, not yet cumulative."""
         running = 0
         add = self._lines.append
+        bucket = f"{name}_bucket{label[:-1]}," if label else f"{name}_bucket{{"
         for bound, count in zip((*bounds_s, "+Inf"), counts, strict=True):
             running += count
-            bucket = _with(label, 'le="' + bound + '"')
-            add(f"{name}_bucket{bucket} {running}")
+            add(f'{bucket}le="{bound}"}} {running}')
         add(f"{name}_sum{label} {total_s:.10g}")
         add(f"{name}_count{label} {running}")
 

@@ -1,0 +1,55 @@
+"""The page of metrics of a host with many functions."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+from isotherm.base.clock import ManualClock
+from isotherm.host.metrics import ROWS_A_TURN, HostMetrics
+from isotherm.invocations.recorder import Recorder
+from isotherm.telemetry.prometheus import Exposition
+from tests.pool.bench import PoolBench
+
+FUNCTIONS = 40 * ROWS_A_TURN
+
+
+async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Path) -> None:
+    bench = PoolBench(tmp_path)
+    recorder = Recorder(ManualClock())
+    for number in range(FUNCTIONS):
+        recorder.stats("default", f"f{number}", f"rev_{number}").ok(3.0, 2.0, 10, 20)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        for turn in itertools.count():
+            turns = turn
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    try:
+        page = await HostMetrics(recorder, bench.pool, {}, str(tmp_path / "none.sock")).text()
+    finally:
+        counting.cancel()
+        await bench.close()
+    lines = page.splitlines()
+    assert sum(line.startswith("isotherm_request_seconds_count{") for line in lines) == FUNCTIONS
+    assert 'isotherm_requests_total{namespace="default",function="f7",outcome="ok"} 1' in lines
+    assert turns >= 2 * FUNCTIONS // ROWS_A_TURN, "the loop went round too seldom"
+
+
+def test_a_histogram_is_cumulative_with_and_without_labels() -> None:
+    out = Exposition()
+    out.histogram("h", "", ("1", "2"), [1, 2, 3], 9.5)
+    out.histogram("h", '{a="b"}', ("1",), [0, 4], 2.0)
+    assert out.text().splitlines() == [
+        'h_bucket{le="1"} 1',
+        'h_bucket{le="2"} 3',
+        'h_bucket{le="+Inf"} 6',
+        "h_sum 9.5",
+        "h_count 6",
+        'h_bucket{a="b",le="1"} 0',
+        'h_bucket{a="b",le="+Inf"} 4',
+        'h_sum{a="b"} 2',
+        'h_count{a="b"} 4',
+    ]
