@@ -1,6 +1,9 @@
 """Nouns of the sandbox room: what an instance is made from, what it may use, how it ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from isotherm_runtime.config import RuntimeConfig
 
 __all__ = ["CheckResult", "Exit", "JobResult", "JobSpec", "Probe", "SandboxLimits", "SandboxSpec", "TemplateInfo"]
 
@@ -40,6 +43,26 @@ class SandboxSpec:
     function_arn: str
     memory_mb: int
     region: str
+
+    def runtime_config(self, path: Sequence[str] = ()) -> RuntimeConfig:
+        """What the runtime in the sandbox is told. `path` where the sandbox sees the folders elsewhere than at
+        /code and /deps."""
+        return RuntimeConfig(
+            handler=self.handler,
+            path=tuple(path),
+            env=self.env,
+            concurrency=self.concurrency,
+            dispatch=self.dispatch,
+            timeout_ms=round(self.timeout_s * 1000),
+            memory_mb=self.memory_mb,
+            function_name=self.function_name,
+            function_version=self.function_version,
+            function_arn=self.function_arn,
+            region=self.region,
+            runtime=self.runtime,
+            log_limit_bytes=self.log_limit_bytes,
+            init_timeout_ms=round(self.init_timeout_s * 1000),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ class FakeDriver:
         await asyncio.sleep(self.faults.prepare_delay_s)
         if self.faults.prepare_error is not None:
             raise self.faults.prepare_error
-        config = _config(spec)
+        config = spec.runtime_config([folder for folder in (spec.code_dir, spec.deps_dir) if folder])
         before = set(threading.enumerate())
         loaded = _Loaded(config)
         try:
@@ -308,25 +308,6 @@ def _exit_instance(status: int) -> NoReturn:
         _guests.leave_process(status)
     instance.die(Exit(status=status))
     raise _Exited
-
-
-def _config(spec: SandboxSpec) -> RuntimeConfig:
-    return RuntimeConfig(
-        handler=spec.handler,
-        path=[folder for folder in (spec.code_dir, spec.deps_dir) if folder],
-        env=spec.env,
-        concurrency=spec.concurrency,
-        dispatch=spec.dispatch,
-        timeout_ms=round(spec.timeout_s * 1000),
-        memory_mb=spec.memory_mb,
-        function_name=spec.function_name,
-        function_version=spec.function_version,
-        function_arn=spec.function_arn,
-        region=spec.region,
-        runtime=spec.runtime,
-        log_limit_bytes=spec.log_limit_bytes,
-        init_timeout_ms=round(spec.init_timeout_s * 1000),
-    )
 
 
 def _import_failed(problem: ImportProblem) -> ImportFailed:

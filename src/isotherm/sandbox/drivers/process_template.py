@@ -21,7 +21,6 @@ from isotherm.sandbox.drivers.process_instance import (
 )
 from isotherm.sandbox.drivers.warden_link import WardenLink
 from isotherm.sandbox.model import SandboxSpec, TemplateInfo
-from isotherm_runtime.config import RuntimeConfig
 from isotherm_runtime.seqpacket import close_all
 
 __all__ = ["ProcessTemplate", "preparation_error"]
@@ -105,21 +104,6 @@ class ProcessTemplate:
 
     def _request(self) -> dict[str, Any]:
         spec, limits = self._spec, self._spec.limits
-        config = RuntimeConfig(
-            handler=spec.handler,
-            env=spec.env,
-            concurrency=spec.concurrency,
-            dispatch=spec.dispatch,
-            timeout_ms=round(spec.timeout_s * 1000),
-            memory_mb=spec.memory_mb,
-            function_name=spec.function_name,
-            function_version=spec.function_version,
-            function_arn=spec.function_arn,
-            region=spec.region,
-            runtime=spec.runtime,
-            log_limit_bytes=spec.log_limit_bytes,
-            init_timeout_ms=round(spec.init_timeout_s * 1000),
-        )
         return {
             "op": "prepare",
             "id": self.id,
@@ -127,7 +111,7 @@ class ProcessTemplate:
             "runtime": spec.runtime,
             "code_dir": spec.code_dir,
             "deps_dir": spec.deps_dir,
-            "config": config.to_json().decode(),
+            "config": spec.runtime_config().to_json().decode(),
             "template": spec.template,
             "threads": spec.threads,
             "init_timeout_s": spec.init_timeout_s,
