@@ -8,8 +8,8 @@ import json
 from collections.abc import Callable
 from typing import Protocol
 
-from isotherm.base.errors import IsothermError
-from isotherm.gateway.messages import JSON_HEAD, HeadCache, problem_response
+from isotherm.base.errors import InvalidResponse, IsothermError
+from isotherm.gateway.messages import JSON_HEAD, HeadCache, problem_response, status_line
 from isotherm.gateway.plan import Plan
 from isotherm.gateway.reader import Port, RequestReader
 from isotherm.gateway.request import Request
@@ -18,6 +18,8 @@ from isotherm.pool.outcome import TAIL_BYTES
 from isotherm.pool.revision import RevisionPool
 
 __all__ = ["ClientConnection", "ServingPort"]
+
+NO_CONTENT = status_line(204)
 
 
 class ServingPort(Port, Protocol):
@@ -75,6 +77,8 @@ class ClientConnection(RequestReader):
         text = JSON_HEAD
         bodyless = False
         if flags & 1 and head:
+            if plan.invoke:  # tenants' headers have no place on this origin
+                raise InvalidResponse("the instance answered an Invoke with a status and headers of its own")
             known = self._port.heads.get(head)
             text = known.text
             status = known.status
@@ -113,8 +117,9 @@ class ClientConnection(RequestReader):
         request = self.current
         if request is None:
             return
+        length = "" if status_and_headers.startswith(NO_CONTENT) else f"content-length: {len(body)}\r\n"
         head = (
-            f"{status_and_headers}content-length: {len(body)}\r\n{self._port.date}"
+            f"{status_and_headers}{length}{self._port.date}"
             f"x-amzn-requestid: {self.request_id or self._port.new_id()}\r\n{self._ending(request)}\r\n"
         ).encode("latin-1")
         self.request_id = ""

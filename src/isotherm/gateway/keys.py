@@ -6,7 +6,7 @@ from isotherm.base.errors import Unauthenticated
 from isotherm.base.ids import token_digest
 from isotherm.wire.desired import KeySpec
 
-__all__ = ["KeyRing", "Principal"]
+__all__ = ["KeyRing", "Principal", "bearer_token"]
 
 INVOKING = frozenset(("invoker", "developer", "admin"))
 VIEWING = frozenset(("viewer", "developer", "admin"))
@@ -39,6 +39,12 @@ class Principal:
         return self.may_invoke(namespace) or self.may_view(namespace)
 
 
+def bearer_token(authorization: bytes) -> bytes | None:
+    """The token in an `Authorization: Bearer TOKEN`; None where it is of another scheme."""
+    scheme, _, token = authorization.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else None
+
+
 class KeyRing:
     """All keys of this host. A changed key counts from the next request on."""
 
@@ -57,11 +63,6 @@ class KeyRing:
         self._by_digest.pop(self._digests.pop(key_id, ""), None)
         self._cache.clear()
 
-    def clear(self) -> None:
-        self._by_digest.clear()
-        self._digests.clear()
-        self._cache.clear()
-
     def principal(self, authorization: bytes) -> Principal:
         """Who sent this `Authorization` header. Raises `Unauthenticated`."""
         found = self._cache.get(authorization)
@@ -75,10 +76,10 @@ class KeyRing:
         return found
 
     def _look_up(self, authorization: bytes) -> Principal:
-        scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or len(authorization) > MAX_HEADER_BYTES:
+        token = bearer_token(authorization)
+        if token is None or len(authorization) > MAX_HEADER_BYTES:
             raise Unauthenticated("the Authorization header must be `Bearer KEY`, with a key of this platform")
-        key = self._by_digest.get(token_digest(token.strip().decode("latin-1")))
+        key = self._by_digest.get(token_digest(token.decode("latin-1")))
         if key is None:
             raise Unauthenticated("the key is not known here: it is mistyped, or was removed")
         return Principal(key)

@@ -47,4 +47,6 @@ class KnownHeads:
             self._bytes = 0
         if key not in self._requests:
             self._bytes += len(head)
-        self._requests[key] = request.again(b"", request.arrived_s)
+        kept = request.again(b"", request.arrived_s)
+        kept.origin = None  # nor its body
+        self._requests[key] = kept

@@ -9,7 +9,16 @@ import msgspec
 
 from isotherm.base.errors import InvalidResponse, IsothermError
 
-__all__ = ["HOP_BY_HOP", "JSON_HEAD", "HeadCache", "ResponseHead", "date_line", "problem_response", "status_line"]
+__all__ = [
+    "BODYLESS",
+    "HOP_BY_HOP",
+    "JSON_HEAD",
+    "HeadCache",
+    "ResponseHead",
+    "date_line",
+    "problem_response",
+    "status_line",
+]
 
 HOP_BY_HOP = frozenset(
     (

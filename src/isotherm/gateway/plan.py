@@ -1,14 +1,13 @@
 """What a request's head comes down to: which target, who calls, and the frame's head. Kept while the head repeats."""
 
 import base64
-import binascii
 import json
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, Unauthenticated
-from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal
+from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import Reference, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
@@ -18,7 +17,7 @@ __all__ = ["Plan", "Planner"]
 
 MAX_CLIENT_CONTEXT = 3584  # bytes, Lambda's own limit
 NOT_FORWARDED = HOP_BY_HOP | {"x-forwarded-for", "x-forwarded-proto", "expect"}
-OWN_TOKEN = b"bearer iso_"  # a platform key is no business of the function
+OWN_TOKEN = b"iso_"  # how a platform key begins, which is no business of the function
 encode = msgspec.json.encode
 
 
@@ -94,7 +93,7 @@ class Planner:
     def _anyone(self, request: Request) -> Principal | None:
         """On a public route a key of this platform still says who calls; anything else is the function's business."""
         given = request.header(b"authorization")
-        if given is None or not given.lower().startswith(OWN_TOKEN):
+        if given is None or not _is_own(given):
             return None
         try:
             return self._keys.principal(given)
@@ -107,6 +106,12 @@ def _authorization(request: Request) -> bytes:
     if given is None:
         raise Unauthenticated("a key is needed: send `Authorization: Bearer KEY`")
     return given
+
+
+def _is_own(authorization: bytes) -> bool:
+    """Whether it is a key of a platform like this, valid or not."""
+    token = bearer_token(authorization)
+    return token is not None and token.lower().startswith(OWN_TOKEN)
 
 
 def _check(principal: Principal, route: Route | None, reference: Reference) -> None:
@@ -127,7 +132,7 @@ def _event_headers(request: Request, source_ip: str, *, secure: bool) -> tuple[l
         lower = name.decode("latin-1").lower()
         if lower == "host":
             domain = value.decode("latin-1")
-        if lower in NOT_FORWARDED or (lower == "authorization" and value.lower().startswith(OWN_TOKEN)):
+        if lower in NOT_FORWARDED or (lower == "authorization" and _is_own(value)):
             continue
         headers.append((lower, value.decode("latin-1")))
     headers.append(("x-forwarded-for", source_ip))
@@ -143,9 +148,8 @@ def _client_context(request: Request) -> str:
     try:
         if len(given) > MAX_CLIENT_CONTEXT:
             raise ValueError("it is too long")
-        value = json.loads(base64.b64decode(given, validate=True))
-    except (ValueError, binascii.Error) as exc:
+        return encode(json.loads(base64.b64decode(given, validate=True))).decode()
+    except (ValueError, RecursionError) as exc:  # also what is not base64, and what UTF-8 cannot hold
         raise MalformedRequest(
             f"X-Amz-Client-Context must be base64 of JSON, at most {MAX_CLIENT_CONTEXT} bytes"
         ) from exc
-    return encode(value).decode()

@@ -7,7 +7,7 @@ import httptools
 
 from isotherm.base.errors import TooLarge, Unavailable
 from isotherm.gateway.connection import ClientConnection
-from isotherm.gateway.messages import HOP_BY_HOP, status_line
+from isotherm.gateway.messages import BODYLESS, HOP_BY_HOP, status_line
 from isotherm.gateway.request import Request
 
 __all__ = ["Exchange"]
@@ -17,7 +17,6 @@ HEAD_TIMEOUT_S = 120.0  # control answers at once or streams; a deploy answers b
 MAX_BUFFERED = 256 * 1024
 FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | FORWARDED | {b"expect", b"content-length"}
-BODYLESS = frozenset((204, 304))
 
 
 class Exchange(asyncio.Protocol):

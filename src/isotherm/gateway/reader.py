@@ -31,7 +31,7 @@ LARGE_BODY = 64 * 1024  # bodies from this size on count against the bound of th
 MAX_MEMO = 8 * 1024
 LINGER_S = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
-SLOWEST_BODY = 10  # a body may take this many times `body_timeout_s` in all
+SLOWEST_BODY = 10  # a body, or an answer, may take this many times `body_timeout_s` in all
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -62,7 +62,9 @@ class RequestReader(asyncio.Protocol, ABC):
         self.current: Request | None = None
         self.closing = False  # nothing that still comes in is looked at
         self.touched_s = port.now()
-        self.blocked_since_s = 0.0  # 0: the client reads what it is sent
+        self.blocked_since_s = 0.0  # 0: the client reads what it is sent; else since when it has read nothing
+        self._blocked_first_s = 0.0
+        self._unread_bytes = 0
         self._waiting: deque[Request] = deque()
         self._waiting_bytes = 0
         self._pumping = False
@@ -78,6 +80,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._body_bytes = 0
         self._counted = 0
         self._request: Request | None = None  # its head is complete, its body is coming
+        self._whole: Request | None = None  # the one whose last byte came last, where it is to be answered in turn
         self._messages = 0
         self._chunked = False
         self._lingering: asyncio.TimerHandle | None = None
@@ -117,7 +120,8 @@ class RequestReader(asyncio.Protocol, ABC):
         self._memo = None
 
     def pause_writing(self) -> None:
-        self.blocked_since_s = self.port.now()
+        self.blocked_since_s = self._blocked_first_s = self.port.now()
+        self._unread_bytes = self.transport.get_write_buffer_size()
         self._pause()
 
     def resume_writing(self) -> None:
@@ -151,15 +155,20 @@ class RequestReader(asyncio.Protocol, ABC):
             self.closing = True  # an upgrade is not taken; the request itself is answered, then the connection closed
         except httptools.HttpParserError as exc:
             self._malformed(exc)
+        self._look_at_heads(data, clean)
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
+            self._pause()
+        self._pump()
+
+    def _look_at_heads(self, data: bytes, clean: bool) -> None:
+        """Bound a head that is not whole; remember one that came alone. `clean`: `data` begins with a message."""
         if self._in_message and not self._head_done:
-            self._head_bytes += len(data)
+            if not self._messages:  # otherwise the read began with what is behind us; `check_head` bounds it all
+                self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_head_bytes:
                 self._reject(HeadersTooLarge(f"the request's head is over {self._limits.max_head_bytes} bytes"))
         elif clean and self._messages == 1 and not self._in_message:
             self._remember(data)
-        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
-            self._pause()
-        self._pump()
 
     # -- httptools ---------------------------------------------------------------------------------------------------
 
@@ -172,6 +181,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._head_bytes = 0
         self._parts = []
         self._body_bytes = 0
+        self._whole = None
 
     def on_url(self, url: bytes) -> None:
         self._url = self._url + url if self._url else url
@@ -231,6 +241,7 @@ class RequestReader(asyncio.Protocol, ABC):
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts = []
         self._waiting.append(request)
+        self._whole = request
         self._waiting_bytes += len(request.body)
         self.port.buffered_bytes -= self._counted
         self._counted = 0
@@ -242,6 +253,8 @@ class RequestReader(asyncio.Protocol, ABC):
     def done(self) -> None:
         """The current request is answered: the next may start."""
         request, self.current = self.current, None
+        if request is not None:
+            request.body = b""  # it may be remembered for its head
         if request is not None and not request.keep_alive:
             self.closing = True
             self._end(linger=self._in_message or request.error is not None)
@@ -283,7 +296,7 @@ class RequestReader(asyncio.Protocol, ABC):
         """Called about every second: clients that are too slow, idle, or do not read."""
         limits = self._limits
         quiet_s = now_s - self.touched_s
-        if self.blocked_since_s and now_s - self.blocked_since_s > limits.body_timeout_s:
+        if self.blocked_since_s and self._reads_nothing(now_s):
             self.transport.abort()
         elif self._in_message and not self.closing and not self._paused:
             began_s = now_s - self._began_s
@@ -295,6 +308,14 @@ class RequestReader(asyncio.Protocol, ABC):
                 self._reject(RequestTimeout(f"the body stopped coming for {limits.body_timeout_s:g} s"))
         elif self.current is None and not self._waiting and quiet_s > limits.idle_timeout_s:
             self.transport.close()
+
+    def _reads_nothing(self, now_s: float) -> bool:
+        """Whether a client that lets its answer wait takes none of it for too long, or takes too long for it all."""
+        unread, limit_s = self.transport.get_write_buffer_size(), self._limits.body_timeout_s
+        if unread < self._unread_bytes:
+            self.blocked_since_s = now_s
+        self._unread_bytes = unread
+        return now_s - self.blocked_since_s > limit_s or now_s - self._blocked_first_s > SLOWEST_BODY * limit_s
 
     def idle(self) -> bool:
         """Whether nothing is under way here."""
@@ -315,7 +336,7 @@ class RequestReader(asyncio.Protocol, ABC):
 
     def _remember(self, data: bytes) -> None:
         """Keep the head that just came alone in `data`, so that the same bytes need not be parsed again."""
-        request = self.current if self.current is not None else self._waiting[-1] if self._waiting else None
+        request, self._whole = self._whole, None
         self._memo = None
         self._memo_size = -1
         if request is None or request.stream is not None or not request.keep_alive or self._chunked or request.error:

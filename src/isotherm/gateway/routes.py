@@ -100,11 +100,6 @@ class RouteTable:
             if not self._references[revision_id]:
                 del self._references[revision_id]
 
-    def clear(self) -> None:
-        self.generation += 1
-        for table in (self._specs, self._names, self._compiled, self._references):
-            table.clear()
-
     def renew(self) -> None:
         """Keys or revisions have changed: whatever was derived is made anew."""
         self.generation += 1

@@ -53,13 +53,15 @@ class HostMetrics:
         out.family("isotherm_run_seconds_total", "counter", "Time that calls ran in instances")
         for label, window in named:
             out.sample("isotherm_run_seconds_total", label, window.run_ms / 1000)
+            yield
         out.family("isotherm_queue_wait_seconds_total", "counter", "Time that calls waited for a busy instance")
         for label, window in named:
             out.sample("isotherm_queue_wait_seconds_total", label, window.queue_ms / 1000)
+            yield
         out.family("isotherm_start_wait_seconds_total", "counter", "Time that calls waited for a new instance")
         for label, window in named:
             out.sample("isotherm_start_wait_seconds_total", label, window.start_ms / 1000)
-        yield
+            yield
         yield from self._holdings(out)
         self._front(out)
 
@@ -76,11 +78,13 @@ class HostMetrics:
             for outcome, count in sorted(window.outcomes.items()):
                 label = labels(namespace=namespace, function=name, outcome=outcome)
                 out.sample("isotherm_errors_total", label, count)
+            yield
         out.family("isotherm_cold_starts_total", "counter", "Calls that a new instance took, by cause")
         for (namespace, name), window in rows:
             for cause, count in sorted(window.cold.items()):
                 label = labels(namespace=namespace, function=name, cause=cause)
                 out.sample("isotherm_cold_starts_total", label, count)
+            yield
 
     def _holdings(self, out: Exposition) -> Iterator[None]:
         """What is held now, by function."""
@@ -107,12 +111,15 @@ class HostMetrics:
         out.family("isotherm_memory_bytes", "gauge", "Memory of the instances and the template")
         for (namespace, function), value in sorted(memory.items()):
             out.sample("isotherm_memory_bytes", labels(namespace=namespace, function=function), value)
+            yield
         out.family("isotherm_cpu_seconds_total", "counter", "CPU time of the instances")
         for (namespace, function), seconds in sorted(cpu.items()):
             out.sample("isotherm_cpu_seconds_total", labels(namespace=namespace, function=function), seconds)
+            yield
         out.family("isotherm_queued", "gauge", "Calls that wait for an instance")
         for (namespace, function), value in sorted(queued.items()):
             out.sample("isotherm_queued", labels(namespace=namespace, function=function), value)
+            yield
 
     def _front(self, out: Exposition) -> None:
         out.family("isotherm_gateway_connections", "gauge", "Open client connections, by port")

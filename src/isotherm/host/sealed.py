@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from isotherm.base.errors import Unavailable
+from isotherm.storage.durable import sync_folder
 from isotherm.storage.vault import Vault
 
 __all__ = ["SealedLog"]
@@ -86,6 +87,7 @@ class SealedLog:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.path)
+            sync_folder(self.path.parent)
         except BaseException:
             self._file_id = previous
             raise

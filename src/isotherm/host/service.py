@@ -175,17 +175,21 @@ class HostService:
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)  # first: also when what follows fails
+        self._ticks += 1
         self.pool.tick()
         self.recorder.tick()
-        self._ticks += 1
         if self._ticks % TICKS_PER_ROUND == 0:
-            self.state.keep_warm()
-            self.pool.maintain(self.routes.referenced)
-            for port in self._ports.values():
-                port.tick()
-            if self._ticks % (TICKS_PER_ROUND * SWEEP_ROUNDS) == 0:
-                self.pool.spawn(self._sweep())
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+            self._round()
+
+    def _round(self) -> None:
+        """About every second."""
+        self.state.keep_warm()
+        self.pool.maintain(self.routes.referenced)
+        for port in self._ports.values():
+            port.tick()
+        if self._ticks % (TICKS_PER_ROUND * SWEEP_ROUNDS) == 0:
+            self.pool.spawn(self._sweep())
 
     async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Calls must go on whatever breaks beside them: what ends is logged and begun anew."""

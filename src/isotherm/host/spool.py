@@ -5,6 +5,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from isotherm.base.errors import Unavailable
+from isotherm.storage.durable import sync_folder
 from isotherm.storage.vault import Vault
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.link import Telemetry, encode
@@ -52,6 +53,7 @@ class Spool:
             file.flush()
             os.fdatasync(file.fileno())
         fresh.rename(path)
+        sync_folder(self._folder)
         self._sizes[key] = len(sealed)
         self._bytes += len(sealed)
         while (self._bytes > self._max_bytes or len(self._sizes) > MAX_FILES) and len(self._sizes) > 1:

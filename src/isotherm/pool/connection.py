@@ -175,12 +175,6 @@ class InstanceConnection(asyncio.Protocol):
         """Whether its stream ids have run out, so that it has to be replaced."""
         return self.next_stream >= MAX_STREAM
 
-    def drain(self) -> None:
-        """No more calls: it finishes what it has and exits."""
-        if self.phase < Phase.DRAINING:
-            self.phase = Phase.DRAINING
-            self._write(pack_frame(Kind.DRAIN))
-
     def kill(self, reason: str | None) -> None:
         """End it now. `reason` is what the calls in it are answered with; None: whatever the kernel says."""
         if self.kill_reason is None:
@@ -321,7 +315,7 @@ class InstanceConnection(asyncio.Protocol):
     def _oversized(self, stream: int, length: int, now_s: float) -> None:
         call = self.calls.pop(stream, None)
         if call is None:
-            self.stuck.pop(stream, None)
+            self._gave_up(stream, now_s)
             return
         limit = self._max_frame - MAX_HEAD_BYTES
         error = InvalidResponse(

@@ -91,10 +91,10 @@ class RevisionPool:
             if connection.calls and len(free) > 1 and len(free[-2].calls) < len(connection.calls):
                 index = -2  # of the two used last, the less busy one
                 connection = free[-2]
-            connection.send(call, now_s)
-            if len(connection.calls) >= connection.capacity:
+            if len(connection.calls) + 1 >= connection.capacity:  # before it is sent: a stream that is full unlists it
                 del free[index]
                 connection.listed = False
+            connection.send(call, now_s)
             if not self.awake:
                 self.used_at_s = now_s
                 self._host.wake(self)

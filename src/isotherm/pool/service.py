@@ -14,7 +14,7 @@ from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
 from isotherm.pool.revision import RevisionPool
-from isotherm.pool.starts import start_instance, warm_up
+from isotherm.pool.starts import OWN_END_S, forks, start_instance, warm_up
 from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
 from isotherm.pool.upkeep import Upkeep
 from isotherm.sandbox.port import Driver, Template
@@ -25,7 +25,6 @@ from isotherm.wire.telemetry import WorkloadState
 __all__ = ["Pool"]
 
 BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
-OWN_END_S = 0.2  # before that it gets this long to end by itself, so that it is known how it would have ended
 REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
 
 
@@ -218,12 +217,13 @@ class Pool:
     async def _start(self, revision: RevisionPool) -> None:
         template = await self.templates[revision.spec.id].get()
         revision.has_template = True
-        async with self._starts:
+        # An import is the tenant's code and may take a minute: it must not stand before the forks of others.
+        async with self._starts if forks(revision.spec, template) else self._builds:
             connection = await start_instance(
                 revision, template, max_body_bytes=self.limits.max_body_bytes, now=self._now
             )
-            if not revision.queue:
-                await warm_up(revision, connection, self._new_id(), self._now)
+        if not revision.queue:
+            await warm_up(revision, connection, self._new_id(), self._now)
         if connection.phase == Phase.STARTING and not revision.closing:
             revision.admit(connection, self._now())
             self.wake(revision)

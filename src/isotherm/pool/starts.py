@@ -13,12 +13,13 @@ from isotherm.pool.policy import death_error
 from isotherm.pool.revision import RevisionPool
 from isotherm.sandbox.model import Exit
 from isotherm.sandbox.port import Template
+from isotherm.wire.desired import RevisionSpec
 
-__all__ = ["WarmSink", "start_instance", "warm_up"]
+__all__ = ["OWN_END_S", "WarmSink", "forks", "start_instance", "warm_up"]
 
 HELLO_TIMEOUT_S = 10.0
 EXIT_WAIT_S = 2.0
-OWN_END_S = 0.2
+OWN_END_S = 0.2  # what is lost gets this long to end by itself, so that it is known how it would have ended
 
 
 class WarmSink:
@@ -39,14 +40,17 @@ class WarmSink:
         return status
 
 
+def forks(spec: RevisionSpec, template: Template) -> bool:
+    """Whether a new instance finds the user's code imported; otherwise it imports it itself."""
+    return spec.warm.template and not template.info.unfit
+
+
 async def start_instance(
     revision: RevisionPool, template: Template, *, max_body_bytes: int, now: Callable[[], float]
 ) -> InstanceConnection:
     """Start an instance and wait for its hello. Raises `ImportFailed`, `OutOfMemory`, `Unavailable`, `TimedOut`."""
     spec = revision.spec
-    limit_s = (
-        HELLO_TIMEOUT_S if spec.warm.template and not template.info.unfit else spec.init_timeout_s + HELLO_TIMEOUT_S
-    )
+    limit_s = HELLO_TIMEOUT_S if forks(spec, template) else spec.init_timeout_s + HELLO_TIMEOUT_S
     began_s = now()
     try:
         async with asyncio.timeout(limit_s):

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from isotherm.base.errors import Invalid, Unavailable
+from isotherm.storage.durable import sync_folder
 
 __all__ = ["MASTER_KEY_VARIABLE", "Vault", "create_master_key", "master_key_path", "read_master_key"]
 
@@ -108,11 +109,7 @@ def _publish(fresh: Path, path: Path) -> None:
         path.hardlink_to(fresh)  # fails where another process was first: then its key counts
     except FileExistsError:
         return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _decode(text: str) -> bytes:
