@@ -49,7 +49,13 @@ if _encoder.c_make_encoder is None:  # type: ignore[attr-defined]  # an interpre
 else:
     _to_text = _make(_encoder.encode_basestring)
     _to_ascii = _make(_encoder.encode_basestring_ascii)
-_scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # an attribute since 2.6, not in typeshed
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_scan = json.JSONDecoder(parse_constant=_refuse).scan_once  # type: ignore[attr-defined]  # since 2.6, not in typeshed
 
 
 def encode(value: object) -> bytes:
@@ -73,7 +79,7 @@ def decode(data: bytes) -> object:
             return value
     except StopIteration:
         pass  # white space ahead, or not JSON: the slow way tells
-    return json.loads(text)
+    return json.loads(text, parse_constant=_refuse)
 
 
 def _path_to_problem(value: object) -> str | None:

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from isotherm.wire.desired import AliasSpec
+from isotherm_runtime.frames import Flag, Kind, pack_frame
 from tests.gateway.front import Front
 
 FAILS = "def handler(event, context):\n    raise ValueError('no such thing')\n"
@@ -209,10 +210,35 @@ async def test_invoke_types_logs_and_client_context(front: Front) -> None:
     assert "hello log" in tail
     assert tail.startswith("START RequestId: " + reply.headers["x-amzn-requestid"])
     assert "\nREPORT RequestId: " in tail
-    assert (await front.invoke("logs", headers={"X-Amz-Client-Context": "!"})).status == 400
-    assert (await front.invoke("logs", headers={"X-Amz-Invocation-Type": "DryRun"})).status == 204
+    deep, lone = ("[" * 1300 + "]" * 1300).encode(), b'"\\ud800"'
+    for bad in ("!", base64.b64encode(deep).decode(), base64.b64encode(lone).decode()):
+        assert (await front.invoke("logs", headers={"X-Amz-Client-Context": bad})).status == 400
+    dry = await front.invoke("logs", headers={"X-Amz-Invocation-Type": "DryRun"})
+    assert (dry.status, "content-length" in dry.headers) == (204, False)
     event = await front.invoke("logs", headers={"X-Amz-Invocation-Type": "Event"})
     assert (event.status, "not available yet" in event.json()["detail"]) == (400, True)
+
+
+async def test_an_instance_sets_no_status_and_headers_of_an_invoke(front: Front) -> None:
+    front.function("forger", "import time\ndef handler(event, context):\n    time.sleep(2)\n")
+    calling = asyncio.create_task(front.invoke("forger"))
+    await front.bench.until(lambda: any(r.connections for r in front.bench.pool.revisions.values()), "the start")
+    revision = next(iter(front.bench.pool.revisions.values()))
+    await front.bench.until(lambda: any(c.calls for c in revision.connections.values()), "the call")
+    head = b'[307,[["location","https://elsewhere.test"]],["a=b"]]'
+    front.bench.driver.instances[0]._end.send(pack_frame(Kind.RESPONSE, 1, head, b"", flags=Flag.HTTP))
+    reply = await calling
+    assert reply.headers["x-amz-function-error"] == "Unhandled"
+    assert (reply.status, "location" in reply.headers, "set-cookie" in reply.headers) == (200, False, False)
+
+
+@pytest.mark.parametrize("given", ["Bearer  iso_admin", "bearer \tiso_admin", "BEARER iso_admin"])
+@pytest.mark.parametrize("public", [False, True])
+async def test_the_platforms_key_stays_outside_however_it_is_spelled(front: Front, given: str, public: bool) -> None:
+    front.function("echo", route={"public": public})
+    reply = await front.get("/echo", token=None, headers={"Authorization": given})
+    assert reply.status == 200
+    assert b"iso_admin" not in reply.body
 
 
 async def test_a_handlers_error_on_invoke_is_lambdas(front: Front) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from isotherm.gateway.connection import ClientConnection
 from tests.gateway.front import Front
 
 AUTH = b"Authorization: Bearer iso_admin\r\n"
@@ -215,6 +216,63 @@ async def test_a_remembered_head_does_not_swallow_what_follows(front: Front) -> 
     assert (await wire.reply()).json()["body"] == "ghi"
     wire.send(post(b"abc")[:-3] + GET[:3])
     assert (await wire.reply()).json()["body"] == "GET"
+
+
+async def test_a_head_that_comes_in_pieces_behind_a_large_body_is_no_large_head(front: Front) -> None:
+    front.function("echo")
+    wire = await front.wire()
+    body = b"x" * 60_000
+    wire.send(post(body) + GET[:20])
+    assert (await wire.reply()).json()["body"] == body.decode()
+    wire.send(GET[20:])
+    assert (await wire.reply()).status == 200
+
+
+class Stuck:
+    """A transport to a client that reads as the test says."""
+
+    def __init__(self) -> None:
+        self.unread = 1_000_000
+        self.aborted = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def pause_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def blocked(front: Front) -> tuple[ClientConnection, Stuck, float]:
+    """A connection whose client has just let its answer wait."""
+    connection, transport = front.content.connection(), Stuck()
+    connection.transport = transport  # type: ignore[assignment]  # as far as this needs one
+    connection.pause_writing()
+    return connection, transport, connection.blocked_since_s
+
+
+async def test_a_client_that_reads_slowly_but_steadily_gets_its_whole_answer(front: Front) -> None:
+    connection, transport, began_s = blocked(front)
+    limit_s = front.settings.body_timeout_s
+    for step in range(1, 9):
+        transport.unread -= 1000
+        connection.check_time(began_s + 0.9 * step * limit_s)
+        assert not transport.aborted
+    connection.check_time(began_s + 10.1 * limit_s)
+    assert transport.aborted, "there is a limit to it"
+
+
+async def test_a_client_that_reads_nothing_is_cut_off(front: Front) -> None:
+    connection, transport, began_s = blocked(front)
+    limit_s = front.settings.body_timeout_s
+    connection.check_time(began_s + 0.9 * limit_s)
+    assert not transport.aborted
+    connection.check_time(began_s + 1.1 * limit_s)
+    assert transport.aborted
 
 
 async def test_expect_continue(front: Front) -> None:

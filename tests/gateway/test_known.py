@@ -1,5 +1,7 @@
 """Heads that came before, on whichever connection."""
 
+import gc
+
 from isotherm.gateway import known
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.request import Request
@@ -70,6 +72,44 @@ async def test_calls_of_many_functions_in_turn_on_two_connections_reach_each_its
                 lines += ["Content-Type: text/plain", f"Content-Length: {len(body)}", "", ""]
                 wire.send("\r\n".join(lines).encode() + body)
                 assert (await wire.reply()).json() == [name, body.decode()]
+
+
+async def test_a_request_behind_one_in_flight_is_remembered_as_itself(front: Front) -> None:
+    front.function("slow", "import time\ndef handler(event, context):\n    time.sleep(0.1)\n    return 'slow'\n")
+    front.function("quick", "def handler(event, context):\n    return 'quick'\n")
+    slow, quick = (
+        f"GET /{name} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer iso_admin\r\n\r\n".encode()
+        for name in ("slow", "quick")
+    )
+    for _ in range(3):
+        wire = await front.wire()
+        wire.send(slow)
+        await front.bench.until(lambda: any(one.current for one in front.content.connections), "the first request")
+        wire.send(quick)
+        assert [(await wire.reply()).json() for _ in range(2)] == ["slow", "quick"]
+        wire.send(quick)
+        assert (await wire.reply()).json() == "quick"
+        wire.close()
+        await front.bench.until(lambda: not front.content.connections, "the end of the connection")
+    other = await front.wire()
+    for _ in range(2):
+        other.send(quick)
+        assert (await other.reply()).json() == "quick"
+
+
+async def test_what_is_remembered_holds_no_body(front: Front) -> None:
+    front.function("echo")
+    wire = await front.wire()
+    body = b"x" * 50_000
+    for _ in range(4):
+        wire.send(
+            b"POST /echo HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer iso_admin\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
+        assert (await wire.reply()).status == 200
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, Request) and len(one.body) >= len(body)]
+    assert kept == []
 
 
 async def test_a_head_that_is_known_is_refused_once_its_key_is_gone(front: Front) -> None:

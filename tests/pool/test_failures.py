@@ -12,6 +12,7 @@ from isotherm.base.errors import (
     TimedOut,
     Unavailable,
 )
+from isotherm.sandbox.drivers.fake import FakeInstance
 from isotherm.sandbox.model import Exit
 from isotherm.wire.telemetry import InvocationRecord
 from isotherm_runtime.frames import HEADER, Kind
@@ -175,6 +176,52 @@ async def test_an_answer_over_the_limit_fails_that_call_alone(bench: PoolBench) 
     assert await small.call(revision, 3).value() == "xxx"
     assert small.driver.started == 1
     await small.close()
+
+
+async def test_a_late_answer_over_the_limit_gives_its_instance_back(bench: PoolBench) -> None:
+    small = PoolBench(bench.folder / "small", max_body_mb=0.01)
+    small.folder.mkdir()
+    code = "import time\ndef handler(event, context):\n    time.sleep(event[0])\n    return 'x' * event[1]\n"
+    revision = small.revision(code, timeout_s=1.0, concurrency=4, warm={"max_instances": 1})
+    late = small.call(revision, [1.3, 40_000])
+    await asyncio.sleep(0.6)
+    beside = small.call(revision, [0.95, 1])  # while it runs, the instance is not ended for the late one
+    with pytest.raises(TimedOut):
+        await late.value()
+    assert await beside.value() == "x"
+    assert await small.call(revision, [0, 2]).value() == "xx"
+    await small.close()
+
+
+async def test_a_stream_that_is_full_at_once_loses_no_instance_and_no_call(bench: PoolBench) -> None:
+    revision = bench.revision("def handler(event, context):\n    return len(event)\n", concurrency=16)
+    assert await bench.call(revision, "warm").value() == 4
+    calls = [bench.call(revision, "x" * 1_500_000) for _ in range(16)]
+    assert [await call.value() for call in calls] == [1_500_000] * 16
+    assert all(connection.listed == (connection in revision.free) for connection in revision.connections.values())
+    assert await bench.call(revision, "again").value() == 5
+
+
+async def test_an_import_that_takes_long_stands_before_no_other_start(bench: PoolBench) -> None:
+    slow = bench.revision(SLEEPER, warm={"template": False})
+    assert await bench.call(slow, 0).value() == 0
+    template, go = bench.driver.templates[0], asyncio.Event()
+    start = template.start
+
+    async def start_that_imports() -> FakeInstance:
+        await go.wait()
+        return await start()
+
+    template.start = start_that_imports  # type: ignore[method-assign]  # its import is slow from now on
+    bench.driver.instances[0].die(Exit(status=0))
+    await bench.until(lambda: not slow.connections, "the end of the first instance")
+    waiting = bench.call(slow, 0)
+    await bench.until(lambda: slow.starting, "the start that imports")
+    others = [bench.revision(f"def handler(event, context):\n    return {number}\n") for number in range(3)]
+    assert [await bench.call(revision).value() for revision in others] == [0, 1, 2]
+    assert not waiting.done.done()
+    go.set()
+    assert await waiting.value() == 0
 
 
 @pytest.mark.parametrize(

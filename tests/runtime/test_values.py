@@ -5,7 +5,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isotherm_runtime.values import NotJson, decode, encode
@@ -27,10 +27,17 @@ def test_any_spelling_of_json_is_decoded(value: object, space: str, indent: int 
     assert decode((space + json.dumps(value, indent=indent) + space).encode()) == value
 
 
+def refuse(constant: str) -> object:
+    raise ValueError(constant)
+
+
 @given(st.binary(max_size=50))
+@example(b"NaN")
+@example(b'{"a": [Infinity]}')
+@example(b" -Infinity")
 def test_what_the_standard_library_refuses_is_refused(data: bytes) -> None:
     try:
-        expected = json.loads(data.decode())
+        expected = json.loads(data.decode(), parse_constant=refuse)
     except ValueError:
         with pytest.raises(ValueError):  # noqa: PT011 - any of its messages
             decode(data)

@@ -296,8 +296,9 @@ class RequestReader(asyncio.Protocol, ABC):
         """Called about every second: clients that are too slow, idle, or do not read."""
         limits = self._limits
         quiet_s = now_s - self.touched_s
-        if self.blocked_since_s and self._reads_nothing(now_s):
-            self.transport.abort()
+        if self.blocked_since_s:
+            if self._reads_nothing(now_s):
+                self.transport.abort()
         elif self._in_message and not self.closing and not self._paused:
             began_s = now_s - self._began_s
             if not self._head_done and began_s > limits.header_timeout_s:
