@@ -183,7 +183,7 @@ async def test_a_late_answer_over_the_limit_gives_its_instance_back(bench: PoolB
     small.folder.mkdir()
     code = "import time\ndef handler(event, context):\n    time.sleep(event[0])\n    return 'x' * event[1]\n"
     revision = small.revision(code, timeout_s=1.0, concurrency=4, warm={"max_instances": 1})
-    late = small.call(revision, [1.3, 40_000])
+    late = small.call(revision, [1.3, 400_000])
     await asyncio.sleep(0.6)
     beside = small.call(revision, [0.95, 1])  # while it runs, the instance is not ended for the late one
     with pytest.raises(TimedOut):
