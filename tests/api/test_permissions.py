@@ -102,6 +102,16 @@ async def test_a_foreign_tenant_cannot_tell_a_namespace_from_one_that_does_not_e
         assert str(shown).replace("default", "?") == str(compared).replace("nowhere", "?")
 
 
+async def test_the_status_tells_a_tenant_nothing_of_the_hosts_and_of_others(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    assert (await client.get("/api/v1/status")).json()["counts"] is not None
+    for role in ROLES:
+        async with world.client(await world.key(role)) as tenant:
+            status = (await tenant.get("/api/v1/status")).json()
+        assert (status["hosts"], status["counts"], bool(status["version"])) == ([], None, True)
+
+
 async def test_denied_access_is_in_the_audit_log(world: World, client: httpx.AsyncClient) -> None:
     async with world.client(await world.key("viewer")) as viewer:
         assert (await viewer.get("/api/v1/namespaces/default/keys")).status_code == 403

@@ -123,6 +123,13 @@ def test_deploy_of_unchanged_code_says_so(isotherm: Isotherm, deployable: Any, c
     assert ran.out.startswith("unchanged hello revision 1")
 
 
+def test_deploy_of_what_was_live_before_says_that_it_has_the_calls_again(
+    isotherm: Isotherm, deployable: Any, code: Path
+) -> None:
+    deployable.on(f"PUT {FUNCTIONS}/hello", REVISION | {"number": 4, "state": "ready"})
+    assert isotherm("deploy", str(code)).out.startswith("live again: hello revision 4")
+
+
 def test_a_deploy_that_fails_prints_the_users_traceback(isotherm: Isotherm, deployable: Any, code: Path) -> None:
     problem = {
         "code": "import_failed",
@@ -266,9 +273,10 @@ def test_ls_follows_the_pages(isotherm: Isotherm, platform: Any) -> None:
 
 def test_show_says_what_runs(isotherm: Isotherm, platform: Any) -> None:
     platform.on(f"GET {FUNCTIONS}/hello", FUNCTION)
+    platform.on(f"GET {FUNCTIONS}/hello/revisions", {"items": [FUNCTION["latest"]], "next_cursor": None})
     out = isotherm("show", "hello").out
     assert "revision 1, ready" in out
-    assert "2 warm, 5.0 MB" in out
+    assert "now             revision 1: 2 warm, 5.0 MB" in out
     assert "env             A" in out
 
 

@@ -200,14 +200,15 @@ async def test_invoke_speaks_lambda(front: Front) -> None:
 
 
 async def test_invoke_types_logs_and_client_context(front: Front) -> None:
-    code = "def handler(event, context):\n    print('hello log')\n    return context.client_context.custom['who']\n"
+    code = "def handler(event, context):\n    print('hello log')\n    print('and more')\n"
+    code += "    return context.client_context.custom['who']\n"
     front.function("logs", code)
     given = base64.b64encode(json.dumps({"custom": {"who": "me"}}).encode()).decode()
     headers = {"X-Amz-Log-Type": "Tail", "X-Amz-Client-Context": given}
     reply = await front.invoke("logs", headers=headers)
     tail = base64.b64decode(reply.headers["x-amz-log-result"]).decode()
     assert reply.json() == "me"
-    assert "hello log" in tail
+    assert "\nhello log\nand more\nEND" in tail
     assert tail.startswith("START RequestId: " + reply.headers["x-amzn-requestid"])
     assert "\nREPORT RequestId: " in tail
     deep, lone = ("[" * 1300 + "]" * 1300).encode(), b'"\\ud800"'
@@ -217,6 +218,15 @@ async def test_invoke_types_logs_and_client_context(front: Front) -> None:
     assert (dry.status, "content-length" in dry.headers) == (204, False)
     event = await front.invoke("logs", headers={"X-Amz-Invocation-Type": "Event"})
     assert (event.status, "not available yet" in event.json()["detail"]) == (400, True)
+
+
+async def test_a_call_that_failed_says_where_its_time_went(front: Front) -> None:
+    front.function("fails", FAILS)
+    front.function("slow", "import time\ndef handler(event, context):\n    time.sleep(1)\n", timeout_s=0.2)
+    for reply in (await front.get("/fails"), await front.invoke("fails"), await front.get("/slow")):
+        assert reply.headers["server-timing"].startswith("queue;dur=")
+    slow = await front.invoke("slow")
+    assert (slow.status, float(slow.headers["server-timing"].rpartition("=")[2]) >= 200) == (504, True)
 
 
 async def test_an_instance_sets_no_status_and_headers_of_an_invoke(front: Front) -> None:

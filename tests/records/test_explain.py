@@ -120,6 +120,20 @@ def test_the_steps_of_a_start_come_longest_first_and_the_longest_is_named() -> N
     assert "import: 900.0 ms" in found.summary
 
 
+def test_what_holds_other_steps_is_not_the_longest() -> None:
+    steps = {"total": 14.0, "keeper": 12.0, "clone": 7.0, "verify": 0.3}
+    found = explained(record(1, cold_cause="scale_out", start_ms=14.2, start_steps_ms=steps))
+    assert "clone: 7.0 ms" in found.summary
+    assert "total" not in found.summary
+
+
+def test_a_spare_and_the_error_are_named() -> None:
+    spare = explained(record(1, cold_cause="spare", start_ms=0.0))
+    assert next(phase.what for phase in spare.phases if phase.name == "start") == "a parked spare took it"
+    failed = explained(record(1, outcome="handler_error", error_type="KeyError", error_message="no such key"))
+    assert "KeyError: no such key" in failed.summary
+
+
 @given(times, times, times, times, st.sampled_from([None, *causes]), st.sampled_from(get_args(Outcome)))
 def test_any_record_can_be_explained(
     queue_ms: float, start_ms: float, run_ms: float, total_ms: float, cause: ColdCause | None, outcome: Outcome

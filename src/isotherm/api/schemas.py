@@ -105,7 +105,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     time_ms: int
     hosts: list[HostSummary]
-    counts: Counts
+    counts: Counts | None  # to who may look at hosts, as `hosts`
 
 
 def _list_of(kind: type[Any]) -> Any:

@@ -82,6 +82,7 @@ class IsothermError(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.data: dict[str, Any] = data
+        self.instance: str | None = None  # the id of the request that ended with it, where another process said so
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
         """The RFC 9457 object. `instance` is the request id, where there is one."""
@@ -92,8 +93,8 @@ class IsothermError(Exception):
             "code": self.code,
             "detail": self.message,
         }
-        if instance is not None:
-            body["instance"] = instance
+        if instance or self.instance:
+            body["instance"] = instance or self.instance
         if self.data:
             body["data"] = self.data
         if self.retry_after_s is not None:
@@ -239,8 +240,11 @@ def error_from_problem(problem: Mapping[str, Any]) -> IsothermError:
     kind = all_errors().get(str(problem.get("code")), IsothermError)
     data = problem.get("data")
     retry = problem.get("retry_after_s")
-    return kind(
+    instance = problem.get("instance")
+    found = kind(
         str(problem.get("detail") or problem.get("title") or "unknown error"),
         retry_after_s=retry if isinstance(retry, (int, float)) else None,
         **(data if isinstance(data, dict) else {}),
     )
+    found.instance = instance if isinstance(instance, str) else None
+    return found

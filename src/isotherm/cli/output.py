@@ -71,7 +71,8 @@ class Output:
         if self.json:
             self.result(error.problem())
             return
-        self.note(f"error: {error.message}")
+        request = f" (request {error.instance})" if error.instance else ""
+        self.note(f"error: {error.message}{request}")
         for line in _details(error):
             self.note(line)
 

@@ -6,19 +6,26 @@ Its keys are those of `FunctionConfig` (all but `package`) and `name`; types and
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
-from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.functions.model import EnvName, EnvValue, FunctionConfig, WarmConfig
 
 __all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
 
 MANIFEST = "isotherm.toml"
 _MAX_BYTES = 1 << 20
 _tables: dict[type, str] = {dict: "table", list: "list"}
+_types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in quotes", "`bool`": "true or false"}
+_types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
+_forms = {  # of keys whose type alone does not say it
+    "handler": "MODULE.FUNCTION, such as app.handler",
+    "runtime": "python3.N, such as python3.11",
+    "env": 'a table of names and texts, such as [env] and then MODE = "fast"',
+}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,12 +94,27 @@ def _convert(
         if key not in known:
             problems.append(_unknown(prefix, key, [*known, *also_known], isinstance(value, dict)))
             continue
+        found = _problems_of_env(value) if key == "env" and isinstance(value, dict) else []
         try:
             values[key] = msgspec.convert(value, hints[key])
         except msgspec.ValidationError as exc:
-            expected = _expectation(str(exc))
-            problems.append(f"{prefix}{key}: {expected}" + ("" if ", got" in expected else f"; got {_shown(value)}"))
+            problems += found or [f"{prefix}{key}: {_expectation(key, hints[key], exc)}; got {_shown(value)}"]
     return values
+
+
+def _problems_of_env(table: dict[str, Any]) -> list[str]:
+    """What is wrong with single variables."""
+    found = []
+    for name, value in table.items():
+        for kind, part, expected in (
+            (EnvName, name, "a name of letters, digits and _ that does not begin with a digit"),
+            (EnvValue, value, "text in quotes, at most 32768 characters"),
+        ):
+            try:
+                msgspec.convert(part, kind)
+            except msgspec.ValidationError:
+                found.append(f"env.{name}: expected {expected}; got {_shown(part)}")
+    return found
 
 
 def _unknown(prefix: str, key: str, known: list[str], is_table: bool) -> str:
@@ -103,14 +125,15 @@ def _unknown(prefix: str, key: str, known: list[str], is_table: bool) -> str:
     return f"{prefix}{key}: unknown {what}; expected one of {', '.join(sorted(known))}"
 
 
-def _expectation(message: str) -> str:
-    """msgspec's sentence, lower case, in our words for places."""
-    text, _, where = message.partition(" - at ")
-    text = text.replace("`object`", "a table").replace("`array`", "a list")
-    if where.startswith("`key`"):
-        text += " for each name"
-    elif where:
-        text += " for each value"
+def _expectation(key: str, hint: Any, problem: msgspec.ValidationError) -> str:
+    """What a value must be: from msgspec's sentence, in words that a TOML file has."""
+    if key in _forms:
+        return f"expected {_forms[key]}"
+    if get_origin(hint) is Literal:
+        return f"expected {' or '.join(str(choice) for choice in get_args(hint))}"
+    text = str(problem).partition(" - at ")[0].partition(", got")[0]
+    for name, word in _types.items():
+        text = text.replace(name, word)
     return text[:1].lower() + text[1:]
 
 

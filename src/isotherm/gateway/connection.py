@@ -110,7 +110,7 @@ class ClientConnection(RequestReader):
         if plan.invoke and error.code in ("handler_failed", "invalid_response"):
             return self._function_error(call, error, now_s)
         self.request_id = call.id
-        return self.reply_error(error if plan.show_trace else _without_trace(error))
+        return self.reply_error(error if plan.show_trace else _without_trace(error), _timing(call, now_s))
 
     def reply(self, status_and_headers: str, body: bytes = b"") -> None:
         """Send a response of the gateway's own, and go on to the next request."""
@@ -126,8 +126,8 @@ class ClientConnection(RequestReader):
         self.transport.write(head if request.method == b"HEAD" else head + body)
         self.done()
 
-    def reply_error(self, error: IsothermError) -> int:
-        """Send an error as the answer to the current request."""
+    def reply_error(self, error: IsothermError, headers: str = "") -> int:
+        """Send an error as the answer to the current request, with `headers` beside its own."""
         request = self.current
         if request is None or self.transport.is_closing():
             return error.status
@@ -141,6 +141,7 @@ class ClientConnection(RequestReader):
                 self.request_id or self._port.new_id(),
                 keep_alive=request.keep_alive,
                 head_only=request.method == b"HEAD",
+                headers=headers,
             )
         )
         self.request_id = ""
@@ -178,8 +179,16 @@ class ClientConnection(RequestReader):
         self.request_id = call.id
         extra = self._extra(call, self.plan, request, (now_s - call.sent_s) * 1000.0)
         extra = extra.replace("connection: close\r\n", "").replace("connection: keep-alive\r\n", "")
-        self.reply(f"{JSON_HEAD}x-amz-function-error: Unhandled\r\n{extra}", json.dumps(body).encode())
+        head = f"{JSON_HEAD}x-amz-function-error: Unhandled\r\n{_timing(call, now_s)}{extra}"
+        self.reply(head, json.dumps(body).encode())
         return 200
+
+
+def _timing(call: Call, now_s: float) -> str:
+    """The header that says where the time of a call went that failed; one that was never sent waited all of it."""
+    queue_ms, start_ms = call.waited_ms() if call.sent_s else ((now_s - call.arrived_s) * 1000.0, 0.0)
+    run_ms = (now_s - call.sent_s) * 1000.0 if call.sent_s else 0.0
+    return f"server-timing: queue;dur={queue_ms:.2f}, start;dur={start_ms:.2f}, run;dur={run_ms:.2f}\r\n"
 
 
 def _without_trace(error: IsothermError) -> IsothermError:
@@ -193,8 +202,6 @@ def _log_result(call: Call, revision: RevisionPool, run_ms: float) -> str:
     """The last 4 KB of the call's log in base64, framed by the lines that Lambda writes."""
     number = revision.spec.number
     text = b"".join(call.tail or [])
-    if text and not text.endswith(b"\n"):
-        text += b"\n"
     start = f"START RequestId: {call.id} Version: {number}\n".encode()
     end = (
         f"END RequestId: {call.id}\nREPORT RequestId: {call.id}\tDuration: {run_ms:.2f} ms\t"

@@ -103,12 +103,14 @@ class HeadCache:
         return ResponseHead(status, "".join(lines))
 
 
-def problem_response(error: IsothermError, request_id: str, *, keep_alive: bool, head_only: bool = False) -> bytes:
-    """The whole response of an error."""
+def problem_response(
+    error: IsothermError, request_id: str, *, keep_alive: bool, head_only: bool = False, headers: str = ""
+) -> bytes:
+    """The whole response of an error; `headers` are lines beside those that it has anyway."""
     body = msgspec.json.encode(error.problem(request_id))
     head = (
         f"{status_line(error.status)}content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
-        f"{date_line()}x-amzn-requestid: {request_id}\r\n"
+        f"{date_line()}x-amzn-requestid: {request_id}\r\n{headers}"
     )
     if error.retry_after_s is not None:
         head += f"retry-after: {max(1, round(error.retry_after_s))}\r\n"

@@ -83,5 +83,7 @@ class Call:
         waited = (self.sent_s - self.arrived_s) * 1000.0
         if self.cold_cause is None or self.carrier is None:
             return waited, 0.0
+        if self.cold_cause in ("first", "template"):  # nothing was there: it waited for the template, too
+            return 0.0, waited
         start = min(waited, self.carrier.start_ms)
         return waited - start, start

@@ -17,6 +17,7 @@ __all__ = ["TAIL_BYTES", "Outcomes"]
 
 TAIL_BYTES = 4096  # of a call's log, handed back to a caller that asked (Lambda's limit)
 MAX_ERROR_TEXT = 1024
+ENDED_BY_US = frozenset(("timed_out", "instance_crashed", "out_of_memory"))
 log_head = msgspec.json.Decoder(tuple[int, str | None])
 
 
@@ -38,6 +39,8 @@ class Outcomes:
         self, spec: RevisionSpec, stats: RevisionStats, call: Call, status: int, error: IsothermError, now_s: float
     ) -> None:
         """A call that failed."""
+        if call.carrier is not None and error.code in ENDED_BY_US:  # the handler could not say it itself
+            self.line(spec, call.carrier.id, error.message, level="error", call=call, stream="platform")
         self._note(spec, stats, call, outcome_of(error), status, error, 0, now_s)
 
     def left(self, stats: RevisionStats, call: Call, now_s: float) -> None:
@@ -56,7 +59,7 @@ class Outcomes:
             return
         text = body[: self._limits.log_call_bytes]
         if call is not None and call.tail is not None:
-            call.tail.append(text[-TAIL_BYTES:])
+            call.tail.append(text[1 - TAIL_BYTES :] + b"\n")
             call.tail_bytes += len(call.tail[-1])
             while call.tail_bytes - len(call.tail[0]) >= TAIL_BYTES:
                 call.tail_bytes -= len(call.tail.pop(0))

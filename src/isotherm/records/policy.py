@@ -62,6 +62,9 @@ _outcomes: Final[dict[str, str]] = {
 }
 
 
+SPANS = frozenset(("total", "keeper"))  # of a start's steps: each holds others
+
+
 def explain(record: InvocationRecord, spec: RevisionSpec | None, price: MachinePrice) -> Explanation:
     """`spec` None: the revision is gone; then settings and costs are not known."""
     cold = None if record.cold_cause is None else _why_cold[record.cold_cause]
@@ -85,8 +88,11 @@ def _summary(record: InvocationRecord, cold: str | None) -> str:
     parts = [f"{_outcomes[record.outcome]} after {record.total_ms:.1f} ms, {'warm' if cold is None else 'cold'}"]
     if cold is not None:
         parts.append(cold[0].upper() + cold[1:])
-    if record.start_steps_ms:
-        step, took_ms = max(record.start_steps_ms.items(), key=lambda one: one[1])
+    if record.error_message:
+        parts.append(f"{record.error_type}: {record.error_message}".rstrip("."))
+    steps = {name: took_ms for name, took_ms in record.start_steps_ms.items() if name not in SPANS}
+    if steps:
+        step, took_ms = max(steps.items(), key=lambda one: one[1])
         parts.append(f"The longest part of the start was {step.replace('_', ' ')}: {took_ms:.1f} ms")
     return ". ".join(parts) + "."
 
@@ -96,7 +102,7 @@ def _phases(record: InvocationRecord) -> list[Phase]:
     other_ms = max(0.0, record.total_ms - record.queue_ms - record.start_ms - record.run_ms)
     all_phases = (
         ("queue", record.queue_ms, "waited for an instance that was free, or for a place"),
-        ("start", record.start_ms, "an instance was started for it" if record.start_ms else "an idle instance took it"),
+        ("start", record.start_ms, _taken_by(record)),
         ("run", record.run_ms, "the handler ran"),
         ("other", other_ms, "the platform read, routed and answered"),
     )
@@ -104,6 +110,12 @@ def _phases(record: InvocationRecord) -> list[Phase]:
         Phase(name=name, ms=ms, share=min(1.0, ms / total_ms), what=what)  # type: ignore[arg-type]  # literals above
         for name, ms, what in all_phases
     ]
+
+
+def _taken_by(record: InvocationRecord) -> str:
+    if record.start_ms:
+        return "an instance was started for it"
+    return "a parked spare took it" if record.cold_cause == "spare" else "an idle instance took it"
 
 
 def _remedies(record: InvocationRecord, spec: RevisionSpec | None) -> list[Remedy]:

@@ -11,6 +11,7 @@ from isotherm.api.calls import ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import Counts, EntryList, HostList, HostSummary, HostView, Me, Status
 from isotherm.base.ids import NAME_PATTERN
+from isotherm.tenancy.policy import judge
 
 __all__ = ["routes"]
 
@@ -32,9 +33,10 @@ async def get_me(call: ToCall) -> Response:
     answers={200: Answer(Status, "Version, hosts, counts")},
 )
 def get_status(call: ToCall) -> Response:
-    """Version, hosts that are connected, how much there is."""
+    """Version; to who may look at hosts, also those that are connected and how much there is."""
     services = call.services
-    hosts = services.board.hosts()
+    allowed = judge(call.principal.grants, "hosts.read", None) == "allowed"
+    hosts = services.board.hosts() if allowed else []
     return json_answer(
         Status(
             version=services.version,
@@ -46,7 +48,9 @@ def get_status(call: ToCall) -> Response:
             ],
             counts=Counts(
                 functions=services.functions.count(), hosts=len(hosts), instances=services.board.instance_counts()
-            ),
+            )
+            if allowed
+            else None,
         )
     )
 

@@ -54,7 +54,7 @@ def _deploy_one(client: Client, example: Path) -> None:
     event = example / "event.json"
     payload = event.read_bytes() if event.is_file() else b"{}"
     answer = client.invoke(deployed.name, payload)
-    word = "->" if answer.error is None else "fails, as it should, with"
+    word = "->" if answer.error is None else "fails, as it should:"
     text = answer.payload.decode("utf-8", "replace")
     if answer.error is not None:
         text = str(json.loads(text).get("errorMessage", text))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from isotherm.base.errors import Invalid, IsothermError, TimedOut, error_from_problem
+from isotherm.base.errors import Invalid, IsothermError, NotFound, TimedOut, error_from_problem
 from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.package import zip_folder
@@ -30,6 +30,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     took_ms: float
     unchanged: bool
+    moved: bool  # `live` was at another revision before
 
 
 def run(client: Client, folder: Path, name: str | None, env: list[str], public: bool | None) -> None:
@@ -41,7 +42,7 @@ def run(client: Client, folder: Path, name: str | None, env: list[str], public: 
     if output.json:
         output.result(msgspec.to_builtins(deployed))
         return
-    word = "unchanged" if deployed.unchanged else "deployed"
+    word = "deployed" if not deployed.unchanged else "live again:" if deployed.moved else "unchanged"
     output.line(f"{word} {deployed.name} revision {deployed.number} in {duration(deployed.took_ms)}")
     output.line(deployed.url)
 
@@ -49,6 +50,7 @@ def run(client: Client, folder: Path, name: str | None, env: list[str], public: 
 def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps) -> Deployed:
     """Deploy and wait until the revision serves."""
     started = time.monotonic()
+    before = _live(client, manifest.name)
     package = _upload(client, folder, steps)
     config = msgspec.to_builtins(manifest.config(package.digest))
     revision = client.deploy(manifest.name, config)
@@ -58,7 +60,22 @@ def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps
         _follow(client, manifest.name, revision, steps)
     took_ms = (time.monotonic() - started) * 1000
     url = client.function(manifest.name).url  # that of the revision is by its number
-    return Deployed(name=manifest.name, number=revision.number, url=url, took_ms=took_ms, unchanged=unchanged)
+    return Deployed(
+        name=manifest.name,
+        number=revision.number,
+        url=url,
+        took_ms=took_ms,
+        unchanged=unchanged,
+        moved=before != [revision.number],
+    )
+
+
+def _live(client: Client, name: str) -> list[int]:
+    """The revisions that have the calls now; none where there is no such function."""
+    try:
+        return [each.number for each in client.function(name).live]
+    except NotFound:
+        return []
 
 
 def _upload(client: Client, folder: Path, steps: Steps) -> Package:

@@ -11,6 +11,8 @@ from isotherm.cli.output import output
 from isotherm.cli.times import age, duration, size
 from isotherm.cli.views import Revision, State, Weight
 
+SHOWN_REVISIONS = 100
+
 __all__ = ["list_functions", "remove", "rollback", "show", "versions", "weights_text"]
 
 _SHOWN = (
@@ -53,8 +55,10 @@ def show(client: Client, name: str) -> None:
         for key, label in _SHOWN:
             output.line(f"  {label:<15} {latest.config.get(key)}")
         _show_lists(latest)
+    numbers = {each.id: each.number for each in client.revisions(name, SHOWN_REVISIONS)} if function.states else {}
     for state in function.states:
-        output.line(f"  now             {_state_text(state)}")
+        which = f"revision {numbers[state.revision_id]}: " if state.revision_id in numbers else ""
+        output.line(f"  now             {which}{_state_text(state)}")
 
 
 def versions(client: Client, name: str, limit: int) -> None:
