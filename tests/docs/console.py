@@ -39,6 +39,7 @@ def masked(line: str) -> str:
     line = re.sub(r"\b(rev|wl|key|inst|ns|p)_[0-9a-z]{26}\b", r"\1_ID", line)
     line = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID", line)
     line = re.sub(r"/(tmp|root|home)/[\w./-]+", "PATH", line)
+    line = re.sub(r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\b", "DATE", line)
     line = re.sub(r"\d+(\.\d+)?", "0", line)
     line = re.sub(r"\b0 (µs|ms|s|min)\b", "0 s", line)
     return re.sub(r"[\s─━═]+", " ", line).strip()

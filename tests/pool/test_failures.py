@@ -178,6 +178,26 @@ async def test_an_answer_over_the_limit_fails_that_call_alone(bench: PoolBench) 
     await small.close()
 
 
+async def test_what_the_handler_could_not_say_is_in_its_log(bench: PoolBench) -> None:
+    revision = bench.revision(SLEEPER, timeout_s=0.2)
+    late = bench.call(revision, 5)
+    with pytest.raises(TimedOut):
+        await late.value()
+    crashed = bench.call(revision, 5)
+    await bench.until(lambda: crashed.call.carrier is not None)
+    carrier = crashed.call.carrier
+    next(one for one in bench.driver.instances if carrier is not None and one.id == carrier.id).die(Exit(signal=11))
+    with pytest.raises(InstanceCrashed):
+        await crashed.value()
+    lines = [line for line in bench.recorder.collect().logs if line.stream == "platform"]
+    assert [(line.invocation_id, line.level) for line in lines] == [
+        (late.call.id, "error"),
+        (crashed.call.id, "error"),
+    ]
+    assert "0.2 s" in lines[0].message
+    assert "signal 11" in lines[1].message
+
+
 async def test_a_late_answer_over_the_limit_gives_its_instance_back(bench: PoolBench) -> None:
     small = PoolBench(bench.folder / "small", max_body_mb=0.01)
     small.folder.mkdir()
