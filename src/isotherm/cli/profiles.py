@@ -7,7 +7,7 @@ import msgspec
 
 from isotherm.base.errors import Invalid, Unauthenticated
 
-__all__ = ["Profile", "find_profile", "profile_path", "save_profile"]
+__all__ = ["Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
 
 DEFAULT_URL = "http://127.0.0.1:7070"
 
@@ -28,7 +28,7 @@ def profile_path() -> Path:
 
 def find_profile(namespace: str | None = None) -> Profile:
     """The platform to speak to. The environment wins. Raises `Unauthenticated` where there is no key, `Invalid`."""
-    saved = _load()
+    saved = load_profile()
     url = os.environ.get("ISOTHERM_URL") or (saved.url if saved else DEFAULT_URL)
     key = os.environ.get("ISOTHERM_KEY")
     if key is None and saved is not None and saved.url.rstrip("/") == url.rstrip("/"):
@@ -58,7 +58,8 @@ def save_profile(profile: Profile) -> Path:
     return path
 
 
-def _load() -> Profile | None:
+def load_profile() -> Profile | None:
+    """What was saved last; None where nothing was. Raises `Invalid` where the file is no profile."""
     path = profile_path()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profile)

@@ -8,6 +8,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -16,10 +17,10 @@ from isotherm.base.errors import Invalid, IsothermError, Unavailable
 from isotherm.base.settings import Settings, load_settings
 from isotherm.cli.output import output
 from isotherm.cli.platform import Platform, Report
-from isotherm.cli.profiles import Profile, save_profile
+from isotherm.cli.profiles import Profile, load_profile, save_profile
 from isotherm.cli.times import duration
 
-__all__ = ["default_data", "is_loopback", "run"]
+__all__ = ["default_data", "is_loopback", "run", "save_own_profile"]
 
 START_S = 90.0
 POLL_S = 0.05
@@ -139,12 +140,7 @@ def _announce(settings: Settings, ready: Ready, took_ms: float) -> None:
     """The ready file, the profile, systemd, the banner."""
     if settings.ready_file is not None:
         _write_ready_file(Path(settings.ready_file), ready)
-    saved = ""
-    if is_loopback(settings.host):
-        try:
-            saved = str(save_profile(Profile(url=ready.url, key=ready.admin_key)))
-        except Invalid as exc:
-            output.note(f"warning: {exc.message}")
+    saved = save_own_profile(ready.url, ready.admin_key) if is_loopback(settings.host) else ""
     _tell_systemd()
     if output.json:
         output.result(msgspec.to_builtins(ready))
@@ -160,6 +156,22 @@ def _announce(settings: Settings, ready: Ready, took_ms: float) -> None:
     output.line(f"  {prefix}isotherm init greet && {prefix}isotherm deploy greet")
     output.line(f'  {prefix}isotherm invoke greet -d \'{{"name": "you"}}\' --tail')
     output.line(f"  curl -H 'Authorization: Bearer {ready.admin_key}' {ready.content_url}/greet/")
+
+
+def save_own_profile(url: str, key: str) -> str:
+    """Where it was saved; empty where it could not be, or where somebody logged in to a platform elsewhere before."""
+    try:
+        before = load_profile()
+    except Invalid:
+        before = None  # it is no use to anybody
+    if before is not None and not is_loopback(urlsplit(before.url).hostname or ""):
+        output.note(f"the profile of {before.url} is kept: set ISOTHERM_URL and ISOTHERM_KEY to speak to this platform")
+        return ""
+    try:
+        return str(save_profile(Profile(url=url, key=key)))
+    except Invalid as exc:
+        output.note(f"warning: {exc.message}")
+        return ""
 
 
 def _write_ready_file(path: Path, ready: Ready) -> None:
