@@ -1,7 +1,9 @@
 """Keep-alive, minimum instances, spares and memory: what is kept, and what goes first."""
 
 import asyncio
+import contextlib
 
+from isotherm.base.errors import IsothermError
 from tests.pool.bench import MIB, PoolBench
 
 
@@ -32,6 +34,47 @@ async def test_an_unused_template_ends_after_its_own_keep_alive(bench: PoolBench
     bench.maintain()
     await bench.until(lambda: not bench.driver.templates, "the end of the template")
     assert await bench.call(revision, 1).value() == 1
+
+
+async def test_upkeep_looks_only_at_what_holds_something(bench: PoolBench) -> None:
+    cold = [bench.revision(warm={"keep_alive_s": 1, "template_keep_alive_s": 1, "spare": 0}) for _ in range(5)]
+    kept = bench.revision(warm={"min_instances": 1})
+    assert len(bench.pool.held) == 6
+    for revision in cold:
+        assert await bench.call(revision, 7).value() == 7
+
+    async def cool() -> None:
+        for left in ("connections", "has_template"):
+            await bench.until(lambda: not any(revision.awake for revision in cold), "quiet")
+            bench.clock.skip(5)
+            bench.maintain()
+            await bench.until(lambda left=left: not any(getattr(revision, left) for revision in cold), f"no {left}")
+        await bench.until(lambda: not any(revision.awake for revision in cold), "quiet")
+        bench.maintain()
+
+    await cool()
+    assert list(bench.pool.held.values()) == [kept]
+    assert bench.pool._upkeep.used_bytes() == sum(c.used_bytes for c in kept.connections.values()) + (
+        bench.pool.templates[kept.spec.id].used_bytes
+    )
+    again = bench.call(cold[2], 8)
+    assert cold[2] in bench.pool.held.values()
+    assert await again.value() == 8
+    await bench.pool.prepare_template(cold[3].spec)
+    assert cold[3] in bench.pool.held.values()
+    await cool()
+    assert list(bench.pool.held.values()) == [kept]
+
+
+async def test_what_was_forgotten_is_not_looked_at_again(bench: PoolBench) -> None:
+    revision = bench.revision()
+    call = bench.call(revision, 1)
+    await bench.pool.forget(revision.spec.id)
+    with contextlib.suppress(IsothermError):
+        await call.value()
+    await bench.until(lambda: not revision.starting and not revision.connections, "its end")
+    assert revision not in bench.pool.held.values()
+    bench.maintain()
 
 
 async def test_a_minimum_is_started_ahead_and_kept(bench: PoolBench) -> None:

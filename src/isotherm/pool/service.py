@@ -42,6 +42,7 @@ class Pool:
     ) -> None:
         self.limits = limits
         self.revisions: dict[str, RevisionPool] = {}
+        self.held: dict[str, RevisionPool] = {}  # those of them that hold anything, or are about to; few of very many
         self.templates: dict[str, TemplateSlot] = {}
         self.drivers = drivers
         self._recorder = recorder
@@ -66,7 +67,7 @@ class Pool:
         if found is None or found.closing:
             stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
             found = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
-            self.revisions[spec.id] = found
+            self.revisions[spec.id] = self.held[spec.id] = found
             self.templates[spec.id] = TemplateSlot(
                 spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(found, reason)
             )
@@ -75,6 +76,7 @@ class Pool:
     async def prepare_template(self, spec: RevisionSpec) -> Template:
         """Build the revision's template, whatever failed before. Raises what `Materials` and `Driver.prepare` raise."""
         revision = self.revision(spec)
+        self._hold(revision)
         revision.failures, revision.retry_at_s = 0, 0.0
         revision.used_at_s = self._now()
         return await self.templates[spec.id].get()
@@ -105,6 +107,7 @@ class Pool:
         if self.revisions.get(revision_id) is revision:  # it may have been prepared anew meanwhile
             del self.revisions[revision_id]
             del self.templates[revision_id]
+            self.held.pop(revision_id, None)
             self._recorder.retire(revision_id)
 
     def states(self) -> list[WorkloadState]:
@@ -178,6 +181,7 @@ class Pool:
         if not revision.awake:
             revision.awake = True
             self._awake.add(revision)
+            self._hold(revision)
 
     def lost(self, revision: RevisionPool, connection: InstanceConnection) -> None:
         self.spawn(self._bury(revision, connection))
@@ -187,6 +191,11 @@ class Pool:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _hold(self, revision: RevisionPool) -> None:
+        """From now on upkeep looks at it, unless it was forgotten meanwhile."""
+        if self.revisions.get(revision.spec.id) is revision:
+            self.held[revision.spec.id] = revision
 
     async def _poll(self, until_s: float, quiet: Callable[[], bool]) -> None:
         while self._now() < until_s and not quiet():  # noqa: ASYNC110 -- spans all calls; an event per call would cost
@@ -213,6 +222,7 @@ class Pool:
     def _count_start(self, revision: RevisionPool, change: int) -> None:
         revision.starting += change
         self._starting += change
+        self._hold(revision)
 
     async def _start(self, revision: RevisionPool) -> None:
         template = await self.templates[revision.spec.id].get()

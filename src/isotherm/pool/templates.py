@@ -85,6 +85,10 @@ class TemplateSlot:
             self._building.add_done_callback(self._built)
         return await asyncio.shield(self._building)
 
+    @property
+    def building(self) -> bool:
+        return self._building is not None
+
     async def close(self) -> None:
         """End the template and all its instances, or the build of it."""
         building = self._building

@@ -20,7 +20,7 @@ class Estate(Protocol):
     """The pool, as far as its upkeep needs it."""
 
     limits: PoolLimits
-    revisions: dict[str, RevisionPool]
+    held: dict[str, RevisionPool]
     templates: dict[str, TemplateSlot]
 
     def grow(self, revision: RevisionPool, count: int) -> int: ...
@@ -39,7 +39,7 @@ class Upkeep:
 
     def run(self, now_s: float, referenced: Callable[[str], bool]) -> None:
         """One round, about every second."""
-        for revision_id, revision in list(self._estate.revisions.items()):
+        for revision_id, revision in list(self._estate.held.items()):
             if revision.closing:
                 continue
             used = referenced(revision_id)
@@ -49,7 +49,15 @@ class Upkeep:
             missing = revision.spec.warm.min_instances - len(revision.connections) - revision.starting
             if used and missing > 0 and now_s >= revision.retry_at_s:
                 self._estate.grow(revision, missing)
+            if self._holds_nothing(revision):
+                del self._estate.held[revision_id]
         self._relieve()
+
+    def _holds_nothing(self, revision: RevisionPool) -> bool:
+        """Whether there is nothing to look after until it is called, started or prepared again."""
+        slot = self._estate.templates[revision.spec.id]
+        busy = revision.connections or revision.starting or revision.queue or revision.awake
+        return not (busy or slot.template is not None or slot.building or revision.spec.warm.min_instances)
 
     def make_room(self, revision: RevisionPool, starting: int) -> bool:
         """Whether one more instance may start: by count and by memory, evicting what is idle where that helps."""
@@ -73,10 +81,9 @@ class Upkeep:
     def sample(self) -> None:
         """Look at a few instances and templates, all of them in turn."""
         if not self._to_sample:
-            self._to_sample += [
-                c for revision in self._estate.revisions.values() for c in revision.connections.values()
-            ]
-            self._to_sample += [slot for slot in self._estate.templates.values() if slot.template is not None]
+            self._to_sample += [c for revision in self._estate.held.values() for c in revision.connections.values()]
+            slots = [self._estate.templates[revision_id] for revision_id in self._estate.held]
+            self._to_sample += [slot for slot in slots if slot.template is not None]
         for _ in range(min(SAMPLES_PER_TICK, len(self._to_sample))):
             entry = self._to_sample.pop()
             if isinstance(entry, InstanceConnection):
@@ -89,14 +96,14 @@ class Upkeep:
     def used_bytes(self) -> int:
         """Memory of all instances and templates, as last measured."""
         return sum(
-            connection.used_bytes
-            for revision in self._estate.revisions.values()
-            for connection in revision.connections.values()
-        ) + sum(slot.used_bytes for slot in self._estate.templates.values())
+            self._estate.templates[revision_id].used_bytes
+            + sum(connection.used_bytes for connection in revision.connections.values())
+            for revision_id, revision in self._estate.held.items()
+        )
 
     def states(self) -> list[WorkloadState]:
         found = []
-        for revision_id, revision in self._estate.revisions.items():
+        for revision_id, revision in self._estate.held.items():
             slot = self._estate.templates[revision_id]
             if not revision.connections and slot.template is None and not revision.queue:
                 continue
@@ -166,12 +173,12 @@ class Upkeep:
             self._evict(policy.evictions(used, self._estate.limits.memory_bytes, self._idle(but=None)))
 
     def _count(self) -> int:
-        return sum(len(revision.connections) for revision in self._estate.revisions.values())
+        return sum(len(revision.connections) for revision in self._estate.held.values())
 
     def _idle(self, but: RevisionPool | None) -> list[policy.Idle]:
         """Everything that may be evicted. Spares go with the idle instances, the templates last."""
         found = []
-        for revision_id, revision in self._estate.revisions.items():
+        for revision_id, revision in self._estate.held.items():
             if revision is but:
                 continue
             live = len(revision.connections)
@@ -189,7 +196,7 @@ class Upkeep:
 
     def _evict(self, keys: list[int]) -> None:
         chosen = set(keys)
-        for revision_id, revision in self._estate.revisions.items():
+        for revision_id, revision in self._estate.held.items():
             for connection in list(revision.connections.values()):
                 if id(connection) in chosen:
                     connection.used_bytes = 0
