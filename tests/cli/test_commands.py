@@ -73,13 +73,19 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
         "heavy = {'httpx', 'fastapi', 'sqlalchemy', 'uvloop', 'cryptography', 'asyncio'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    took_s = []
-    for _ in range(3):  # CPU time: the machine may be busy with other tests
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=20)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(took_s) < 0.25
+    took_s, libraries_s = [], []
+    for _ in range(3):  # CPU time, beside that of the two libraries: the machine may be busy, or slow today
+        took_s.append(cpu_s(program))
+        libraries_s.append(cpu_s("import typer, rich"))
+    assert min(took_s) < 3 * min(libraries_s)
+
+
+def cpu_s(program: str) -> float:
+    """What an interpreter takes to run it."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=20)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:

@@ -66,7 +66,7 @@ def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps
         url=url,
         took_ms=took_ms,
         unchanged=unchanged,
-        moved=before != [revision.number],
+        moved=bool(before) and before != [revision.number],
     )
 
 

@@ -11,9 +11,9 @@ from isotherm.cli.output import output
 from isotherm.cli.times import age, duration, size
 from isotherm.cli.views import Revision, State, Weight
 
-SHOWN_REVISIONS = 100
-
 __all__ = ["list_functions", "remove", "rollback", "show", "versions", "weights_text"]
+
+SHOWN_REVISIONS = 100
 
 _SHOWN = (
     ("runtime", "runtime"),
