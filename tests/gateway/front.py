@@ -10,12 +10,17 @@ import msgspec
 from isotherm.base.clock import SystemClock
 from isotherm.base.ids import token_digest
 from isotherm.base.settings import Settings
+from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.operations import ApiOperations
 from isotherm.gateway.plan import Planner
 from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
 from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
+from isotherm.queue.drivers.sqlite import SqliteQueue
+from isotherm.queue.model import queue_limits
+from isotherm.queue.service import Queue
+from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, GrantSpec, KeySpec, RevisionSpec, Role, RouteSpec
 from tests.pool.bench import PoolBench
 
@@ -95,7 +100,11 @@ class Front:
         limits = http_limits(self.settings)
         operations = ApiOperations(self.keys, self, self._metrics, self.api_path, 1_000_000)
         self.content = ContentPort(limits, planner)
-        self.api = ApiPort(limits, planner, operations)
+        vault = Vault(bytes(range(32)))
+        self.store = SqliteQueue(folder / "queue.db", vault)
+        self.queue = Queue(self.store, self.routes, queue_limits(self.settings), SystemClock(), "local")
+        self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
+        self._ticking: asyncio.Task[None] | None = None
         self._servers: list[asyncio.Server] = []
         self._wires: list[Wire] = []
         self._numbers: dict[FunctionPort, int] = {}
@@ -103,6 +112,8 @@ class Front:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        await self.queue.start()
+        self._ticking = asyncio.create_task(self._tick())
         for port in (self.api, self.content):
             server = await loop.create_server(port.connection, "127.0.0.1", 0)
             self._servers.append(server)
@@ -113,7 +124,16 @@ class Front:
             wire.close()
         for server in self._servers:
             server.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self.queue.stop()
         await self.bench.close()
+        await self.queue.close()
+
+    async def _tick(self) -> None:
+        while True:
+            self.queue.tick()
+            await asyncio.sleep(0.02)
 
     def not_ready(self) -> str | None:
         return self.reason

@@ -124,7 +124,7 @@ class PoolBench:
         }
         spec = RevisionSpec(**(values | changes))
         place = self.folder / spec.id
-        place.mkdir()
+        place.mkdir(parents=True)
         (place / "app.py").write_text(code)
         self._code[spec.id] = place
         return spec

@@ -169,3 +169,13 @@ async def test_two_revisions_share_the_hosts_limit_by_eviction(tmp_path: object,
     assert await again.value() == 3
     assert again.call.cold_cause == "evicted"
     await small.close()
+
+
+async def test_a_cold_function_without_a_queue_is_woken_all_the_same(bench: PoolBench) -> None:
+    """A call has to wait for the instance that is started for it; beyond its instances it is turned away."""
+    code = "import time\ndef handler(event, context):\n    time.sleep(0.2)\n    return event\n"
+    revision = bench.revision(code, queue_limit=0, warm={"max_instances": 2})
+    answers = [bench.call(revision, n) for n in range(3)]
+    assert [await answer.value() for answer in answers[:2]] == [0, 1]
+    with pytest.raises(TooManyRequests):
+        await answers[2].value()

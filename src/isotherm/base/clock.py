@@ -3,7 +3,7 @@
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock"]
+__all__ = ["Clock", "ForwardClock", "ManualClock", "SystemClock"]
 
 
 class Clock(Protocol):
@@ -37,3 +37,27 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         self._elapsed_s += seconds
+
+
+class ForwardClock:
+    """Another clock whose wall time never runs back: not when it is set back, and not behind `not_before_ms`.
+
+    While the other clock is behind, time goes on from the latest that was told, by its monotonic seconds.
+    """
+
+    def __init__(self, clock: Clock, not_before_ms: int = 0) -> None:
+        self._clock = clock
+        self._told_ms = max(clock.time_ms(), not_before_ms)
+        self._told_at_s = clock.monotonic_s()
+
+    def time_ms(self) -> int:
+        now_s = self._clock.monotonic_s()
+        went_on_ms = self._told_ms + int((now_s - self._told_at_s) * 1000)
+        now_ms = self._clock.time_ms()
+        if now_ms >= went_on_ms:
+            self._told_ms, self._told_at_s = now_ms, now_s
+            return now_ms
+        return went_on_ms
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()

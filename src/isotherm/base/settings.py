@@ -49,6 +49,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_call_kb: Annotated[int, Meta(description="Log output of one call at most, KB", ge=1)] = 256
     spool_mb: Annotated[int, Meta(description="Telemetry kept on disk while control is away, MB", ge=1)] = 256
 
+    queue_mb: Annotated[int, Meta(description="Asynchronous calls kept on disk at most, MB", ge=1)] = 1024
+    result_hours: Annotated[float, Meta(description="Hours that results of asynchronous calls are kept", ge=0)] = 24.0
+    dead_letter_days: Annotated[float, Meta(description="Days that dead letters are kept", gt=0)] = 14.0
+
     api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
     max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250

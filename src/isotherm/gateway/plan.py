@@ -25,8 +25,8 @@ class Plan:
     """How to serve every request with this head, as long as routes and keys stay as they are."""
 
     __slots__ = (
-        "dry_run", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id", "show_trace", "tail",
-        "target",
+        "client_context", "event", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id",
+        "qualifier", "show_trace", "tail", "target", "unusual",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
@@ -35,7 +35,9 @@ class Plan:
         self.principal_id = None if principal is None else principal.id
         self.expires_at_ms = NEVER_MS if principal is None else principal.expires_at_ms
         self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
-        self.invoke = self.dry_run = self.tail = self.head_only = False
+        self.invoke = self.unusual = self.event = self.tail = self.head_only = False
+        self.client_context = "null"  # JSON text
+        self.qualifier: str | None = None
         self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
 
 
@@ -82,12 +84,14 @@ class Planner:
         plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
         plan.invoke = True
         kind = (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1")
-        if kind not in ("RequestResponse", "DryRun"):
-            hint = "asynchronous calls (Event) are not available yet" if kind == "Event" else "it is not one of them"
-            raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse or DryRun, not {kind[:32]}: {hint}")
-        plan.dry_run = kind == "DryRun"
+        if kind not in ("RequestResponse", "Event", "DryRun"):
+            raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun, not {kind[:32]!r}")
+        plan.unusual = kind != "RequestResponse"  # nobody waits for the function
+        plan.event = kind == "Event"
+        plan.qualifier = reference.qualifier
         plan.tail = (request.header(b"x-amz-log-type") or b"").lower() == b"tail"
-        plan.head = f'",{_client_context(request)}]'
+        plan.client_context = _client_context(request)
+        plan.head = f'",{plan.client_context}]'
         return plan
 
     def _anyone(self, request: Request) -> Principal | None:

@@ -8,12 +8,15 @@ from typing import Protocol
 from isotherm.base.errors import NotFound, TooManyRequests
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
+from isotherm.gateway.limits import TokenBucket
 from isotherm.gateway.messages import HeadCache, date_line, status_line
 from isotherm.gateway.names import INVOKE_PREFIX
 from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
+from isotherm.gateway.routes import Target
 from isotherm.pool.call import Call
 
 __all__ = ["ApiPort", "ContentPort", "Operations"]
@@ -89,16 +92,8 @@ class FunctionPort(ABC):
         """Hand a request to the pool. Raises `TooManyRequests` over the route's rate."""
         target = plan.target
         now_s = request.arrived_s
-        limiter = target.route.limiter
-        if limiter is not None:
-            wait_s = limiter.take(now_s)
-            if wait_s:
-                spec = target.route.spec
-                target.pick().stats.note("rejected", None, 0.0, 0.0, 0.0, 0.0, len(request.body), 0)
-                raise TooManyRequests(
-                    f"{spec.namespace}/{spec.name} is called more often than {spec.rate_per_s:g} times a second",
-                    retry_after_s=wait_s,
-                )
+        if target.route.limiter is not None:
+            check_rate(target, target.route.limiter, request)
         self.requests += 1
         call_id = self.new_id()
         if plan.invoke:
@@ -121,6 +116,18 @@ class FunctionPort(ABC):
         revision.submit(call, now_s)
 
 
+def check_rate(target: Target, limiter: TokenBucket, request: Request) -> None:
+    """Raises `TooManyRequests` over the route's rate."""
+    wait_s = limiter.take(request.arrived_s)
+    if wait_s:
+        spec = target.route.spec
+        target.pick().stats.note("rejected", None, 0.0, 0.0, 0.0, 0.0, len(request.body), 0)
+        raise TooManyRequests(
+            f"{spec.namespace}/{spec.name} is called more often than {spec.rate_per_s:g} times a second",
+            retry_after_s=wait_s,
+        )
+
+
 class ContentPort(FunctionPort):
     """Function URLs."""
 
@@ -141,11 +148,13 @@ class ApiPort(FunctionPort):
         limits: HttpLimits,
         planner: Planner,
         operations: Operations,
+        events: EventIntake,
         *,
         now: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(limits, planner, now=now)
         self._operations = operations
+        self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
         if request.url.startswith(INVOKE_PREFIX) or not isinstance(connection, ClientConnection):
@@ -163,8 +172,17 @@ class ApiPort(FunctionPort):
                 raise NotFound("functions are invoked with POST")
             plan = self._planner.for_invoke(request)
             request.keep_plan(plan)
-        if plan.dry_run:
+        if not plan.unusual:
+            self.call(connection, request, plan, time_ms)
+        elif plan.event:
+            self._accept(connection, request, plan)
+        else:
             connection.request_id = self.new_id()
             connection.reply(status_line(204))
-            return
-        self.call(connection, request, plan, time_ms)
+
+    def _accept(self, connection: ClientConnection, request: Request, plan: Plan) -> None:
+        """An asynchronous call: answered once it is durable."""
+        if plan.target.route.limiter is not None:
+            check_rate(plan.target, plan.target.route.limiter, request)
+        self.requests += 1
+        self._events.take(connection, request, plan, self.new_id())

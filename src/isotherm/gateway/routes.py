@@ -133,6 +133,14 @@ class RouteTable:
                 route.targets[label] = target
         return target
 
+    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str]:
+        """The revision for the next asynchronous call, and the alias or number that led to it. Raises `NotFound`."""
+        route = self.find(namespace, name)
+        if route is None:
+            raise NotFound(f"there is no function {namespace}/{name}", namespace=namespace, name=name)
+        target = self.target(route, Reference(namespace, name, qualifier))
+        return target.pick(), target.label
+
     def _target(self, route: Route, label: str) -> Target:
         spec = route.spec
         weights = [(rid, 1.0) for number, rid in spec.versions if str(number) == label] or [

@@ -1,4 +1,4 @@
-"""Carries out what control orders: prepare a revision, forget one, say what is held."""
+"""Carries out what control orders: prepare a revision, forget one, say what is held, look at the queue."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import msgspec
 from isotherm.base.errors import Invalid, IsothermError, TimedOut, TooManyRequests
 from isotherm.host.materials import MaterialStore
 from isotherm.pool.service import Pool
+from isotherm.queue.desk import QueueDesk
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.link import FromHost, Order, Progress, Reply
@@ -24,9 +25,12 @@ states: dict[str, State] = {"running": "running", "done": "done", "failed": "fai
 class OrderDesk:
     """Runs orders side by side; the pool and the materials see to it that nothing is built twice."""
 
-    def __init__(self, pool: Pool, materials: MaterialStore, send: Callable[[FromHost], None]) -> None:
+    def __init__(
+        self, pool: Pool, materials: MaterialStore, queue: QueueDesk, send: Callable[[FromHost], None]
+    ) -> None:
         self._pool = pool
         self._materials = materials
+        self._queue = queue
         self._send = send
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = get_logger("orders")
@@ -65,6 +69,10 @@ class OrderDesk:
     async def _result(self, order: Order) -> dict[str, Any]:
         if order.verb == "states":
             return {"states": [msgspec.to_builtins(state) for state in self._pool.states()]}
+        if order.verb == "queue":
+            if order.queue is None:
+                raise Invalid("an order about the queue needs to say what")
+            return {"answer": msgspec.to_builtins(await self._queue.take(order.queue))}
         if order.revision is None:
             raise Invalid(f"an order to {order.verb} needs a revision")
         if order.verb == "forget":

@@ -17,6 +17,7 @@ from isotherm.base.clock import SystemClock
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.base.ids import new_id
 from isotherm.base.settings import Settings
+from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.operations import ApiOperations
 from isotherm.gateway.plan import Planner
@@ -36,6 +37,10 @@ from isotherm.invocations.recorder import Recorder
 from isotherm.pool.model import limits_from
 from isotherm.pool.service import Pool
 from isotherm.pool.templates import DriverSlot
+from isotherm.queue.desk import QueueDesk
+from isotherm.queue.drivers.sqlite import SqliteQueue
+from isotherm.queue.model import queue_limits
+from isotherm.queue.service import Queue
 from isotherm.sandbox.port import Driver
 from isotherm.storage.port import Blobs
 from isotherm.storage.vault import Vault
@@ -50,6 +55,7 @@ TICK_S = 0.02
 TICKS_PER_ROUND = 50
 SWEEP_ROUNDS = 600  # unused code and dependencies are looked for this often, in rounds of a second
 BACKLOG = 4096
+QUEUE_RETRY_S = 5.0
 
 
 class HostService:
@@ -74,7 +80,9 @@ class HostService:
         self.keys = KeyRing(clock.time_ms)
         self.state = HostState(self.store, self.routes, self.keys, self.pool)
         self.link = LinkClient(boot.link_path, self)
-        self.orders = OrderDesk(self.pool, self.materials, self.link.send)
+        calls = SqliteQueue(folder / "queue.db", vault)
+        self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
+        self.orders = OrderDesk(self.pool, self.materials, QueueDesk(self.queue, calls), self.link.send)
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
         self.shipper = Shipper(self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts)
         self.shipper.uplink = self.link
@@ -84,7 +92,8 @@ class HostService:
         self._ports: dict[str, FunctionPort] = {"content": self.content}
         metrics = HostMetrics(self.recorder, self.pool, self._ports, boot.api_path)
         package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
-        self.api = ApiPort(limits, planner, ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes))
+        operations = ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes)
+        self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ports["api"] = self.api
         self._servers: list[asyncio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,6 +109,7 @@ class HostService:
         await asyncio.to_thread(self.store.load)
         self.state.start()
         self.pool.attach(self._driver)
+        queue_open = await self._open_queue()
         gc.collect()
         gc.freeze()  # what was loaded lives as long as the process
         gc.set_threshold(20_000, 20, 20)
@@ -109,6 +119,8 @@ class HostService:
             asyncio.create_task(self._keep_running("telemetry", self.shipper.run)),
             asyncio.create_task(self._keep_running("link", self._probe_then_link)),
         ]
+        if not queue_open:
+            self._tasks.append(asyncio.create_task(self._open_queue_later()))
         self._log.info("serving", url=self._boot.url, content_url=self._boot.content_url, items=len(self.store))
 
     async def stop(self) -> None:
@@ -119,7 +131,9 @@ class HostService:
         for port in self._ports.values():
             port.drain()
         await self.orders.close()
+        self.queue.stop()
         await self.pool.drain(self._boot.settings.drain_timeout_s)
+        await self.queue.close()
         for port in self._ports.values():
             port.drain()
         if self._timer is not None:
@@ -179,6 +193,7 @@ class HostService:
         self._ticks += 1
         self.pool.tick()
         self.recorder.tick()
+        self.queue.tick()
         if self._ticks % TICKS_PER_ROUND == 0:
             self._round()
 
@@ -190,6 +205,22 @@ class HostService:
             port.tick()
         if self._ticks % (TICKS_PER_ROUND * SWEEP_ROUNDS) == 0:
             self.pool.spawn(self._sweep())
+
+    async def _open_queue(self) -> bool:
+        """Whether it is open. Calls that are waited for go on without it."""
+        try:
+            await self.queue.start()
+        except IsothermError as error:
+            self._log.error("asynchronous calls are refused", problem=error.message)
+            return False
+        return True
+
+    async def _open_queue_later(self) -> None:
+        while True:
+            await asyncio.sleep(QUEUE_RETRY_S)
+            if await self._open_queue():
+                self._log.info("asynchronous calls are taken again")
+                return
 
     async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Calls must go on whatever breaks beside them: what ends is logged and begun anew."""

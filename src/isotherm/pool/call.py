@@ -1,14 +1,14 @@
 """One call on its way through the pool, and who waits for its answer."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from isotherm.base.errors import IsothermError
-from isotherm.wire.telemetry import ColdCause
+from isotherm.wire.telemetry import ColdCause, Source
 
 __all__ = ["WARM", "Call", "Carrier", "Sink"]
 
-WARM = "warm"  # the source of a call that the platform makes itself; it is not counted
+WARM: Final = "warm"  # the source of a call that the platform makes itself; it is not counted
 
 
 class Carrier(Protocol):
@@ -71,7 +71,7 @@ class Call:
         self.cold_hint: ColdCause | None = None  # why it would be cold, should a new instance take it
         self.cold_cause: ColdCause | None = None
         self.alias = "live"
-        self.source = "url"
+        self.source: Source = "url"
         self.principal_id: str | None = None
         self.tail: list[bytes] | None = None  # the end of its log, where the caller asked for it
         self.tail_bytes = 0

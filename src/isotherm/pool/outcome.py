@@ -136,7 +136,7 @@ class Outcomes:
                 name=spec.name,
                 revision_id=spec.id,
                 alias=call.alias,
-                source="url" if call.source == "url" else "invoke" if call.source == "invoke" else "warm",
+                source=call.source,
                 started_at_ms=self._clock.time_ms() - round(total_ms),
                 queue_ms=queue_ms,
                 start_ms=start_ms,

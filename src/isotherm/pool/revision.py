@@ -128,13 +128,17 @@ class RevisionPool:
             self.list(connection)
             self._host.refill(self)
             return
-        if len(self.queue) >= self.spec.queue_limit:
+        if len(self.queue) >= max(self.spec.queue_limit, self._startable()):
             self.fail(call, self.turned_away("its queue is full"), now_s)
             return
         call.cold_hint = self._cold_hint()
         self.queue.append(call)
         if now_s >= self._next_scale_s:
             self.scale(now_s)
+
+    def _startable(self) -> int:
+        """Calls that instances could take which may yet be started: a call that wakes a function has to wait for it."""
+        return (self.spec.warm.max_instances - len(self.connections)) * self.spec.concurrency
 
     def lend(self, connection: InstanceConnection, call: Call, now_s: float) -> None:
         """Send a call that waited."""

@@ -6,6 +6,7 @@ import msgspec
 
 __all__ = [
     "AliasSpec",
+    "AsyncSpec",
     "Desired",
     "GrantSpec",
     "Item",
@@ -31,6 +32,18 @@ class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
     spare: int = 1  # instances forked ahead and parked beside the template
     warm_event: Any = None  # JSON value: the handler may be called with it ahead of traffic; None: never
     template: bool = True  # False: never fork from an imported module
+
+
+class AsyncSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How asynchronous calls of a revision are made, and what follows them."""
+
+    retries: int = 2  # attempts beyond the first
+    retry_delay_s: float = 1.0  # before the first retry; doubled with each
+    max_retry_delay_s: float = 300.0
+    max_age_s: float = 21600.0  # a call that is older is not tried any more
+    concurrency: int | None = None  # deliveries at once; None: as many as the instances take
+    on_success: str | None = None  # a function of the namespace, with an optional qualifier
+    on_failure: str | None = None
 
 
 class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +72,7 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     queue_limit: int = 1000
     queue_wait_s: float = 30.0
     warm: WarmSpec = WarmSpec()
+    asynchronous: AsyncSpec = AsyncSpec()
 
 
 class AliasSpec(msgspec.Struct, frozen=True):

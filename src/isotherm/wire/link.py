@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from isotherm.wire.desired import Desired, RevisionSpec
+from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import Batch
 
 __all__ = [
@@ -94,12 +95,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     prepare  unpack, install dependencies, import, start one instance; result: {"template": bool, "unfit": [str]}
     forget   stop the revision's template and instances; result: {}
     states   result: {"states": [WorkloadState, …]}
+    queue    see `wire.queue.QueueOrder`; result: {"answer": what it says there}
     """
 
     id: str
-    verb: Literal["prepare", "forget", "states"]
+    verb: Literal["prepare", "forget", "states", "queue"]
     timeout_s: float
     revision: RevisionSpec | None = None
+    queue: QueueOrder | None = None
 
 
 FromHost = Hello | Telemetry | Progress | Reply

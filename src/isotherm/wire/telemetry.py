@@ -12,6 +12,7 @@ __all__ = [
     "LogLine",
     "MinuteAggregate",
     "Outcome",
+    "Source",
     "WorkloadState",
 ]
 
@@ -21,6 +22,9 @@ LATENCY_BUCKETS_MS = (
 )  # fmt: skip
 
 Outcome = Literal["ok", "handler_error", "timeout", "out_of_memory", "crash", "rejected", "import_error", "invalid"]
+
+# Who asked for a call. `async` is an Invoke of the type Event; `cron`, `destination` and `redrive` are queued, too.
+Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "warm", "prepare"]
 
 # Why a call found no idle instance:
 #   first        the revision had neither template nor instance
@@ -41,7 +45,7 @@ class InvocationRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     revision_id: str
     alias: str
-    source: Literal["url", "invoke", "warm", "prepare"]
+    source: Source
     started_at_ms: int
     queue_ms: float
     start_ms: float  # 0 where an idle instance took it

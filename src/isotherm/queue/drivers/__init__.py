@@ -1,0 +1,1 @@
+"""Where queued calls are kept."""

@@ -1,0 +1,84 @@
+"""What the queue needs of others: a store that keeps calls, and someone who knows where a call goes."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from isotherm.pool.revision import RevisionPool
+from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, Outcome, Waiting
+
+__all__ = ["Invoker", "QueueStore"]
+
+
+class Invoker(Protocol):
+    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str]:
+        """The revision that takes the next call, and the alias's name. Raises `NotFound`."""
+
+
+class QueueStore(Protocol):
+    """Blocks; used by one thread, but for `find`, `page` and `counts`, which may be called by one other.
+
+    Writes count once `commit` has returned. All raise `Unavailable` where the store does not work.
+    """
+
+    def open(self) -> list[Waiting]:
+        """Make ready; what a former process held is queued again. Returns what waits."""
+
+    def close(self) -> None: ...
+
+    # -- writing, between `begin` and `commit` or `rollback`
+
+    def begin(self) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def insert(self, call: AsyncCall, *, claimed: bool) -> None: ...
+
+    def finish(self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome) -> None:
+        """It is over: it will not be claimed again."""
+
+    def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
+        """Queue it again, due at `call.due_at_ms`; `outcome` says how its attempt failed."""
+
+    def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
+        """Take the calls of a function that are due, the longest due first; and when the next of the rest is due."""
+
+    def purge(self, namespace: str, name: str, held: Sequence[str], limit: int) -> int:
+        """Delete calls that wait, among them those of `held`; how many. 0: none is left."""
+
+    def redrive(self, dead: CallRow, call: AsyncCall) -> bool:
+        """Make a dead letter a new call. False where it is no dead letter any more."""
+
+    def pause(self, namespace: str, name: str, *, paused: bool) -> None: ...
+
+    def position(self, trigger: str) -> int | None:
+        """How far a trigger has come, as it last said."""
+
+    def move(self, trigger: str, position: int) -> None: ...
+
+    def forget_triggers(self, kept: Sequence[str]) -> None:
+        """Drop the positions of all triggers but these."""
+
+    def sweep(self, state: CallState, before_ms: int, limit: int) -> int:
+        """Delete calls that ended in `state` before that time; how many."""
+
+    def paused(self) -> list[tuple[str, str]]:
+        """The functions whose calls are held back."""
+
+    def used_bytes(self) -> int:
+        """What the store takes on disk, without what is free in it."""
+
+    def latest_ms(self) -> int:
+        """The latest time that is stored."""
+
+    # -- reading
+
+    def find(self, call_id: str) -> CallRow | None: ...
+
+    def page(
+        self, namespace: str, name: str | None, state: CallState | None, below: int | None, limit: int
+    ) -> list[tuple[int, CallRow]]:
+        """With their numbers, the newest first."""
+
+    def counts(self, namespace: str | None) -> list[Counts]: ...

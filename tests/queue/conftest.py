@@ -1,0 +1,100 @@
+"""A gateway with its queue over the fake driver, and ways to see what became of asynchronous calls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvloop
+
+from isotherm.queue.desk import QueueDesk
+from isotherm.wire.queue import CallDetail, CallPage, QueueChanged, QueueOrder, QueueOverview
+from tests.gateway.front import Front, Reply
+
+WAIT_S = 10.0
+
+
+class Bench(Front):
+    """Functions of it can be called asynchronously."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        super().__init__(folder, **settings)
+        self.folder = folder
+        self.desk = QueueDesk(self.queue, self.store)
+
+    def successor(self) -> "Bench":
+        """Another process on the same queue, once this one has stopped."""
+        found = Bench(self.folder)
+        found.bench.folder = self.folder / "second"
+        return found
+
+    async def event(self, name: str, event: Any = None, **more: Any) -> Reply:
+        headers = {"X-Amz-Invocation-Type": "Event"} | more.pop("headers", {})
+        return await self.invoke(name, event, headers=headers, **more)
+
+    async def accepted(self, name: str, event: Any = None, **more: Any) -> str:
+        """The id of a call that was accepted."""
+        reply = await self.event(name, event, **more)
+        assert (reply.status, reply.body) == (202, b"")
+        return reply.headers["x-amzn-requestid"]
+
+    async def detail(self, call_id: str, namespace: str = "default") -> CallDetail:
+        found = await self.desk.take(QueueOrder(action="call", namespace=namespace, ids=[call_id]))
+        assert isinstance(found, CallDetail)
+        return found
+
+    async def until(self, call_id: str, state: str) -> CallDetail:
+        """The call, once it is in that state."""
+        found: list[CallDetail] = []
+
+        async def there() -> bool:
+            found[:] = [await self.detail(call_id)]
+            return found[0].call.state == state
+
+        await until(there, lambda: f"{call_id} to be {state}; it is {found[0].call}")
+        return found[0]
+
+    async def result(self, call_id: str) -> Any:
+        result = (await self.until(call_id, "succeeded")).result
+        return None if result is None else msgspec.json.decode(result)
+
+    async def change(self, action: Any, name: str, **more: Any) -> QueueChanged:
+        found = await self.desk.take(QueueOrder(action=action, namespace="default", name=name, **more))
+        assert isinstance(found, QueueChanged)
+        return found
+
+    async def calls(self, name: str | None = None, **more: Any) -> CallPage:
+        found = await self.desk.take(QueueOrder(action="calls", namespace="default", name=name, **more))
+        assert isinstance(found, CallPage)
+        return found
+
+    async def overview(self, namespace: str | None = "default") -> QueueOverview:
+        found = await self.desk.take(QueueOrder(action="overview", namespace=namespace))
+        assert isinstance(found, QueueOverview)
+        return found
+
+
+async def until(condition: Callable[[], Any], what: Callable[[], str]) -> None:
+    """Poll: what is waited for happens on another thread and in instances."""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not await condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"waited {WAIT_S:g} s for {what()}") from None
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    found = Bench(tmp_path, max_body_mb=0.1)
+    await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture(scope="session")
+def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
+    """The loop that the host runs on."""
+    return uvloop.EventLoopPolicy()
