@@ -21,6 +21,7 @@ from isotherm.bus.progress import ProgressBook
 from isotherm.controllers.deploy import DeployController
 from isotherm.controllers.link import LinkServer
 from isotherm.controllers.process import ControlParts, ReadyLine
+from isotherm.controllers.queues import HostQueues
 from isotherm.controllers.retention import SweepController
 from isotherm.db.engine import Database
 from isotherm.db.migrate import upgrade
@@ -151,6 +152,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         logs=logs,
         progress=progress,
         settle=settle,
+        queues=HostQueues(link),
     )
     forget = [rooms.feed.on_change(link.desired_changed), rooms.functions.on_building(deploys.announce)]
 

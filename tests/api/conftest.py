@@ -21,6 +21,7 @@ from isotherm.bus.fanout import Fanout
 from isotherm.bus.progress import ProgressBook
 from isotherm.tenancy.model import SYSTEM
 from isotherm.wire.desired import Role
+from isotherm.wire.queue import QueueOrder
 
 HANDLER = b"def handler(event, context):\n    return event\n"
 
@@ -31,6 +32,23 @@ def make_zip(files: dict[str, bytes] | None = None) -> bytes:
         for name, body in (files or {"app.py": HANDLER}).items():
             archive.writestr(zipfile.ZipInfo(name), body)
     return content.getvalue()
+
+
+class QueueBook:
+    """A host's queue as the API asks for it: it has no calls, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[QueueOrder] = []
+        self.answers: dict[str, Any] = {}
+
+    async def ask(self, order: QueueOrder) -> Any:
+        self.asked.append(order)
+        default: dict[str, Any] = {
+            "overview": {"queues": [], "used_bytes": 0, "limit_bytes": 1},
+            "calls": {"calls": [], "next_below": None},
+            "call": None,
+        }
+        return self.answers.get(order.action, default.get(order.action, {"count": 0, "ids": []}))
 
 
 @dataclass
@@ -76,6 +94,7 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         logs=Fanout(),
         progress=ProgressBook(),
         settle=lambda: settled.append(None),
+        queues=QueueBook(),
     )
     admin = rooms.tenancy.bootstrap_admin().token
     return World(rooms, services, Api(services), admin, settled)

@@ -61,7 +61,7 @@ def test_all_that_the_manifest_can_say() -> None:
         ("", "name: missing"),
         ('name = "Hello World"', "name: expected a string that matches"),
         ('name = "a"\nmemroy_mb = 5', "memroy_mb: unknown key; did you mean memory_mb?"),
-        ('name = "a"\nfrobnicate = 5', "frobnicate: unknown key; expected one of burst, concurrency"),
+        ('name = "a"\nfrobnicate = 5', "frobnicate: unknown key; expected one of asynchronous, burst"),
         ('name = "a"\n[warn]\nspare = 1', "warn: unknown table; did you mean warm?"),
         ('name = "a"\n[warm]\nspares = 1', "warm.spares: unknown key; did you mean warm.spare?"),
         ('name = "a"\nmemory_mb = "256"', "memory_mb: expected a whole number; got '256'"),
@@ -76,6 +76,16 @@ def test_all_that_the_manifest_can_say() -> None:
         ('name = "a"\nhandler = "app"', "handler: expected MODULE.FUNCTION, such as app.handler; got 'app'"),
         ('name = "a"\nisolation = "none"', "isolation: expected process; got 'none'"),
         ('name = "a"\nwarm = 3', "warm: expected a table, got 3"),
+        (
+            'name = "a"\n[asynchronous]\nretry = 1',
+            "asynchronous.retry: unknown key; did you mean asynchronous.retries?",
+        ),
+        ('name = "a"\ncron = 3', "cron: expected tables, each begun by [[cron]], got 3"),
+        ('name = "a"\n[[cron]]\nname = "c"', "cron[0].schedule: missing"),
+        (
+            'name = "a"\n[[cron]]\nname = "c"\nschedule = "@daily"\nmissed = "no"',
+            "cron[0].missed: expected skip or once or all; got 'no'",
+        ),
         ('name = "a"\npackage = "x"', "package: unknown key"),
     ],
 )

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import uvloop
 
@@ -57,8 +56,7 @@ class Bench(Front):
         return found[0]
 
     async def result(self, call_id: str) -> Any:
-        result = (await self.until(call_id, "succeeded")).result
-        return None if result is None else msgspec.json.decode(result)
+        return (await self.until(call_id, "succeeded")).result
 
     async def change(self, action: Any, name: str, **more: Any) -> QueueChanged:
         found = await self.desk.take(QueueOrder(action=action, namespace="default", name=name, **more))

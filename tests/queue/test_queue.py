@@ -68,7 +68,7 @@ async def test_a_handler_that_fails_is_tried_again_and_then_kept_as_a_dead_lette
     assert runs.read_text().split() == [call_id] * 3
     assert (dead.call.attempts, dead.call.condition) == (3, "RetriesExhausted")
     assert (dead.call.error_type, dead.call.error_message) == ("ValueError", "no")
-    assert bytes(dead.event) == b"[1]"
+    assert dead.event == [1]
     assert dead.result is None
 
 
@@ -325,3 +325,23 @@ async def test_nothing_of_an_event_is_readable_on_disk(bench: Bench, tmp_path: P
     content = b"".join(path.read_bytes() for path in tmp_path.glob("queue.db*"))
     assert call_id.encode() in content
     assert b"very secret words" not in content
+
+
+async def test_a_retry_is_not_forgotten_while_it_is_written(bench: Bench, tmp_path: Path) -> None:
+    """Nothing is held of the function in that moment, so its lane is dropped and has to be made anew."""
+    runs = tmp_path / "runs"
+    body = f"if len(open({str(runs)!r}).readlines()) < 2: raise ValueError('not yet')"
+    bench.function("again", counted(runs, body), asynchronous=AsyncSpec(retries=1, **FAST))
+    go = threading.Event()
+    call_id = await bench.accepted("again")
+
+    async def failed() -> bool:
+        return not bench.queue.running and runs.exists()
+
+    bench.queue.writer.submit(lambda _: go.wait(10), lambda _, __: None)
+    await until(failed, lambda: "the first attempt")
+    for _ in range(10):
+        bench.queue.tick()
+    assert not bench.queue.lanes
+    go.set()
+    assert (await bench.until(call_id, "succeeded")).call.attempts == 1

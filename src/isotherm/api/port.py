@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from isotherm.base.clock import Clock
 from isotherm.base.settings import Settings
@@ -13,9 +13,10 @@ from isotherm.events.service import EventLog
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
 from isotherm.tenancy.service import Tenancy
+from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
 
-__all__ = ["ApiServices", "LogBus"]
+__all__ = ["ApiServices", "LogBus", "Queues"]
 
 LogBus = Fanout[tuple[str, str], LogLine]  # by namespace and function name
 
@@ -23,6 +24,11 @@ LogBus = Fanout[tuple[str, str], LogLine]  # by namespace and function name
 class Settle(Protocol):
     def __call__(self) -> None:
         """Wait, for a bounded time, until the connected hosts work by the desired state of now. Any thread."""
+
+
+class Queues(Protocol):
+    async def ask(self, order: QueueOrder) -> Any:
+        """What a host answers, see `wire.queue`. Raises `Unavailable`, `TimedOut`, and what the host refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,4 +47,5 @@ class ApiServices:
     logs: LogBus
     progress: ProgressBook
     settle: Settle
+    queues: Queues
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process drains: streams end

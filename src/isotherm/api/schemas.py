@@ -11,6 +11,7 @@ from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
 from isotherm.tenancy.model import Grant, Key, Namespace
 from isotherm.wire.desired import Role
+from isotherm.wire.queue import QueuedCall
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Me",
     "NamespaceList",
     "NamespaceRequest",
+    "QueuedCallList",
+    "RedriveRequest",
     "RevisionList",
     "RollbackRequest",
     "Share",
@@ -64,6 +67,16 @@ class AliasWeights(_Request, frozen=True, kw_only=True):
 class RollbackRequest(_Request, frozen=True, kw_only=True):
     to: (
         Annotated[int, Meta(ge=1, le=2**31 - 1, description="Revision; by default the newest ready one before")] | None
+    ) = None
+
+
+class RedriveRequest(_Request, frozen=True, kw_only=True):
+    ids: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=100)]],
+            Meta(min_length=1, max_length=1000, description="Dead letters; by default all of the function"),
+        ]
+        | None
     ) = None
 
 
@@ -126,5 +139,6 @@ HostList = _list_of(HostView)
 InvocationList = _list_of(InvocationRecord)
 KeyList = _list_of(Key)
 LogList = _list_of(LogLine)
+QueuedCallList = _list_of(QueuedCall)
 NamespaceList = _list_of(Namespace)
 RevisionList = _list_of(Revision)

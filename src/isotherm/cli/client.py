@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -13,9 +13,24 @@ import msgspec
 
 from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
 from isotherm.cli.profiles import Profile
-from isotherm.cli.views import Alias, Function, Key, LogLine, Me, Namespace, Package, Page, Progress, Revision, Weight
+from isotherm.cli.views import (
+    Alias,
+    CallDetail,
+    Function,
+    Key,
+    LogLine,
+    Me,
+    Namespace,
+    Package,
+    Page,
+    Progress,
+    QueuedCall,
+    QueueOverview,
+    Revision,
+    Weight,
+)
 
-__all__ = ["Answer", "Client"]
+__all__ = ["Answer", "Client", "InvocationType"]
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -24,6 +39,7 @@ CALL_S = 960.0  # a call may run 900 s and wait in a queue before
 AWAY_S = 10.0  # control restarts within two seconds
 AWAY_PAUSE_S = 0.3
 T = TypeVar("T")
+InvocationType = Literal["RequestResponse", "Event", "DryRun"]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +77,20 @@ class Client:
     # Calls
 
     def invoke(
-        self, name: str, payload: bytes, *, qualifier: str | None = None, tail: bool = False, dry_run: bool = False
+        self,
+        name: str,
+        payload: bytes,
+        *,
+        qualifier: str | None = None,
+        tail: bool = False,
+        kind: InvocationType = "RequestResponse",
     ) -> Answer:
-        """Call a function and wait. `payload` is the event as JSON. Raises what the platform refused it with."""
+        """Call a function and wait, unless `kind` says otherwise. `payload` is the event as JSON.
+
+        Raises what the platform refused it with.
+        """
         headers = {"Content-Type": "application/json"}
-        headers["X-Amz-Invocation-Type"] = "DryRun" if dry_run else "RequestResponse"
+        headers["X-Amz-Invocation-Type"] = kind
         if tail:
             headers["X-Amz-Log-Type"] = "Tail"
         scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
@@ -156,6 +181,24 @@ class Client:
     def me(self) -> Me:
         return self._decode(self._send("GET", "/api/v1/me"), Me)
 
+    # Asynchronous calls
+
+    def queues(self) -> QueueOverview:
+        return self._decode(self._send("GET", f"{self._namespace()}/queues"), QueueOverview)
+
+    def calls(self, name: str | None, state: str | None, limit: int) -> list[QueuedCall]:
+        return self._pages(f"{self._namespace()}/calls", QueuedCall, limit, **_given(function=name, state=state))
+
+    def call(self, call_id: str) -> CallDetail:
+        return self._decode(self._send("GET", f"{self._namespace()}/calls/{quote(call_id, safe='')}"), CallDetail)
+
+    def steer_queue(self, name: str, action: str, **params: str) -> dict[str, Any]:
+        return self._decode(self._send("POST", f"{self._function(name)}/queue/{action}", params=params), dict[str, Any])
+
+    def redrive(self, name: str, ids: list[str] | None) -> dict[str, Any]:
+        response = self._send("POST", f"{self._function(name)}/queue/redrive", json=_given(ids=ids))
+        return self._decode(response, dict[str, Any])
+
     # Namespaces and keys
 
     def namespaces(self) -> list[Namespace]:
@@ -213,12 +256,12 @@ class Client:
                 if line.strip():
                     yield self._parse(line.encode(), kind)
 
-    def _pages(self, path: str, kind: type[T], limit: int) -> list[T]:
+    def _pages(self, path: str, kind: type[T], limit: int, **filters: Any) -> list[T]:
         """All items of a list, page by page, up to `limit`."""
         items: list[T] = []
         cursor: str | None = None
         while len(items) < limit:
-            params = _given(limit=min(limit - len(items), 100), cursor=cursor)
+            params = _given(limit=min(limit - len(items), 100), cursor=cursor, **filters)
             page = self._decode(self._send("GET", path, params=params), Page[kind])  # type: ignore[valid-type]  # a type made at run time
             items += page.items
             cursor = page.next_cursor

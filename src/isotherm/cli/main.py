@@ -2,17 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from isotherm.base.errors import Invalid, IsothermError
+from isotherm.cli.connect import connect
 from isotherm.cli.options import FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
+from isotherm.cli.queue import queue
 from isotherm.replay.command import register as register_replay
-
-if TYPE_CHECKING:
-    from isotherm.cli.client import Client
 
 __all__ = ["app", "main"]
 
@@ -32,6 +31,7 @@ namespaces = typer.Typer(help="Make, list and delete namespaces.", no_args_is_he
 app.add_typer(keys, name="keys")
 app.add_typer(alias, name="alias")
 app.add_typer(namespaces, name="namespaces")
+app.add_typer(queue, name="queue")
 
 
 def main() -> None:
@@ -49,13 +49,6 @@ def main() -> None:
         sys.exit(0)
     except SystemExit as exc:
         sys.exit(Invalid.exit_code if exc.code == _EXIT_USAGE else exc.code)
-
-
-def _client(namespace: str | None) -> "Client":
-    from isotherm.cli.client import Client
-    from isotherm.cli.profiles import find_profile
-
-    return Client(find_profile(namespace))
 
 
 def _version(value: bool) -> None:
@@ -160,7 +153,7 @@ def deploy(
     """Deploy a folder of code and wait until it serves; prints its URL."""
     from isotherm.cli.commands import deploy as command
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         command.run(client, folder, name, env or [], public)
 
 
@@ -171,14 +164,20 @@ def invoke(
     tail: Annotated[bool, typer.Option("--tail", help="Print the call's log on standard error.")] = False,
     qualifier: Annotated[str | None, typer.Option("--qualifier", "-q", help="Alias or revision number.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check that the call would be let in.")] = False,
+    async_: Annotated[
+        bool, typer.Option("--async", help="Do not wait: print the id of the call, which is then durable.")
+    ] = False,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
-    """Call a function and print its answer; exits 1 where the handler failed."""
+    """Call a function and print its answer; exits 1 where the handler failed. With --async, see `isotherm queue`."""
     from isotherm.cli.commands import invoke as command
 
-    with _client(namespace) as client:
-        command.run(client, name, data, qualifier, tail, dry_run)
+    with connect(namespace) as client:
+        if async_:
+            command.run_async(client, name, data, qualifier)
+        else:
+            command.run(client, name, data, qualifier, tail, dry_run)
 
 
 @app.command("ls")
@@ -186,7 +185,7 @@ def list_functions(namespace: Namespace = None, limit: Limit = 1000, json_: Json
     """List the functions of a namespace."""
     from isotherm.cli.commands import functions
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         functions.list_functions(client, limit)
 
 
@@ -195,7 +194,7 @@ def show(name: FunctionName, namespace: Namespace = None, json_: Json = False) -
     """Show a function: its configuration, its URL, and what runs of it now."""
     from isotherm.cli.commands import functions
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         functions.show(client, name)
 
 
@@ -212,7 +211,7 @@ def logs(
     """Print what a function wrote."""
     from isotherm.cli.commands import logs as command
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         command.run(client, name, follow, since, invocation, limit)
 
 
@@ -221,7 +220,7 @@ def versions(name: FunctionName, limit: Limit = 20, namespace: Namespace = None,
     """List the revisions of a function, newest first."""
     from isotherm.cli.commands import functions
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         functions.versions(client, name, limit)
 
 
@@ -235,7 +234,7 @@ def rollback(
     """Send the calls back to an earlier revision."""
     from isotherm.cli.commands import functions
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         functions.rollback(client, name, to)
 
 
@@ -249,7 +248,7 @@ def remove(
     """Delete a function with all its revisions."""
     from isotherm.cli.commands import functions
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         functions.remove(client, name, yes)
 
 
@@ -262,7 +261,7 @@ def explain(
     """Say where the time of a recorded call went, why it was cold, and what would have avoided it."""
     from isotherm.cli.commands import seeing
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         seeing.explain(client, invocation)
 
 
@@ -271,7 +270,7 @@ def status(json_: Json = False) -> None:
     """Show the platform's version, hosts and counts."""
     from isotherm.cli.commands import seeing
 
-    with _client(None) as client:
+    with connect(None) as client:
         seeing.status(client)
 
 
@@ -288,7 +287,7 @@ def list_keys(namespace: Namespace = None, json_: Json = False) -> None:
     """List the keys of a namespace; secrets are not shown."""
     from isotherm.cli.commands import access
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         access.list_keys(client)
 
 
@@ -303,7 +302,7 @@ def create_key(
     """Make a key and print it, this once."""
     from isotherm.cli.commands import access
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         access.create_key(client, name, role, expires)
 
 
@@ -316,7 +315,7 @@ def delete_key(
     """Revoke a key; it is refused within a second."""
     from isotherm.cli.commands import access
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         access.delete_key(client, key_id)
 
 
@@ -330,7 +329,7 @@ def get_alias(
     """Show where an alias points, or all aliases."""
     from isotherm.cli.commands import aliases
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         aliases.get(client, name, alias_name)
 
 
@@ -345,7 +344,7 @@ def set_alias(
     """Point an alias at a revision, or split it by weights."""
     from isotherm.cli.commands import aliases
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         aliases.put(client, name, alias_name, weights)
 
 
@@ -359,7 +358,7 @@ def delete_alias(
     """Delete an alias."""
     from isotherm.cli.commands import aliases
 
-    with _client(namespace) as client:
+    with connect(namespace) as client:
         aliases.remove(client, name, alias_name)
 
 
@@ -368,7 +367,7 @@ def list_namespaces(json_: Json = False) -> None:
     """List the namespaces."""
     from isotherm.cli.commands import access
 
-    with _client(None) as client:
+    with connect(None) as client:
         access.list_namespaces(client)
 
 
@@ -377,7 +376,7 @@ def create_namespace(name: Annotated[str, typer.Argument(metavar="NAME")], json_
     """Make a namespace."""
     from isotherm.cli.commands import access
 
-    with _client(None) as client:
+    with connect(None) as client:
         access.create_namespace(client, name)
 
 
@@ -386,7 +385,7 @@ def delete_namespace(name: Annotated[str, typer.Argument(metavar="NAME")], json_
     """Delete an empty namespace."""
     from isotherm.cli.commands import access
 
-    with _client(None) as client:
+    with connect(None) as client:
         access.delete_namespace(client, name)
 
 

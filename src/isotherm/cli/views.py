@@ -4,7 +4,21 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-__all__ = ["Alias", "Function", "Key", "LogLine", "Namespace", "Package", "Page", "Progress", "Revision", "Weight"]
+__all__ = [
+    "Alias",
+    "CallDetail",
+    "Function",
+    "Key",
+    "LogLine",
+    "Namespace",
+    "Package",
+    "Page",
+    "Progress",
+    "QueueOverview",
+    "QueuedCall",
+    "Revision",
+    "Weight",
+]
 
 T = TypeVar("T")
 
@@ -105,6 +119,50 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     access_key_id: str | None = None
     secret_access_key: str | None = None
+
+
+class QueueState(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    queued: int = 0
+    running: int = 0
+    succeeded: int = 0
+    dead: int = 0
+    paused: bool = False
+    oldest_ms: int | None = None
+
+
+class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
+    queues: list[QueueState]
+    used_bytes: int = 0
+    limit_bytes: int = 0
+
+
+class QueuedCall(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    namespace: str
+    name: str
+    state: str
+    accepted_at_ms: int
+    due_at_ms: int
+    qualifier: str | None = None
+    source: str = ""
+    attempts: int = 0
+    finished_at_ms: int | None = None
+    condition: str | None = None
+    status: int | None = None
+    error_code: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    origin: str | None = None
+    redriven_to: str | None = None
+
+
+class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """`event` and `result` are whatever JSON the caller and the function gave."""
+
+    call: QueuedCall
+    event: Any = None
+    result: Any = None
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,12 +26,13 @@ from isotherm.wire.link import (
     decode_from_host,
     encode,
 )
+from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import Batch
 
 __all__ = ["HostSession", "OnProgress", "Verb", "read_message"]
 
 OnProgress = Callable[[Progress], None]
-Verb = Literal["prepare", "forget", "states"]
+Verb = Literal["prepare", "forget", "states", "queue"]
 
 _log = structlog.get_logger(__name__)
 _length = struct.Struct("<I")
@@ -107,6 +108,7 @@ class HostSession:
         *,
         timeout_s: float,
         revision: RevisionSpec | None = None,
+        queue: QueueOrder | None = None,
         on_progress: OnProgress | None = None,
     ) -> Reply:
         """Have the host do something once. Raises `Unavailable` where it leaves meanwhile, `TimedOut`."""
@@ -116,7 +118,7 @@ class HostSession:
             raise TooManyRequests(
                 f"host {self.hello.host_id} has {_order_limit} orders to do; try again later", retry_after_s=5.0
             )
-        order = Order(id=new_id("order"), verb=verb, timeout_s=timeout_s, revision=revision)
+        order = Order(id=new_id("order"), verb=verb, timeout_s=timeout_s, revision=revision, queue=queue)
         pending = _Pending(asyncio.get_running_loop().create_future(), on_progress)
         self._pending[order.id] = pending
         try:

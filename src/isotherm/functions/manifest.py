@@ -6,13 +6,13 @@ Its keys are those of `FunctionConfig` (all but `package`) and `name`; types and
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
-from isotherm.functions.model import EnvName, EnvValue, FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, WarmConfig
 
 __all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
 
@@ -21,6 +21,7 @@ _MAX_BYTES = 1 << 20
 _tables: dict[type, str] = {dict: "table", list: "list"}
 _types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in quotes", "`bool`": "true or false"}
 _types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
+_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig}
 _forms = {  # of keys whose type alone does not say it
     "handler": "MODULE.FUNCTION, such as app.handler",
     "runtime": "python3.N, such as python3.11",
@@ -65,17 +66,30 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
         problems.append('name: missing; expected a line such as name = "hello"')
     elif not isinstance(name, str) or not is_name(name):
         problems.append(f"name: expected a string that matches {NAME_PATTERN}, got {_shown(name)}")
-    warm = document.pop("warm", None)
-    fields = _convert(FunctionConfig, document, "", {"package", "warm"}, {"name", "warm"}, problems)
-    if warm is not None and not isinstance(warm, dict):
-        problems.append(f"warm: expected a table, got {_shown(warm)}")
-    elif warm is not None:
-        settings = _convert(WarmConfig, warm, "warm.", set(), set(), problems)
-        fields["warm"] = WarmConfig(**settings)
+    tables = {key: document.pop(key) for key in _nested if key in document}
+    crons = document.pop("cron", None)
+    hidden = {"cron", *_nested}
+    fields = _convert(FunctionConfig, document, "", {"package", *hidden}, {"name", *hidden}, problems)
+    for key, table in tables.items():
+        if isinstance(table, dict):
+            fields[key] = _nested[key](**_convert(_nested[key], table, f"{key}.", set(), set(), problems))
+        else:
+            problems.append(f"{key}: expected a table, got {_shown(table)}")
+    if isinstance(crons, list) and all(isinstance(cron, dict) for cron in crons):
+        fields["cron"] = [_cron(cron, f"cron[{number}].", problems) for number, cron in enumerate(crons)]
+    elif crons is not None:
+        problems.append(f"cron: expected tables, each begun by [[cron]], got {_shown(crons)}")
     if problems:
         text = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
         raise InvalidManifest(f"{file}: {text}", file=file, problems=problems)
     return Manifest(name=str(name), fields=fields)
+
+
+def _cron(table: dict[str, Any], prefix: str, problems: list[str]) -> CronConfig | None:
+    values = _convert(CronConfig, table, prefix, set(), set(), problems)
+    missing = [key for key in ("name", "schedule") if key not in table]
+    problems += [f"{prefix}{key}: missing" for key in missing]
+    return CronConfig(**values) if {"name", "schedule"} <= values.keys() else None
 
 
 def _convert(
@@ -129,6 +143,8 @@ def _expectation(key: str, hint: Any, problem: msgspec.ValidationError) -> str:
     """What a value must be: from msgspec's sentence, in words that a TOML file has."""
     if key in _forms:
         return f"expected {_forms[key]}"
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
     if get_origin(hint) is Literal:
         return f"expected {' or '.join(str(choice) for choice in get_args(hint))}"
     text = str(problem).partition(" - at ")[0].partition(", got")[0]

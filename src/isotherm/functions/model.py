@@ -8,12 +8,24 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from isotherm.base.ids import NAME_PATTERN
 from isotherm.workloads.model import RevisionState, Weight
 
-__all__ = ["Alias", "Deployed", "Function", "FunctionConfig", "Package", "Revision", "WarmConfig"]
+__all__ = [
+    "Alias",
+    "AsyncConfig",
+    "CronConfig",
+    "Deployed",
+    "Function",
+    "FunctionConfig",
+    "Package",
+    "Revision",
+    "WarmConfig",
+]
 
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Meta(max_length=32768)]
+Destination = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}(:([0-9]{1,9}|[a-z][a-z0-9-]{0,62}))?$")]
 
 
 class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,6 +40,53 @@ class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     spare: Annotated[int, Meta(ge=0, le=100, description="Instances forked ahead and parked")] = 1
     warm_event: Annotated[Any, Meta(description="The handler may be called with it ahead of traffic")] = None
     template: Annotated[bool, Meta(description="False: never fork from an imported module")] = True
+
+
+class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How asynchronous calls are made, and what follows them."""
+
+    retries: Annotated[int, Meta(ge=0, le=10000, description="Attempts beyond the first")] = 2
+    retry_delay_s: Annotated[
+        float, Meta(ge=0, le=86400, description="Wait before the first retry, doubled with each")
+    ] = 1.0
+    max_retry_delay_s: Annotated[float, Meta(ge=0, le=86400, description="Longest wait between attempts")] = 300.0
+    max_age_s: Annotated[float, Meta(gt=0, le=1209600, description="A call that is older is not tried any more")] = (
+        21600.0
+    )
+    concurrency: Annotated[
+        Annotated[int, Meta(ge=1, le=100000)] | None,
+        Meta(description="Deliveries at once; none: as many as the instances take"),
+    ] = None
+    on_success: Annotated[
+        Destination | None,
+        Meta(description="A function of the namespace that is told of each success, NAME[:QUALIFIER]"),
+    ] = None
+    on_failure: Annotated[
+        Destination | None, Meta(description="A function of the namespace that is told of each dead letter")
+    ] = None
+
+
+class CronConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A schedule by which the function is called, asynchronously."""
+
+    name: Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63, description="Unlike those of its other schedules")]
+    schedule: Annotated[
+        str,
+        Meta(min_length=1, max_length=200, description="Five fields of cron, @daily and its like, or rate(5 minutes)"),
+    ]
+    timezone: Annotated[str, Meta(min_length=1, max_length=64, description="Such as Europe/Berlin")] = "UTC"
+    missed: Annotated[
+        Literal["skip", "once", "all"],
+        Meta(description="What becomes of times that passed while the platform was down: none, the last, up to 100"),
+    ] = "once"
+    jitter_s: Annotated[float, Meta(ge=0, le=3600, description="Each call is put off by a random share of this")] = 0.0
+    event: Annotated[Any, Meta(description="JSON to call with; none: one that says which schedule and time it is")] = (
+        None
+    )
+    alias: Annotated[
+        Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)] | None, Meta(description="Default: live")
+    ] = None
+    enabled: Annotated[bool, Meta(description="False: keep it, and call nothing")] = True
 
 
 class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +121,8 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[int, Meta(ge=1, le=1000000)] | None, Meta(description="Calls at once above the rate")
     ] = None
     warm: WarmConfig = WarmConfig()
+    asynchronous: AsyncConfig = AsyncConfig()
+    cron: Annotated[list[CronConfig], Meta(max_length=20)] = msgspec.field(default_factory=list)
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,20 +2,25 @@
 
 import msgspec
 
+from isotherm.base.cron import parse_schedule
 from isotherm.base.errors import Invalid
-from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
-from isotherm.wire.desired import RevisionSpec, WarmSpec
-from isotherm.workloads.model import Draft, RevisionRow
+from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
+from isotherm.workloads.model import CronRow, Draft, RevisionRow
 
 __all__ = ["MASK", "check_config", "config_of", "draft_of", "url_path"]
 
 MASK = "********"  # stands for the value of an environment variable
 _max_env_bytes = 64 * 1024
 _max_warm_event_bytes = 256 * 1024
+_max_cron_event_bytes = 16 * 1024
 _reserved_names = frozenset({"_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"})
 _reserved_prefixes = ("ISOTHERM_", "AWS_LAMBDA_")
-_in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {"warm"}
+_in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {
+    "asynchronous",
+    "warm",
+}
 
 
 def check_config(config: FunctionConfig) -> None:
@@ -35,6 +40,21 @@ def check_config(config: FunctionConfig) -> None:
     if len(msgspec.json.encode(warm.warm_event)) > _max_warm_event_bytes:
         raise Invalid(f"warm.warm_event is over {_max_warm_event_bytes // 1024} KB of JSON", key="warm.warm_event")
     _check_env(config.env)
+    _check_crons(config.cron)
+
+
+def _check_crons(crons: list[CronConfig]) -> None:
+    names = [cron.name for cron in crons]
+    for number, cron in enumerate(crons):
+        key = f"cron[{number}]"
+        if names.count(cron.name) > 1:
+            raise Invalid(f"{key}.name: two schedules are called {cron.name!r}; give each a name of its own", key=key)
+        try:
+            parse_schedule(cron.schedule, cron.timezone)
+        except Invalid as error:
+            raise Invalid(f"{key}: {error.message}", key=key) from error
+        if len(msgspec.json.encode(cron.event)) > _max_cron_event_bytes:
+            raise Invalid(f"{key}.event is over {_max_cron_event_bytes // 1024} KB of JSON", key=f"{key}.event")
 
 
 def _check_env(env: dict[str, str]) -> None:
@@ -63,9 +83,30 @@ def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str 
         number=0,
         requirements=requirements,
         warm=WarmSpec(**msgspec.structs.asdict(config.warm)),
+        asynchronous=AsyncSpec(**msgspec.structs.asdict(config.asynchronous)),
         **values,
     )
-    return Draft(spec=spec, public=config.public, rate_per_s=config.rate_per_s, burst=config.burst)
+    return Draft(
+        spec=spec, public=config.public, rate_per_s=config.rate_per_s, burst=config.burst, crons=_crons(config.cron)
+    )
+
+
+def _crons(crons: list[CronConfig]) -> list[CronRow]:
+    return [
+        CronRow(
+            CronSpec(
+                name=cron.name,
+                schedule=cron.schedule,
+                timezone=cron.timezone,
+                missed=cron.missed,
+                jitter_s=cron.jitter_s,
+                event=cron.event,
+                qualifier=cron.alias,
+            ),
+            cron.enabled,
+        )
+        for cron in crons
+    ]
 
 
 def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
@@ -76,7 +117,21 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         public=row.public,
         rate_per_s=row.rate_per_s,
         burst=row.burst,
+        cron=[
+            CronConfig(
+                name=cron.spec.name,
+                schedule=cron.spec.schedule,
+                timezone=cron.spec.timezone,
+                missed=cron.spec.missed,
+                jitter_s=cron.spec.jitter_s,
+                event=cron.spec.event,
+                alias=cron.spec.qualifier,
+                enabled=cron.enabled,
+            )
+            for cron in row.crons
+        ],
         warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
+        asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
         **values,
     )
 

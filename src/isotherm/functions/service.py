@@ -25,7 +25,7 @@ from isotherm.tenancy.model import Principal
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
-from isotherm.workloads.model import RevisionRow, Weight, WorkloadRow
+from isotherm.workloads.model import QueueAction, RevisionRow, Weight, WorkloadRow
 from isotherm.workloads.policy import check_etag
 from isotherm.workloads.service import Workloads
 
@@ -222,6 +222,19 @@ class Functions:
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
             return self._views.alias(self._workloads.roll_back(session, principal.id, workload, to))
+
+    def require_steering(self, principal: Principal, namespace: str, name: str) -> None:
+        """Whether the principal may steer the function's queue. Raises `NotFound`, `Forbidden`."""
+        self._tenancy.require(principal, "calls.manage", namespace)
+        with self._database.read() as session:
+            self._find(session, namespace, name)
+
+    def queue_steered(self, principal: Principal, namespace: str, name: str, action: QueueAction, count: int) -> None:
+        """Write down who steered the function's queue. Raises `NotFound`, `Forbidden`."""
+        self._tenancy.require(principal, "calls.manage", namespace)
+        with self._log.transaction() as session:
+            workload = self._find(session, namespace, name)
+            self._workloads.queue_steered(session, principal.id, workload, action, count)
 
     def mark_ready(self, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float) -> None:
         """A host has prepared the revision: it is ready, and `live` goes to it, unless a newer one is ready already.

@@ -41,6 +41,7 @@ from isotherm.queue.desk import QueueDesk
 from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
 from isotherm.queue.service import Queue
+from isotherm.queue.triggers import Triggers
 from isotherm.sandbox.port import Driver
 from isotherm.storage.port import Blobs
 from isotherm.storage.vault import Vault
@@ -78,10 +79,11 @@ class HostService:
         self.store = DesiredStore(folder / "desired.bin", vault)
         self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic)
         self.keys = KeyRing(clock.time_ms)
-        self.state = HostState(self.store, self.routes, self.keys, self.pool)
-        self.link = LinkClient(boot.link_path, self)
         calls = SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
+        self.triggers = Triggers(self.queue, clock, settings.region)
+        self.state = HostState(self.store, self.routes, self.keys, self.pool, self.triggers)
+        self.link = LinkClient(boot.link_path, self)
         self.orders = OrderDesk(self.pool, self.materials, QueueDesk(self.queue, calls), self.link.send)
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
         self.shipper = Shipper(self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts)
@@ -200,6 +202,7 @@ class HostService:
     def _round(self) -> None:
         """About every second."""
         self.state.keep_warm()
+        self.triggers.tick()
         self.pool.maintain(self.routes.referenced)
         for port in self._ports.values():
             port.tick()
@@ -235,6 +238,8 @@ class HostService:
         known = [item.revision for item in self.store.items() if item.revision is not None]
         known += [revision.spec for revision in self.pool.revisions.values()]
         await asyncio.to_thread(self.materials.sweep, known)
+        if self.store.epoch is not None:
+            self.triggers.sweep()
 
     async def _probe_then_link(self) -> None:
         while True:

@@ -6,6 +6,7 @@ from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.routes import RouteTable
 from isotherm.host.desired import Change, DesiredStore
 from isotherm.pool.service import Pool
+from isotherm.queue.triggers import Triggers
 from isotherm.wire.desired import Desired, Item
 
 __all__ = ["HostState"]
@@ -14,11 +15,12 @@ __all__ = ["HostState"]
 class HostState:
     """The one place that applies updates. `routes` and `keys` count from the next request on."""
 
-    def __init__(self, store: DesiredStore, routes: RouteTable, keys: KeyRing, pool: Pool) -> None:
+    def __init__(self, store: DesiredStore, routes: RouteTable, keys: KeyRing, pool: Pool, triggers: Triggers) -> None:
         self.store = store
         self._routes = routes
         self._keys = keys
         self._pool = pool
+        self._triggers = triggers
         self._kept_warm: set[str] = set()  # revisions with a minimum of instances
 
     def start(self) -> None:
@@ -45,6 +47,7 @@ class HostState:
                 self._keys.put(item.key)
             elif item.route is not None:
                 self._routes.put(item.route)
+                self._triggers.put(item.route)
             elif item.revision is not None and item.revision.warm.min_instances:
                 self._kept_warm.add(item.revision.id)
         self._routes.renew()
@@ -55,6 +58,7 @@ class HostState:
                 self._keys.remove(key)
             elif kind == "route":
                 self._routes.remove(key)
+                self._triggers.remove(key)
             else:
                 self._kept_warm.discard(key)
                 self._pool.spawn(self._pool.forget(key))

@@ -24,6 +24,7 @@ states = {
     "dead": CallState.DEAD,
     "redriven": CallState.REDRIVEN,
 }
+decode = msgspec.json.Decoder().decode
 Answer = QueueOverview | CallPage | CallDetail | QueueChanged | None
 
 
@@ -48,7 +49,8 @@ class QueueDesk:
         if order.name is None:
             raise Invalid(f"a function is needed to {order.action} its queue")
         if order.action == "purge":
-            return await self._purge(order.namespace, order.name)
+            state = CallState.DEAD if order.state == "dead" else CallState.QUEUED
+            return await self._purge(order.namespace, order.name, state)
         if order.action == "redrive":
             return await self._redrive(order, order.namespace, order.name)
         return await self._pause(order.namespace, order.name, paused=order.action == "pause")
@@ -87,11 +89,8 @@ class QueueDesk:
         if row is None or row.call.namespace != order.namespace:
             return None
         result = None if row.outcome is None else row.outcome.result
-        return CallDetail(
-            call=self._shown(row),
-            event=msgspec.Raw(row.call.event),
-            result=None if result is None else msgspec.Raw(result),
-        )
+        event, value = await asyncio.to_thread(lambda: [decode(each or b"null") for each in (row.call.event, result)])
+        return CallDetail(call=self._shown(row), event=event, result=value)
 
     async def _page(self, order: QueueOrder, namespace: str) -> CallPage:
         limit = max(1, min(order.limit, MAX_PAGE))
@@ -136,14 +135,16 @@ class QueueDesk:
         self._queue.pump(lane)
         return QueueChanged(count=0)
 
-    async def _purge(self, namespace: str, name: str) -> QueueChanged:
-        """What waits is deleted; what runs goes on."""
+    async def _purge(self, namespace: str, name: str, state: CallState) -> QueueChanged:
+        """Delete what waits, or dead letters; what runs goes on."""
         lane = self._queue.lane(namespace, name)
         total = 0
         while True:
-            held = [call.id for call in lane.ready]
-            lane.ready.clear()
-            count: int = await self._queue.writer.write(partial(_purge, namespace, name, held))
+            held: list[str] = []
+            if state == CallState.QUEUED:
+                held = [call.id for call in lane.ready]
+                lane.ready.clear()
+            count: int = await self._queue.writer.write(partial(_purge, namespace, name, state, held))
             total += count
             if not count:
                 return QueueChanged(count=total)
@@ -186,5 +187,5 @@ class QueueDesk:
         return [call.id for call in calls]
 
 
-def _purge(namespace: str, name: str, held: Sequence[str], store: QueueStore) -> int:
-    return store.purge(namespace, name, held, AT_ONCE)
+def _purge(namespace: str, name: str, state: CallState, held: Sequence[str], store: QueueStore) -> int:
+    return store.purge(namespace, name, state, held, AT_ONCE)

@@ -44,8 +44,8 @@ class QueueStore(Protocol):
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
         """Take the calls of a function that are due, the longest due first; and when the next of the rest is due."""
 
-    def purge(self, namespace: str, name: str, held: Sequence[str], limit: int) -> int:
-        """Delete calls that wait, among them those of `held`; how many. 0: none is left."""
+    def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
+        """Delete calls in `state`, and those that wait of `held`; how many. 0: none is left."""
 
     def redrive(self, dead: CallRow, call: AsyncCall) -> bool:
         """Make a dead letter a new call. False where it is no dead letter any more."""

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from random import random
 from time import monotonic
 
+import msgspec
+
 from isotherm.base.clock import Clock, ForwardClock
-from isotherm.base.errors import IsothermError, TooManyRequests, Unavailable
+from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.base.ids import request_ids
 from isotherm.pool.call import Call
 from isotherm.pool.revision import RevisionPool
@@ -28,6 +30,7 @@ SWEEP_EVERY_S = 30.0
 SWEEP_AT_ONCE = 1000
 REWRITE_S = 0.5  # what could not be written is written again this often
 MEASURE_EVERY_S = 1.0
+json_value = msgspec.json.Decoder(msgspec.Raw)  # checks, and makes nothing
 
 
 class Queue:
@@ -107,9 +110,9 @@ class Queue:
                 self.accepted += 1
                 if claimed:
                     lane.ready.append(call)
+                    self.pump(lane)
                 else:
-                    lane.note_due(call.due_at_ms)
-                self.pump(lane)
+                    self.placed(call)
 
         self.writer.submit(lambda store: store.insert(call, claimed=claimed), written)
 
@@ -260,6 +263,11 @@ class Queue:
         self.running.discard(call.id)
 
     def succeeded(self, lane: Lane, call: AsyncCall, spec: RevisionSpec, body: bytes) -> None:
+        try:
+            json_value.decode(body)
+        except msgspec.MsgspecError as exc:
+            self.failed(lane, call, spec, InvalidResponse(f"the function's answer is not JSON: {exc}"))
+            return
         lane.refusals = 0
         result = body if len(body) <= self.limits.max_result_bytes else None
         outcome = Outcome(version=str(spec.number), result=result)
@@ -290,7 +298,7 @@ class Queue:
             self._bury(lane, call, spec, outcome)
             return
         call.due_at_ms = self.clock.time_ms() + verdict.wait_ms
-        self._write(lambda store: store.postpone(call, outcome), lambda: lane.note_due(call.due_at_ms))
+        self._write(lambda store: store.postpone(call, outcome), lambda: self.placed(call))
         self.pump(lane)
 
     def _bury(self, lane: Lane, call: AsyncCall, spec: RevisionSpec | None, outcome: Outcome) -> None:

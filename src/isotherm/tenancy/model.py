@@ -35,6 +35,8 @@ Permission = Literal[
     "functions.invoke",
     "functions.read_env",  # the values of environment variables: they are secrets
     "invocations.read",
+    "calls.read",  # one asynchronous call by its id
+    "calls.manage",  # pause, purge, redrive
     "logs.read",
     "keys.read",
     "keys.create",

@@ -10,19 +10,22 @@ __all__ = ["PERMISSIONS", "Verdict", "judge", "permissions_of"]
 
 Verdict = Literal["allowed", "forbidden", "hidden"]
 
-_invoker: Final[frozenset[Permission]] = frozenset({"platform.read", "namespaces.read", "functions.invoke"})
+_invoker: Final[frozenset[Permission]] = frozenset(
+    {"platform.read", "namespaces.read", "functions.invoke", "calls.read"}
+)
 _viewer: Final[frozenset[Permission]] = frozenset(
     {
         "platform.read",
         "namespaces.read",
         "functions.read",
         "invocations.read",
+        "calls.read",
         "logs.read",
         "hosts.read",
     }
 )
 _developer: Final[frozenset[Permission]] = (
-    _invoker | _viewer | {"functions.deploy", "functions.delete", "functions.read_env"}
+    _invoker | _viewer | {"functions.deploy", "functions.delete", "functions.read_env", "calls.manage"}
 )
 _admin: Final[frozenset[Permission]] = frozenset(get_args(Permission))
 

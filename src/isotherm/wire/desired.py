@@ -7,6 +7,7 @@ import msgspec
 __all__ = [
     "AliasSpec",
     "AsyncSpec",
+    "CronSpec",
     "Desired",
     "GrantSpec",
     "Item",
@@ -82,6 +83,18 @@ class AliasSpec(msgspec.Struct, frozen=True):
     weights: list[tuple[str, float]]
 
 
+class CronSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule by which a function is called."""
+
+    name: str
+    schedule: str  # five fields of cron, a macro, or rate(…)
+    timezone: str = "UTC"
+    missed: Literal["skip", "once", "all"] = "once"  # what becomes of times when the platform was down
+    jitter_s: float = 0.0  # each call is put off by a random share of this
+    event: Any = None  # JSON value; None: an event that says which schedule and time it is
+    qualifier: str | None = None  # an alias or a revision number; None: `live`
+
+
 class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a workload is reached. `aliases` always has `live`, which unqualified calls take."""
 
@@ -93,6 +106,7 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     versions: list[tuple[int, str]] = msgspec.field(default_factory=list)  # revision number → id, callable by number
     rate_per_s: float | None = None  # calls a second, None: unlimited
     burst: int | None = None
+    crons: list[CronSpec] = msgspec.field(default_factory=list)
 
 
 class GrantSpec(msgspec.Struct, frozen=True):

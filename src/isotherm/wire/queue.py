@@ -1,6 +1,6 @@
 """Looking at a host's queue of asynchronous calls and steering it, over the link."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,7 +24,8 @@ class QueueOrder(msgspec.Struct, frozen=True, kw_only=True):
     overview  the queues of a namespace (None: of all); result: QueueOverview
     calls     of a function, or of all; result: CallPage
     call      one by its id; result: CallDetail, or nothing where the host does not have it
-    pause, resume, purge, redrive    of one function; result: QueueChanged. `ids`: which dead letters, None: all
+    pause, resume, purge, redrive    of one function; result: QueueChanged. `ids`: which dead letters are redriven,
+                                     None: all. `state` of what is purged: `dead`, otherwise what waits
     """
 
     action: Literal["overview", "calls", "call", "pause", "resume", "purge", "redrive"]
@@ -79,11 +80,11 @@ class QueuedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """One call with what went in and what came out, as JSON."""
+    """One call with what went in and what came out: JSON values."""
 
     call: QueuedCall
-    event: msgspec.Raw
-    result: msgspec.Raw | None = None
+    event: Any
+    result: Any = None
 
 
 class CallPage(msgspec.Struct, frozen=True, kw_only=True):

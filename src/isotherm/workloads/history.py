@@ -9,7 +9,7 @@ from isotherm.base.errors import Conflict, Invalid, NotFound
 from isotherm.base.ids import is_name
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
-from isotherm.workloads.model import LIVE, Kind, RevisionState, Weight
+from isotherm.workloads.model import LIVE, Kind, QueueAction, RevisionState, Weight
 
 __all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionDropped", "RevisionReady", "WorkloadHistory"]
 
@@ -59,6 +59,13 @@ class AliasDeleted(Fact, frozen=True, tag="workload.alias_deleted"):
     alias: str
 
 
+class QueueSteered(Fact, frozen=True, tag="workload.queue_steered"):
+    """Its asynchronous calls were held back, let go, deleted, or made anew of dead letters."""
+
+    action: QueueAction
+    count: int
+
+
 class Deleted(Fact, frozen=True, tag="workload.deleted"):
     pass
 
@@ -86,6 +93,7 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         | RevisionDropped
         | AliasMoved
         | AliasDeleted
+        | QueueSteered
         | Deleted
     )
     state_type = WorkloadState
@@ -161,6 +169,9 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         policy.check_weights([Weight(to, 1.0)], self.state.states)
         self._point(LIVE, to, "rollback")
 
+    def steer_queue(self, action: QueueAction, count: int) -> None:
+        self.record(QueueSteered(action=action, count=count))
+
     def delete(self) -> None:
         self.record(Deleted())
 
@@ -186,6 +197,8 @@ class WorkloadHistory(Aggregate[WorkloadState]):
                 state.aliases[fact.alias] = fact.weights
             case AliasDeleted():
                 del state.aliases[fact.alias]
+            case QueueSteered():
+                pass  # the queue itself is the hosts'; here is who did it
             case Deleted():
                 state.exists = False
 

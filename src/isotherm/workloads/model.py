@@ -4,13 +4,26 @@ from typing import Any, Literal
 
 import msgspec
 
-from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.desired import CronSpec, RevisionSpec
 
-__all__ = ["LIVE", "AliasRow", "Draft", "Kind", "RevisionRow", "RevisionState", "Weight", "WorkloadRow", "etag_of"]
+__all__ = [
+    "LIVE",
+    "AliasRow",
+    "CronRow",
+    "Draft",
+    "Kind",
+    "QueueAction",
+    "RevisionRow",
+    "RevisionState",
+    "Weight",
+    "WorkloadRow",
+    "etag_of",
+]
 
 LIVE = "live"  # the alias that unqualified calls take
 
 Kind = Literal["function"]
+QueueAction = Literal["pause", "resume", "purge", "redrive"]
 RevisionState = Literal["building", "ready", "failed"]
 
 
@@ -21,6 +34,13 @@ class Weight(msgspec.Struct, frozen=True):
     weight: float
 
 
+class CronRow(msgspec.Struct, frozen=True):
+    """A schedule as it was deployed; one that is not enabled is kept from hosts."""
+
+    spec: CronSpec
+    enabled: bool
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What a revision is to be made from: a spec without ids and number, its env in clear; and how it is reached."""
 
@@ -28,6 +48,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     public: bool = False
     rate_per_s: float | None = None
     burst: int | None = None
+    crons: list[CronRow] = msgspec.field(default_factory=list)
 
 
 class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +66,7 @@ class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
     problem: dict[str, Any] | None = None
     template: bool | None = None
     unfit: list[str] = msgspec.field(default_factory=list)
+    crons: list[CronRow] = msgspec.field(default_factory=list)
 
 
 class AliasRow(msgspec.Struct, frozen=True, kw_only=True):

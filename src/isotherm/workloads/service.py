@@ -18,7 +18,7 @@ from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
 from isotherm.workloads import policy, store
 from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionDropped, RevisionReady, WorkloadHistory
-from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, RevisionRow, Weight, WorkloadRow, etag_of
+from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, QueueAction, RevisionRow, Weight, WorkloadRow, etag_of
 
 __all__ = ["Workloads"]
 
@@ -108,6 +108,12 @@ class Workloads:
         self._keep(session, history, by)
         return self.alias(session, workload, LIVE)
 
+    def queue_steered(self, session: Session, by: str, workload: WorkloadRow, action: QueueAction, count: int) -> None:
+        """Write down that somebody steered its queue."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.steer_queue(action, count)
+        self._keep(session, history, by)
+
     def delete(self, session: Session, by: str, workload: WorkloadRow) -> None:
         """With its revisions and aliases; its name is free at once."""
         history = self._log.load(session, WorkloadHistory, workload.id)
@@ -185,6 +191,7 @@ class Workloads:
             public=draft.public,
             rate_per_s=draft.rate_per_s,
             burst=draft.burst,
+            crons=draft.crons,
             env_names=sorted(env),
             fingerprint=fingerprint,
             state="building",
@@ -254,6 +261,7 @@ class Workloads:
             versions=[(number, state.ids[number]) for number in numbers],
             rate_per_s=row.rate_per_s,
             burst=row.burst,
+            crons=[cron.spec for cron in row.crons if cron.enabled],
         )
 
     def _of_revision(self, session: Session, revision_id: str) -> tuple[WorkloadHistory, int, RevisionRow]:

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from isotherm.base.errors import FunctionFailed, HandlerFailed, Invalid
-from isotherm.cli.client import Answer, Client
+from isotherm.cli.client import Answer, Client, InvocationType
 from isotherm.cli.output import output
 
-__all__ = ["read_payload", "run"]
+__all__ = ["read_payload", "run", "run_async"]
 
 
 def run(client: Client, name: str, data: str | None, qualifier: str | None, tail: bool, dry_run: bool) -> None:
     """Print the answer. Raises `HandlerFailed` with the user's traceback where the handler raised."""
-    answer = client.invoke(name, read_payload(data), qualifier=qualifier, tail=tail, dry_run=dry_run)
+    kind: InvocationType = "DryRun" if dry_run else "RequestResponse"
+    answer = client.invoke(name, read_payload(data), qualifier=qualifier, tail=tail, kind=kind)
     if output.json:
         _print_json(answer)
         if answer.error:
@@ -25,6 +26,15 @@ def run(client: Client, name: str, data: str | None, qualifier: str | None, tail
     if answer.error:
         raise _failure(answer)
     _print(answer.payload)
+
+
+def run_async(client: Client, name: str, data: str | None, qualifier: str | None) -> None:
+    """Print the id under which `isotherm queue show` finds what became of it."""
+    answer = client.invoke(name, read_payload(data), qualifier=qualifier, kind="Event")
+    if output.json:
+        output.result({"status": answer.status, "request_id": answer.request_id})
+        return
+    output.line(answer.request_id)
 
 
 def read_payload(data: str | None) -> bytes:

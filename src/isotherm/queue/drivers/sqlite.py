@@ -137,7 +137,7 @@ class SqliteQueue:
         rows.sort(key=lambda row: (row[8], row[0]))
         return [self._call(row) for row in rows], following
 
-    def purge(self, namespace: str, name: str, held: Sequence[str], limit: int) -> int:
+    def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
         with translated(self._path):
             gone = self._write.executemany(
                 "DELETE FROM calls WHERE id = ? AND state < 2", [(one,) for one in held]
@@ -145,7 +145,7 @@ class SqliteQueue:
             gone += self._write.execute(
                 "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
                 " AND name = ? LIMIT ?)",
-                (CallState.QUEUED, namespace, name, limit),
+                (state, namespace, name, limit),
             ).rowcount
         return max(0, gone)
 
