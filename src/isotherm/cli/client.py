@@ -27,6 +27,7 @@ from isotherm.cli.views import (
     QueuedCall,
     QueueOverview,
     Revision,
+    Trigger,
     Weight,
 )
 
@@ -146,6 +147,9 @@ class Client:
 
     def rollback(self, name: str, to: int | None) -> Alias:
         return self._decode(self._send("POST", f"{self._function(name)}/rollback", json={"to": to}), Alias)
+
+    def triggers(self, name: str) -> list[Trigger]:
+        return self._decode(self._send("GET", f"{self._function(name)}/triggers"), list[Trigger])
 
     def aliases(self, name: str) -> list[Alias]:
         return self._pages(f"{self._function(name)}/aliases", Alias, 1000)

@@ -238,6 +238,15 @@ def rollback(
         functions.rollback(client, name, to)
 
 
+@app.command()
+def triggers(name: FunctionName, namespace: Namespace = None, json_: Json = False) -> None:
+    """List what calls a function by itself: its URL and its schedules, with the times that are next."""
+    from isotherm.cli.commands import functions
+
+    with connect(namespace) as client:
+        functions.triggers(client, name)
+
+
 @app.command("rm")
 def remove(
     name: FunctionName,

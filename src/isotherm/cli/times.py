@@ -6,7 +6,7 @@ from datetime import datetime
 
 from isotherm.base.errors import Invalid
 
-__all__ = ["age", "clock", "duration", "parse_duration_s", "size"]
+__all__ = ["age", "clock", "duration", "moment", "parse_duration_s", "size"]
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -25,6 +25,11 @@ def age(at_ms: int | None, now_ms: int | None = None) -> str:
 def clock(at_ms: int) -> str:
     """Local time with milliseconds."""
     return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def moment(at_ms: int) -> str:
+    """Local date and time to the minute."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def duration(elapsed_ms: float | None) -> str:

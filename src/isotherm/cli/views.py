@@ -17,6 +17,7 @@ __all__ = [
     "QueueOverview",
     "QueuedCall",
     "Revision",
+    "Trigger",
     "Weight",
 ]
 
@@ -79,6 +80,15 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     weights: list[Weight]
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+    name: str
+    target: str = ""
+    url: str | None = None
+    cron: dict[str, Any] | None = None
+    next_at_ms: list[int] = msgspec.field(default_factory=list)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ __all__ = [
     "FunctionConfig",
     "Package",
     "Revision",
+    "Trigger",
     "WarmConfig",
 ]
 
@@ -167,6 +168,17 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     live: list[Weight]  # where unqualified calls go; empty before the first revision is ready
     latest: Revision | None
     etag: str  # changes with every change of the function; without quotes
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What calls a function by itself, of its revision that leads `live`."""
+
+    kind: Literal["url", "cron"]
+    name: str
+    target: str  # the alias that it calls
+    url: str | None = None
+    cron: CronConfig | None = None
+    next_at_ms: list[int] = msgspec.field(default_factory=list)  # without jitter; empty where it is not enabled
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,13 @@ from isotherm.tenancy.model import DEFAULT_NAMESPACE
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
 from isotherm.workloads.model import CronRow, Draft, RevisionRow
 
-__all__ = ["MASK", "check_config", "config_of", "draft_of", "url_path"]
+__all__ = ["MASK", "check_config", "config_of", "draft_of", "next_times", "url_path"]
 
 MASK = "********"  # stands for the value of an environment variable
 _max_env_bytes = 64 * 1024
 _max_warm_event_bytes = 256 * 1024
 _max_cron_event_bytes = 16 * 1024
+_times_shown = 5
 _reserved_names = frozenset({"_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"})
 _reserved_prefixes = ("ISOTHERM_", "AWS_LAMBDA_")
 _in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {
@@ -134,6 +135,17 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
         **values,
     )
+
+
+def next_times(cron: CronConfig, now_ms: int) -> list[int]:
+    """When a schedule is due next, the first five times."""
+    schedule = parse_schedule(cron.schedule, cron.timezone)
+    times: list[int] = []
+    at_ms = schedule.following(now_ms)
+    while at_ms is not None and len(times) < _times_shown:
+        times.append(at_ms)
+        at_ms = schedule.following(at_ms)
+    return times
 
 
 def url_path(namespace: str, name: str, number: int | None = None) -> str:

@@ -17,7 +17,7 @@ from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
 from isotherm.functions import policy, store
-from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision
+from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
@@ -26,7 +26,7 @@ from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
 from isotherm.workloads.model import QueueAction, RevisionRow, Weight, WorkloadRow
-from isotherm.workloads.policy import check_etag
+from isotherm.workloads.policy import check_etag, leading
 from isotherm.workloads.service import Workloads
 
 __all__ = ["Functions"]
@@ -271,6 +271,16 @@ class Functions:
         """What a host needs to prepare a revision, env included. Raises `NotFound`."""
         with self._database.read() as session:
             return self._workloads.spec(session, revision_id)
+
+    def triggers(self, principal: Principal, namespace: str, name: str) -> list[Trigger]:
+        """Its URL and its schedules, with the times that are next. Raises `NotFound`, `Forbidden`."""
+        self._tenancy.require(principal, "functions.read", namespace)
+        with self._database.read() as session:
+            workload = self._find(session, namespace, name)
+            if not workload.live:
+                return []
+            row = self._workloads.revision(session, workload.id, leading(workload.live))
+        return self._views.triggers(row, self._clock.time_ms())
 
     def etag(self, principal: Principal, namespace: str, name: str) -> str:
         """The function's ETag, without quotes. Raises `NotFound`, `Forbidden`."""

@@ -1,8 +1,8 @@
 """How functions are shown: rows of workloads as the nouns of this room, with URLs. Pure."""
 
-from isotherm.functions.model import Alias, Function, Revision
-from isotherm.functions.policy import config_of, url_path
-from isotherm.workloads.model import AliasRow, RevisionRow, WorkloadRow
+from isotherm.functions.model import Alias, Function, Revision, Trigger
+from isotherm.functions.policy import config_of, next_times, url_path
+from isotherm.workloads.model import LIVE, AliasRow, RevisionRow, WorkloadRow
 
 __all__ = ["Views"]
 
@@ -41,6 +41,15 @@ class Views:
             unfit=row.unfit,
             url=self._content_url + url_path(row.spec.namespace, row.spec.name, row.spec.number),
         )
+
+    def triggers(self, row: RevisionRow, now_ms: int) -> list[Trigger]:
+        """The URL first."""
+        url = self._content_url + url_path(row.spec.namespace, row.spec.name)
+        found = [Trigger(kind="url", name="url", target=LIVE, url=url)]
+        for cron in config_of(row, None).cron:
+            times = next_times(cron, now_ms) if cron.enabled else []
+            found.append(Trigger(kind="cron", name=cron.name, target=cron.alias or LIVE, cron=cron, next_at_ms=times))
+        return found
 
     def alias(self, row: AliasRow) -> Alias:
         return Alias(name=row.name, weights=row.weights)

@@ -14,6 +14,7 @@ __all__ = [
     "check_etag",
     "check_weights",
     "dropped_numbers",
+    "leading",
     "rollback_target",
 ]
 
@@ -45,6 +46,11 @@ def check_weights(weights: Sequence[Weight], states: Mapping[int, RevisionState]
     if abs(total - 1) > _tolerance:
         raise Invalid(f"the weights sum to {total:.6g}; they must sum to 1", total=total)
     return sorted((Weight(weight.number, weight.weight / total) for weight in weights), key=lambda w: w.number)
+
+
+def leading(weights: Sequence[Weight]) -> int:
+    """The revision that has the most of an alias, of equal ones the newest: what it says of the workload counts."""
+    return max(weights, key=lambda weight: (weight.weight, weight.number)).number
 
 
 def rollback_target(states: Mapping[int, RevisionState], live: Sequence[Weight]) -> int:

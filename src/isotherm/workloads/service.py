@@ -247,8 +247,7 @@ class Workloads:
         live = state.aliases.get(LIVE)
         if not live:
             return None
-        leading = max(live, key=lambda weight: (weight.weight, weight.number)).number
-        row = self.revision(session, history.id, leading)
+        row = self.revision(session, history.id, policy.leading(live))
         return RouteSpec(
             workload_id=history.id,
             namespace=state.namespace,

@@ -24,7 +24,7 @@ from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import AliasList, AliasWeights, FunctionList, FunctionView, RevisionList, RollbackRequest
 from isotherm.base.errors import InvalidPackage
 from isotherm.base.ids import NAME_PATTERN
-from isotherm.functions.model import Alias, FunctionConfig, Package, Revision
+from isotherm.functions.model import Alias, FunctionConfig, Package, Revision, Trigger
 from isotherm.workloads.model import Weight
 
 __all__ = ["routes"]
@@ -212,6 +212,18 @@ def delete_alias(call: ToCall, ns: Namespace, name: Name, alias: AliasName, if_m
     call.services.functions.delete_alias(call.principal, ns, name, alias, if_match=if_match)
     call.services.settle()
     return no_content()
+
+
+@routes.add(
+    "GET",
+    _one + "/triggers",
+    permission="functions.read",
+    summary="Triggers",
+    answers={200: Answer(list[Trigger], "Its URL and its schedules, with the times that are next")},
+)
+def list_triggers(call: ToCall, ns: Namespace, name: Name) -> Response:
+    """What calls the function by itself, of the revision that leads `live`."""
+    return json_answer(call.services.functions.triggers(call.principal, ns, name))
 
 
 @routes.add(

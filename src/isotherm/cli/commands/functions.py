@@ -1,4 +1,4 @@
-"""`ls`, `show`, `versions`, `rollback`, `rm`: functions and their revisions."""
+"""`ls`, `show`, `versions`, `triggers`, `rollback`, `rm`: functions and their revisions."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import typer
 from isotherm.base.errors import Invalid
 from isotherm.cli.client import Client
 from isotherm.cli.output import output
-from isotherm.cli.times import age, duration, size
-from isotherm.cli.views import Revision, State, Weight
+from isotherm.cli.times import age, duration, moment, size
+from isotherm.cli.views import Revision, State, Trigger, Weight
 
-__all__ = ["list_functions", "remove", "rollback", "show", "versions", "weights_text"]
+__all__ = ["list_functions", "remove", "rollback", "show", "triggers", "versions", "weights_text"]
 
 SHOWN_REVISIONS = 100
 
@@ -106,6 +106,31 @@ def remove(client: Client, name: str, yes: bool) -> None:
         output.result({"deleted": name})
         return
     output.line(f"deleted {name}")
+
+
+def triggers(client: Client, name: str) -> None:
+    """What calls the function by itself."""
+    found = client.triggers(name)
+    if output.json:
+        output.result(msgspec.to_builtins(found))
+        return
+    output.table(
+        ("TRIGGER", "KIND", "WHEN", "NEXT", "CALLS"),
+        ((each.name, each.kind, _when(each), _next(each), each.target) for each in found),
+        f"nothing calls {name}: no revision of it is live",
+    )
+
+
+def _when(trigger: Trigger) -> str:
+    if trigger.cron is None:
+        return trigger.url or ""
+    return f"{trigger.cron['schedule']} ({trigger.cron['timezone']})"
+
+
+def _next(trigger: Trigger) -> str:
+    if trigger.cron is None:
+        return ""
+    return moment(trigger.next_at_ms[0]) if trigger.next_at_ms else "not enabled"
 
 
 def weights_text(weights: list[Weight]) -> str:
