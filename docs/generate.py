@@ -11,15 +11,12 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import typer.main
-from fastapi import FastAPI
 
-from isotherm.api.app import declared_routes
-from isotherm.api.openapi import describe
-from isotherm.api.routes import functions, namespaces, observed, platform
+from isotherm.api.app import declared_routes, openapi_document
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
-from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
 
@@ -152,10 +149,20 @@ The manifest stands beside the code. `name` is the function's name: lower-case l
 characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
 expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
 
-{keys_table(FunctionConfig, {"package", "warm"})}
+{keys_table(FunctionConfig, {"package", "warm", "asynchronous", "cron"})}
 ## [warm]
 
 {keys_table(WarmConfig, set())}
+## [asynchronous]
+
+See [the guide](../guides/async.md).
+
+{keys_table(AsyncConfig, set())}
+## [[cron]]
+
+Any number up to 20, each begun by `[[cron]]`.
+
+{keys_table(CronConfig, set())}
 ## Example
 
 ```toml
@@ -171,6 +178,14 @@ GREETING = "hi"
 max_instances = 20
 spare = 1
 warm_event = {{ ping = true }}
+
+[asynchronous]
+retries = 3
+
+[[cron]]
+name = "nightly"
+schedule = "30 2 * * *"
+timezone = "Europe/Berlin"
 ```
 """
 
@@ -202,10 +217,7 @@ def metrics_page() -> str:
 
 def operations() -> list[tuple[str, str, dict[str, Any]]]:
     """`(method, path, OpenAPI operation)` of every route, as the platform itself describes them."""
-    framework = FastAPI()
-    for routes in (platform.routes, namespaces.routes, functions.routes, observed.routes):
-        routes.install(framework)
-    paths = describe(framework, declared_routes(), version("isotherm"))["paths"]
+    paths = openapi_document(version("isotherm"))["paths"]
     return [(route.method, route.path, paths[route.path][route.method.lower()]) for route in declared_routes()]
 
 

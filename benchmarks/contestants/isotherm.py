@@ -113,6 +113,14 @@ class Isotherm:
     def remove(self, name: str) -> None:
         self._call("DELETE", f"/functions/{name}")
 
+    def steer(self, name: str, action: str) -> None:
+        """Pause, resume or purge a function's asynchronous calls."""
+        self._call("POST", f"/functions/{name}/queue/{action}")
+
+    def queues(self) -> list[Any]:
+        """What waits and runs of asynchronous calls, by function."""
+        return list(self._call("GET", "/queues")["queues"])
+
     def listing(self, limit: int) -> list[Any]:
         """One page of the functions."""
         return list(self._call("GET", f"/functions?limit={limit}")["items"])

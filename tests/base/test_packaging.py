@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Declared, and yet imported nowhere: run as a program.
-PROGRAMS = {"pip"}
+# Declared, and yet imported nowhere: run as a program, or read by the standard library.
+PROGRAMS = {"pip", "tzdata"}
 # Pinned and handed through by what is declared.
 THROUGH = {"starlette": "fastapi", "click": "typer"}
 

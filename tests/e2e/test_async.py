@@ -80,7 +80,7 @@ def test_destinations_hear_of_success_and_failure(steady: Platform) -> None:
     ]
 
     def told() -> Any:
-        calls = steady.cli("queue", "calls", "told", "--state", "succeeded", "--json").json
+        calls = steady.cli("queue", "calls", "told", "--state", "succeeded", "--json").json["items"]
         found = {call["origin"]: call["id"] for call in calls}
         return found if set(ids) <= set(found) else None
 
@@ -114,13 +114,13 @@ def test_events_are_accepted_while_control_is_away(steady: Platform) -> None:
 
 
 def test_a_schedule_wakes_its_function_each_minute(steady: Platform) -> None:
-    listed = steady.cli("triggers", "tick", "--json").json
+    listed = steady.cli("triggers", "tick", "--json").json["items"]
     assert [trigger["kind"] for trigger in listed] == ["url", "cron"]
     assert len(listed[1]["next_at_ms"]) == 5
     assert (listed[1]["next_at_ms"][0] - time.time() * 1000) <= 60_000
 
     def called() -> Any:
-        return steady.cli("queue", "calls", "tick", "--state", "succeeded", "--json").json
+        return steady.cli("queue", "calls", "tick", "--state", "succeeded", "--json").json["items"]
 
     calls = wait_until(called, "the schedule's call", 75.0)
     assert {call["source"] for call in calls} == {"cron"}

@@ -8,13 +8,14 @@ from isotherm.base.clock import ManualClock
 from isotherm.host.metrics import ROWS_A_TURN, HostMetrics
 from isotherm.invocations.recorder import Recorder
 from isotherm.telemetry.prometheus import Exposition
-from tests.pool.bench import PoolBench
+from tests.gateway.front import Front
 
 FUNCTIONS = 40 * ROWS_A_TURN
 
 
 async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Path) -> None:
-    bench = PoolBench(tmp_path)
+    front = Front(tmp_path)
+    bench = front.bench
     recorder = Recorder(ManualClock())
     for number in range(FUNCTIONS):
         recorder.stats("default", f"f{number}", f"rev_{number}").ok(3.0, 2.0, 10, 20)
@@ -28,7 +29,7 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
 
     counting = asyncio.create_task(count())
     try:
-        page = await HostMetrics(recorder, bench.pool, {}, str(tmp_path / "none.sock")).text()
+        page = await HostMetrics(recorder, bench.pool, front.queue, {}, str(tmp_path / "none.sock")).text()
     finally:
         counting.cancel()
         await bench.close()

@@ -288,6 +288,15 @@ async def test_a_full_queue_refuses_with_a_reason(bench: Bench) -> None:
     assert "retry-after" in refused.headers
 
 
+async def test_calls_are_counted_by_how_they_ended(bench: Bench) -> None:
+    bench.function("echo")
+    bench.function("bad", "def handler(e, c):\n    raise ValueError\n", asynchronous=AsyncSpec(retries=1, **FAST))
+    await bench.until(await bench.accepted("echo"), "succeeded")
+    await bench.until(await bench.accepted("bad"), "dead")
+    queue = bench.queue
+    assert (queue.accepted, queue.over, queue.retried) == (2, {"succeeded": 1, "dead": 1}, 1)
+
+
 async def test_a_locked_database_refuses_calls_and_comes_back_by_itself(bench: Bench, tmp_path: Path) -> None:
     """What ended while nothing could be written is written once it can."""
     import sqlite3

@@ -8,6 +8,7 @@ from isotherm.gateway.ports import FunctionPort
 from isotherm.invocations.aggregates import Window
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.service import Pool
+from isotherm.queue.service import Queue
 from isotherm.telemetry.prometheus import Exposition, labels
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS
 
@@ -23,9 +24,12 @@ Name = tuple[str, str]
 class HostMetrics:
     """Reads counters where they are; holds none of its own."""
 
-    def __init__(self, recorder: Recorder, pool: Pool, ports: dict[str, FunctionPort], api_path: str) -> None:
+    def __init__(
+        self, recorder: Recorder, pool: Pool, queue: Queue, ports: dict[str, FunctionPort], api_path: str
+    ) -> None:
         self._recorder = recorder
         self._pool = pool
+        self._queue = queue
         self._ports = ports
         self._api_path = api_path
 
@@ -64,6 +68,7 @@ class HostMetrics:
             yield
         yield from self._holdings(out)
         self._front(out)
+        self._asynchronous(out)
 
     def _calls(self, out: Exposition, by_function: dict[Name, Window]) -> Iterator[None]:
         rows = sorted(by_function.items())
@@ -136,6 +141,22 @@ class HostMetrics:
                 out.sample("isotherm_gateway_refused_total", labels(port=name, status=str(status)), count)
         out.family("isotherm_host_memory_limit_bytes", "gauge", "Memory that all instances may use")
         out.sample("isotherm_host_memory_limit_bytes", "", self._pool.limits.memory_bytes)
+
+    def _asynchronous(self, out: Exposition) -> None:
+        queue = self._queue
+        out.family("isotherm_async_accepted_total", "counter", "Asynchronous calls that were accepted by clients")
+        out.sample("isotherm_async_accepted_total", "", queue.accepted)
+        out.family("isotherm_async_ended_total", "counter", "Asynchronous calls that are over, by how")
+        for state, count in queue.over.items():
+            out.sample("isotherm_async_ended_total", labels(state=state), count)
+        out.family("isotherm_async_retries_total", "counter", "Attempts of asynchronous calls that are made again")
+        out.sample("isotherm_async_retries_total", "", queue.retried)
+        out.family("isotherm_async_running", "gauge", "Asynchronous calls that run")
+        out.sample("isotherm_async_running", "", len(queue.running))
+        out.family("isotherm_queue_bytes", "gauge", "Size of the queue on disk")
+        out.sample("isotherm_queue_bytes", "", queue.used_bytes)
+        out.family("isotherm_queue_limit_bytes", "gauge", "Size from which on calls are refused")
+        out.sample("isotherm_queue_limit_bytes", "", queue.limits.max_bytes)
 
     async def _of_control(self) -> str:
         """Control's page, empty where it is away or slow."""

@@ -92,7 +92,7 @@ class HostService:
         limits = http_limits(settings)
         self.content = ContentPort(limits, planner)
         self._ports: dict[str, FunctionPort] = {"content": self.content}
-        metrics = HostMetrics(self.recorder, self.pool, self._ports, boot.api_path)
+        metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path)
         package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
         operations = ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes)
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))

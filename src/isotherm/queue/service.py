@@ -49,6 +49,8 @@ class Queue:
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.running: set[str] = set()
         self.accepted = 0
+        self.retried = 0
+        self.over = {"succeeded": 0, "dead": 0}
         self.used_bytes = 0
         self.writer = Writer(store)
         self.clock = clock  # until it is open; then one that never runs back
@@ -297,6 +299,7 @@ class Queue:
         if verdict.action == "dead":
             self._bury(lane, call, spec, outcome)
             return
+        self.retried += 1
         call.due_at_ms = self.clock.time_ms() + verdict.wait_ms
         self._write(lambda store: store.postpone(call, outcome), lambda: self.placed(call))
         self.pump(lane)
@@ -313,6 +316,7 @@ class Queue:
         self, lane: Lane, call: AsyncCall, state: CallState, outcome: Outcome, follow_up: AsyncCall | None
     ) -> None:
         now_ms = self.clock.time_ms()
+        self.over["succeeded" if state == CallState.SUCCEEDED else "dead"] += 1
 
         def work(store: QueueStore) -> None:
             store.finish(call, state, now_ms, outcome)

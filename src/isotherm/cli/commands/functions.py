@@ -112,7 +112,7 @@ def triggers(client: Client, name: str) -> None:
     """What calls the function by itself."""
     found = client.triggers(name)
     if output.json:
-        output.result(msgspec.to_builtins(found))
+        output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
         ("TRIGGER", "KIND", "WHEN", "NEXT", "CALLS"),

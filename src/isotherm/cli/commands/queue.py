@@ -44,7 +44,7 @@ def list_calls(client: Client, name: str | None, state: str | None, limit: int) 
     """The newest first."""
     found = client.calls(name, state, limit)
     if output.json:
-        output.result(msgspec.to_builtins(found))
+        output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
         ("ID", "FUNCTION", "STATE", "AGE", ">ATTEMPTS", "SOURCE", "WHY"),
