@@ -19,8 +19,10 @@ from isotherm.functions.service import Functions
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import Principal
+from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import Role
+from isotherm.wire.quota import Quota
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
 
@@ -44,6 +46,7 @@ class House:
     log: EventLog
     denials: Denials
     tenancy: Tenancy
+    quotas: Quotas
     workloads: Workloads
     functions: Functions
     feed: DesiredFeed
@@ -85,6 +88,7 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
     log = EventLog(database, clock, snapshot_every=snapshot_every)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    quotas = Quotas(log=log, tenancy=tenancy, default=Quota())
     workloads = Workloads(log=log, vault=vault, clock=clock)
     blobs = MemoryBlobs()
     functions = Functions(
@@ -97,9 +101,9 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
         runtimes=["python3.11"],
         content_url="http://localhost:7071/",
     )
-    feed = DesiredFeed(log=log, tenancy=tenancy, workloads=workloads)
+    feed = DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads)
     admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
-    return House(clock, database, vault, log, denials, tenancy, workloads, functions, feed, blobs, admin)
+    return House(clock, database, vault, log, denials, tenancy, quotas, workloads, functions, feed, blobs, admin)
 
 
 @pytest.fixture

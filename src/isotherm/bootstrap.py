@@ -34,9 +34,11 @@ from isotherm.records.model import Retention
 from isotherm.records.service import Records
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
+from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.quota import default_quota
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
@@ -57,6 +59,7 @@ class Rooms:
     """The services of the control wing over one data folder."""
 
     tenancy: Tenancy
+    quotas: Quotas
     workloads: Workloads
     functions: Functions
     records: Records
@@ -85,6 +88,7 @@ def build_rooms(
     log = EventLog(database, clock)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    quotas = Quotas(log=log, tenancy=tenancy, default=default_quota(settings))
     workloads = Workloads(log=log, vault=vault, clock=clock)
     functions = Functions(
         log=log,
@@ -100,12 +104,13 @@ def build_rooms(
     )
     return Rooms(
         tenancy=tenancy,
+        quotas=quotas,
         workloads=workloads,
         functions=functions,
         records=Records(records_database, clock, retention=_retention(settings), spec_of=functions.spec),
         events=log,
         denials=denials,
-        feed=DesiredFeed(log=log, tenancy=tenancy, workloads=workloads),
+        feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
         databases=(database, records_database),
     )
 

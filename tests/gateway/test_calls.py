@@ -8,6 +8,7 @@ import time
 import pytest
 
 from isotherm.wire.desired import AliasSpec
+from isotherm.wire.quota import Quota
 from isotherm_runtime.frames import Flag, Kind, pack_frame
 from tests.gateway.front import Front
 
@@ -176,6 +177,57 @@ async def test_rates_are_per_route(front: Front) -> None:
     reply = await front.get("/slow")
     assert reply.headers["retry-after"] == "1"
     assert reply.json()["code"] == "too_many_requests"
+
+
+async def test_a_rate_of_a_namespace_is_shared_by_its_functions_and_by_both_ports(front: Front) -> None:
+    front.bench.pool.tenants.put("team", Quota(rate_per_s=0.5, burst=3))
+    for name in ("a", "b"):
+        front.function(name, namespace="team")
+    front.function("neighbour")
+    statuses = [(await front.get(f"/@team/{name}")).status for name in "abab"]
+    assert statuses == [200, 200, 200, 429]
+    reply = await front.invoke("team%2Fa")
+    assert (reply.status, reply.headers["retry-after"]) == (429, "2")
+    assert reply.json()["data"] == {"quota": "rate_per_s", "limit": 0.5, "namespace": "team"}
+    assert "team/a may not be called now: the namespace team has a quota of 0.5 calls a second" in str(reply.json())
+    assert (await front.get("/neighbour")).status == 200
+
+
+async def test_a_changed_rate_counts_at_once_also_on_an_open_connection(front: Front) -> None:
+    front.function("f", namespace="team")
+    wire = await front.wire()
+    request = b"GET /@team/f HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer iso_admin\r\n\r\n"
+
+    async def status() -> int:
+        wire.send(request)
+        return (await wire.reply()).status
+
+    assert [await status() for _ in range(3)] == [200] * 3
+    front.bench.pool.tenants.put("team", Quota(rate_per_s=0.1, burst=1))
+    front.routes.quota_changed("team")
+    assert [await status() for _ in range(3)] == [200, 429, 429]
+    front.bench.pool.tenants.remove("team")
+    front.routes.quota_changed("team")
+    assert [await status() for _ in range(3)] == [200] * 3
+
+
+async def test_a_call_that_the_namespace_refuses_takes_nothing_from_the_rate_of_its_function(front: Front) -> None:
+    front.bench.pool.tenants.put("team", Quota(rate_per_s=0.001, burst=1))
+    front.function("f", namespace="team", route={"rate_per_s": 0.001, "burst": 2})
+    assert [(await front.get("/@team/f")).status for _ in range(5)] == [200, 429, 429, 429, 429]
+    front.bench.pool.tenants.put("team", Quota())
+    limiter = front.routes.find("team", "f")
+    assert limiter is not None
+    assert limiter.limiter is not None
+    assert limiter.limiter._own is not None
+    assert limiter.limiter._own._tokens >= 1.0
+
+
+def test_without_any_rate_a_call_passes_no_limiter(front: Front) -> None:
+    front.function("f")
+    route = front.routes.find("default", "f")
+    assert route is not None
+    assert route.limiter is None
 
 
 async def test_invoke_speaks_lambda(front: Front) -> None:

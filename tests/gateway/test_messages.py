@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from isotherm.base.buckets import TokenBucket
 from isotherm.base.errors import InvalidResponse
-from isotherm.gateway.limits import TokenBucket
 from isotherm.gateway.messages import HeadCache
 
 texts = st.text(max_size=30)

@@ -32,6 +32,8 @@ logs.read             -        yes     yes        yes
 keys.read             -        -       -          yes
 keys.create           -        -       -          yes
 keys.revoke           -        -       -          yes
+quotas.read           -        yes     yes        yes
+quotas.set            -        -       -          yes
 """
 rows = [line.split() for line in MATRIX.strip().splitlines()]
 cells = [(row[0], role, cell == "yes") for row in rows[1:] for role, cell in zip(rows[0][1:], row[1:], strict=True)]

@@ -11,6 +11,8 @@ from isotherm.base.errors import Invalid
 __all__ = ["Settings", "describe_settings", "load_settings"]
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+OptionalWhole = Annotated[int, Meta(ge=1, le=1_000_000_000)] | None
+OptionalRate = Annotated[float, Meta(gt=0, le=1_000_000_000)] | None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_days: Annotated[float, Meta(description="Days that log lines are kept", gt=0)] = 3.0
     log_limit_mb: Annotated[int, Meta(description="Log lines kept at most, MB", ge=1)] = 512
     log_call_kb: Annotated[int, Meta(description="Log output of one call at most, KB", ge=1)] = 256
+    log_kb_per_s: Annotated[float, Meta(description="Log output of one function a second, KB", gt=0)] = 1024.0
+    log_burst_kb: Annotated[int, Meta(description="Log output of one function at once, KB", ge=64)] = 2048
     spool_mb: Annotated[int, Meta(description="Telemetry kept on disk while control is away, MB", ge=1)] = 256
 
     queue_mb: Annotated[int, Meta(description="Asynchronous calls kept on disk at most, MB", ge=1)] = 1024
     result_hours: Annotated[float, Meta(description="Hours that results of asynchronous calls are kept", ge=0)] = 24.0
     dead_letter_days: Annotated[float, Meta(description="Days that dead letters are kept", gt=0)] = 14.0
+    quota_memory_mb: Annotated[
+        OptionalWhole, Meta(description="Memory of a namespace's instances; none: unlimited")
+    ] = None
+    quota_instances: Annotated[OptionalWhole, Meta(description="Instances of a namespace; none: unlimited")] = None
+    quota_rate_per_s: Annotated[OptionalRate, Meta(description="Calls a second of a namespace; none: unlimited")] = None
+    quota_disk_mb: Annotated[OptionalWhole, Meta(description="Disk of a namespace, MB; none: unlimited")] = None
+    quota_log_mb: Annotated[OptionalWhole, Meta(description="Log lines kept of a namespace, MB; none: unlimited")] = (
+        None
+    )
+    quota_log_kb_per_s: Annotated[
+        OptionalRate, Meta(description="Log output of a namespace a second, KB; none: unlimited")
+    ] = None
+    keep_revisions: Annotated[int, Meta(description="Newest revisions of a function that are kept", ge=1)] = 20
+    keep_revision_days: Annotated[float, Meta(description="Younger revisions are kept, too, days", ge=0)] = 14.0
 
     api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
     max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50

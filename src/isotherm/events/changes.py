@@ -1,20 +1,18 @@
 """The numbered log of changes to the desired state, written in the transactions of the commands that cause them.
 
-It names only what changed (a revision, a route or a key); the feed (`workloads/desired.py`) reads what it is now.
-Versions grow in the order of commits, since writers queue; none is ever used twice.
+It names only what changed (a revision, a route, a key or a quota); the feed (`workloads/desired.py`) reads what it is
+now. Versions grow in the order of commits, since writers queue; none is ever used twice.
 """
-
-from typing import Literal
 
 import sqlalchemy
 from sqlalchemy import Column, Table, Text
 from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, control_tables
+from isotherm.wire.desired import ItemKind
 
-__all__ = ["KEPT_CHANGES", "Changed", "desired_changes", "note_change", "take_noted"]
+__all__ = ["KEPT_CHANGES", "desired_changes", "note_change", "take_noted"]
 
-Changed = Literal["revision", "route", "key"]
 KEPT_CHANGES = 20_000  # a host that knows less than the oldest of them gets everything
 _noted = "isotherm_desired_changed"
 
@@ -28,7 +26,7 @@ desired_changes = Table(
 )
 
 
-def note_change(session: Session, kind: Changed, item_id: str, *, kept: int = KEPT_CHANGES) -> None:
+def note_change(session: Session, kind: ItemKind, item_id: str, *, kept: int = KEPT_CHANGES) -> None:
     """Hosts have to hear of this item, once this transaction is committed."""
     insert = sqlalchemy.insert(desired_changes).values(kind=kind, item_id=item_id)
     version = session.execute(insert.returning(desired_changes.c.version)).scalar_one()

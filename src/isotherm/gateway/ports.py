@@ -5,15 +5,15 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
-from isotherm.base.errors import NotFound, TooManyRequests
+from isotherm.base.errors import NotFound
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
-from isotherm.gateway.limits import TokenBucket
 from isotherm.gateway.messages import HeadCache, date_line, status_line
 from isotherm.gateway.names import INVOKE_PREFIX
 from isotherm.gateway.plan import Plan, Planner
+from isotherm.gateway.rates import RateLimit
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
 from isotherm.gateway.routes import Target
@@ -89,7 +89,7 @@ class FunctionPort(ABC):
         return None
 
     def call(self, connection: ClientConnection, request: Request, plan: Plan, time_ms: int) -> None:
-        """Hand a request to the pool. Raises `TooManyRequests` over the route's rate."""
+        """Hand a request to the pool. Raises `TooManyRequests` over the rate of the function or its namespace."""
         target = plan.target
         now_s = request.arrived_s
         if target.route.limiter is not None:
@@ -116,16 +116,12 @@ class FunctionPort(ABC):
         revision.submit(call, now_s)
 
 
-def check_rate(target: Target, limiter: TokenBucket, request: Request) -> None:
-    """Raises `TooManyRequests` over the route's rate."""
-    wait_s = limiter.take(request.arrived_s)
-    if wait_s:
-        spec = target.route.spec
+def check_rate(target: Target, limiter: RateLimit, request: Request) -> None:
+    """Raises `TooManyRequests` over the rate of the function or its namespace."""
+    refusal = limiter.take(request.arrived_s)
+    if refusal is not None:
         target.pick().stats.note("rejected", None, 0.0, 0.0, 0.0, 0.0, len(request.body), 0)
-        raise TooManyRequests(
-            f"{spec.namespace}/{spec.name} is called more often than {spec.rate_per_s:g} times a second",
-            retry_after_s=wait_s,
-        )
+        raise refusal
 
 
 class ContentPort(FunctionPort):

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from isotherm.base.buckets import TokenBucket
 from isotherm.base.errors import NotFound
-from isotherm.gateway.limits import TokenBucket
 from isotherm.gateway.names import Reference
+from isotherm.gateway.rates import RateLimit
 from isotherm.pool.revision import RevisionPool
+from isotherm.pool.tenants import Tenants
 from isotherm.wire.desired import RevisionSpec, RouteSpec
 
 __all__ = ["Route", "RouteTable", "Target"]
@@ -55,7 +57,7 @@ class Route:
 
     __slots__ = ("limiter", "spec", "targets")
 
-    def __init__(self, spec: RouteSpec, limiter: TokenBucket | None) -> None:
+    def __init__(self, spec: RouteSpec, limiter: RateLimit | None) -> None:
         self.spec = spec
         self.limiter = limiter
         self.targets: dict[str, Target] = {}
@@ -69,8 +71,11 @@ class RouteTable:
         revision_of: Callable[[str], RevisionSpec | None],
         pool_of: Callable[[RevisionSpec], RevisionPool],
         now: Callable[[], float],
+        tenants: Tenants,
     ) -> None:
         self.generation = 0
+        self._tenants = tenants
+        self._shared: dict[str, TokenBucket] = {}  # of namespaces with a rate
         self._revision_of = revision_of
         self._pool_of = pool_of
         self._now = now
@@ -100,6 +105,13 @@ class RouteTable:
             if not self._references[revision_id]:
                 del self._references[revision_id]
 
+    def quota_changed(self, namespace: str) -> None:
+        """The rate of a namespace is another one from now on."""
+        self._shared.pop(namespace, None)
+        for name in [name for name in self._compiled if name[0] == namespace]:
+            del self._compiled[name]
+        self.renew()
+
     def renew(self) -> None:
         """Keys or revisions have changed: whatever was derived is made anew."""
         self.generation += 1
@@ -119,9 +131,18 @@ class RouteTable:
             spec = self._specs.get(key)
             if spec is None:
                 return None
-            limiter = None if spec.rate_per_s is None else TokenBucket(spec.rate_per_s, spec.burst, self._now())
-            found = self._compiled[key] = Route(spec, limiter)
+            found = self._compiled[key] = Route(spec, self._limiter(spec))
         return found
+
+    def _limiter(self, spec: RouteSpec) -> RateLimit | None:
+        """None where neither the function nor its namespace has a rate: then a call costs nothing more."""
+        tenant = self._tenants.of(spec.namespace)
+        own = None if spec.rate_per_s is None else TokenBucket(spec.rate_per_s, spec.burst, self._now())
+        shared = self._shared.get(spec.namespace)
+        if shared is None and tenant.quota.rate_per_s is not None:
+            shared = TokenBucket(tenant.quota.rate_per_s, tenant.quota.burst, self._now())
+            self._shared[spec.namespace] = shared
+        return None if own is None and shared is None else RateLimit(spec, own, tenant, shared)
 
     def target(self, route: Route, reference: Reference) -> Target:
         """Where a call of `route` under the reference's qualifier goes. Raises `NotFound`."""

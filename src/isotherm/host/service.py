@@ -37,6 +37,7 @@ from isotherm.invocations.recorder import Recorder
 from isotherm.pool.model import limits_from
 from isotherm.pool.service import Pool
 from isotherm.pool.templates import DriverSlot
+from isotherm.pool.tenants import Tenants
 from isotherm.queue.desk import QueueDesk
 from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
@@ -49,6 +50,7 @@ from isotherm.telemetry.logging import get_logger
 from isotherm.wire.boot import HostBoot
 from isotherm.wire.desired import Desired
 from isotherm.wire.link import PROTOCOL, Hello, Order
+from isotherm.wire.quota import default_quota
 
 __all__ = ["HostService"]
 
@@ -77,7 +79,7 @@ class HostService:
         self.recorder = Recorder(clock)
         self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
         self.store = DesiredStore(folder / "desired.bin", vault)
-        self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic)
+        self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic, self.pool.tenants)
         self.keys = KeyRing(clock.time_ms)
         calls = SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
@@ -271,7 +273,9 @@ def _pool_and_materials(
 ) -> tuple[Pool, MaterialStore]:
     drivers = DriverSlot()
     materials = MaterialStore(folder, blobs, drivers, boot.settings)
-    pool = Pool(limits_from(boot.settings, machine_memory_bytes(), cores()), recorder, materials, drivers, clock)
+    limits = limits_from(boot.settings, machine_memory_bytes(), cores())
+    tenants = Tenants(default_quota(boot.settings))
+    pool = Pool(limits, recorder, materials, drivers, clock, tenants=tenants)
     config = Path(boot.settings.pip_config or "/etc/pip.conf")
     if config.is_file():
         shutil.copyfile(config, folder / "pip.conf")

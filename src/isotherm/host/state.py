@@ -48,6 +48,9 @@ class HostState:
             elif item.route is not None:
                 self._routes.put(item.route)
                 self._triggers.put(item.route)
+            elif item.quota is not None:
+                self._pool.tenants.put(item.quota.namespace, item.quota.quota)
+                self._routes.quota_changed(item.quota.namespace)
             elif item.revision is not None and item.revision.warm.min_instances:
                 self._kept_warm.add(item.revision.id)
         self._routes.renew()
@@ -59,6 +62,9 @@ class HostState:
             elif kind == "route":
                 self._routes.remove(key)
                 self._triggers.remove(key)
+            elif kind == "quota":
+                self._pool.tenants.remove(key)
+                self._routes.quota_changed(key)
             else:
                 self._kept_warm.discard(key)
                 self._pool.spawn(self._pool.forget(key))

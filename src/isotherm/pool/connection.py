@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from isotherm.base.errors import InvalidResponse, IsothermError
 from isotherm.pool.call import Call
 from isotherm.pool.model import Phase
+from isotherm.pool.tenants import Place
 from isotherm.sandbox.model import Exit
 from isotherm.sandbox.port import Instance
 from isotherm_runtime.frames import HEADER, MAX_FRAME_BYTES, MAX_HEAD_BYTES, Flag, Kind, pack_frame
@@ -86,6 +87,7 @@ class InstanceConnection(asyncio.Protocol):
         "now",
         "owner",
         "phase",
+        "place",
         "served",
         "start_ms",
         "start_steps_ms",
@@ -102,6 +104,7 @@ class InstanceConnection(asyncio.Protocol):
         self,
         instance: Instance,
         owner: Owner,
+        place: Place,
         *,
         capacity: int,
         timeout_s: float,
@@ -111,6 +114,8 @@ class InstanceConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.id = instance.id
         self.instance = instance
+        self.place = place
+        place.occupied = True
         self.owner = owner
         self.capacity = capacity
         self.timeout_s = timeout_s

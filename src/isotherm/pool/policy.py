@@ -10,6 +10,7 @@ __all__ = [
     "Idle",
     "death_error",
     "evictions",
+    "evictions_within",
     "expired",
     "keep_alive_s",
     "retry_after_s",
@@ -93,6 +94,21 @@ def evictions(used_bytes: int, budget_bytes: int, idle: Iterable[Idle]) -> list[
         chosen.append(entry.key)
         over -= max(entry.memory_bytes, 1)
     return chosen
+
+
+def evictions_within(instances: int, memory_bytes: int, idle: Iterable[Idle]) -> list[int]:
+    """Keys of the instances to end so that so many, and so much memory, are free: least recently used first.
+
+    None where all of them together would not do: what is warm stays warm where its end helps no one.
+    """
+    chosen: list[int] = []
+    for entry in sorted(idle, key=lambda entry: entry.since_s):
+        if instances <= 0 and memory_bytes <= 0:
+            return chosen
+        chosen.append(entry.key)
+        instances -= 1
+        memory_bytes -= entry.memory_bytes
+    return chosen if instances <= 0 and memory_bytes <= 0 else []
 
 
 def retry_delay_s(failures: int) -> float:

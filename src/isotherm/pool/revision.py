@@ -18,6 +18,7 @@ from isotherm.pool.deadlines import check_deadlines
 from isotherm.pool.faults import error_of
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
+from isotherm.pool.tenants import Tenant
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import ColdCause
 
@@ -52,12 +53,14 @@ class RevisionPool:
         self,
         spec: RevisionSpec,
         host: Host,
+        tenant: Tenant,
         limits: PoolLimits,
         stats: RevisionStats,
         outcomes: Outcomes,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self.spec = spec
+        self.tenant = tenant
         self.stats = stats
         self.connections: dict[str, InstanceConnection] = {}
         self.free: list[InstanceConnection] = []  # those with room; the last was used last
@@ -248,6 +251,7 @@ class RevisionPool:
     def buried(self, connection: InstanceConnection, now_s: float) -> None:
         """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
         self.connections.pop(connection.id, None)
+        connection.place.give_back()
         self.ended_cpu_s += connection.used_cpu_s
         unused = connection.served == 0 and not connection.calls and not connection.stuck and connection.start_ms > 0
         if connection.calls:
@@ -365,10 +369,12 @@ class RevisionPool:
 
     def turned_away(self, why: str) -> TooManyRequests:
         slots = max(1, len(self.connections)) * self.spec.concurrency
-        return TooManyRequests(
-            f"{self.spec.namespace}/{self.spec.name} has no room for another call: {why}",
-            retry_after_s=policy.retry_after_s(len(self.queue), slots, self.mean_run_s()),
-        )
+        message = f"{self.spec.namespace}/{self.spec.name} has no room for another call: {why}"
+        retry_after_s = policy.retry_after_s(len(self.queue), slots, self.mean_run_s())
+        shortage = self.tenant.shortage(self.spec.memory_mb)
+        if shortage is None or len(self.connections) >= self.spec.warm.max_instances:
+            return TooManyRequests(message, retry_after_s=retry_after_s)
+        return self.tenant.refusal(shortage, message, retry_after_s)
 
     def _cold_hint(self) -> ColdCause:
         for connection in self.connections.values():  # on the path of every call that waits, so no generator

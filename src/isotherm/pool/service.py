@@ -16,6 +16,7 @@ from isotherm.pool.outcome import Outcomes
 from isotherm.pool.revision import RevisionPool
 from isotherm.pool.starts import OWN_END_S, forks, start_instance, warm_up
 from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
+from isotherm.pool.tenants import Place, Tenants
 from isotherm.pool.upkeep import Upkeep
 from isotherm.sandbox.port import Driver, Template
 from isotherm.telemetry.logging import get_logger
@@ -25,6 +26,7 @@ from isotherm.wire.telemetry import WorkloadState
 __all__ = ["Pool"]
 
 BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
+PLACE_WAIT_S = 5.0  # a deploy waits this long for room within the quota; control then asks again
 REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
 
 
@@ -39,8 +41,11 @@ class Pool:
         drivers: DriverSlot,
         clock: Clock,
         now: Callable[[], float] = monotonic,
+        *,
+        tenants: Tenants | None = None,
     ) -> None:
         self.limits = limits
+        self.tenants = tenants or Tenants()
         self.revisions: dict[str, RevisionPool] = {}
         self.held: dict[str, RevisionPool] = {}  # those of them that hold anything, or are about to; few of very many
         self.templates: dict[str, TemplateSlot] = {}
@@ -66,7 +71,8 @@ class Pool:
         found = self.revisions.get(spec.id)
         if found is None or found.closing:
             stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
-            found = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
+            tenant = self.tenants.of(spec.namespace)
+            found = RevisionPool(spec, self, tenant, self.limits, stats, self._outcomes, self._now)
             self.revisions[spec.id] = self.held[spec.id] = found
             self.templates[spec.id] = TemplateSlot(
                 spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(found, reason)
@@ -82,12 +88,15 @@ class Pool:
         return await self.templates[spec.id].get()
 
     async def prepare_instance(self, spec: RevisionSpec) -> None:
-        """Have one instance that is started, warmed and parked. Raises what `start_instance` raises."""
+        """Have one instance that is started, warmed and parked.
+
+        Raises what `start_instance` raises, and `TooManyRequests` where the quota of its namespace has no room for it.
+        """
         revision = self.revision(spec)
         if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
             self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
             try:
-                await self._start(revision)
+                await self._start(revision, await self._place(revision))
             finally:
                 self._count_start(revision, -1)
 
@@ -165,9 +174,9 @@ class Pool:
 
     # -- what revisions ask of their host ------------------------------------------------------------------------------
 
-    def grow(self, revision: RevisionPool, count: int) -> int:
+    def grow(self, revision: RevisionPool, count: int, *, ahead: bool = False) -> int:
         begun = 0
-        while begun < count and self._upkeep.make_room(revision, self._starting):
+        while begun < count and self._upkeep.make_room(revision, self._starting, self._now(), ahead=ahead):
             self._begin_start(revision)
             begun += 1
         return begun
@@ -205,11 +214,11 @@ class Pool:
 
     def _begin_start(self, revision: RevisionPool) -> None:
         self._count_start(revision, 1)
-        self.spawn(self._start_counted(revision))
+        self.spawn(self._start_counted(revision, Place(revision.tenant, revision.spec.memory_mb)))
 
-    async def _start_counted(self, revision: RevisionPool) -> None:
+    async def _start_counted(self, revision: RevisionPool, place: Place) -> None:
         try:
-            await self._start(revision)
+            await self._start(revision, place)
         except IsothermError as error:
             self._log.warning(
                 "start failed", namespace=revision.spec.namespace, name=revision.spec.name, code=error.code,
@@ -224,13 +233,31 @@ class Pool:
         self._starting += change
         self._hold(revision)
 
-    async def _start(self, revision: RevisionPool) -> None:
+    async def _place(self, revision: RevisionPool) -> Place:
+        """Room for an instance that nobody waits for in the queue. Raises `TooManyRequests`."""
+        until_s = self._now() + PLACE_WAIT_S
+        while (shortage := self._upkeep.shortage(revision, self._now())) is not None:
+            if self._now() >= until_s:
+                name = f"{revision.spec.namespace}/{revision.spec.name}"
+                why = f"revision {revision.spec.number} of {name} cannot be started to see whether it works"
+                raise revision.tenant.refusal(shortage, why, PLACE_WAIT_S)
+            await asyncio.sleep(0.02)
+        return Place(revision.tenant, revision.spec.memory_mb)
+
+    async def _start(self, revision: RevisionPool, place: Place) -> None:
+        try:
+            await self._start_in(revision, place)
+        finally:
+            if not place.occupied:
+                place.give_back()
+
+    async def _start_in(self, revision: RevisionPool, place: Place) -> None:
         template = await self.templates[revision.spec.id].get()
         revision.has_template = True
         # An import is the tenant's code and may take a minute: it must not stand before the forks of others.
         async with self._starts if forks(revision.spec, template) else self._builds:
             connection = await start_instance(
-                revision, template, max_body_bytes=self.limits.max_body_bytes, now=self._now
+                revision, template, place, max_body_bytes=self.limits.max_body_bytes, now=self._now
             )
         if not revision.queue:
             await warm_up(revision, connection, self._new_id(), self._now)
@@ -259,7 +286,7 @@ class Pool:
             limit=revision.spec.warm.max_instances,
         )
         if wanted:
-            self.grow(revision, wanted)
+            self.grow(revision, wanted, ahead=True)
 
     def refill_now(self, revision: RevisionPool) -> None:
         """Park spares where some are missing."""

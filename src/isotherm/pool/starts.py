@@ -11,6 +11,7 @@ from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.output import OutputReader
 from isotherm.pool.policy import death_error
 from isotherm.pool.revision import RevisionPool
+from isotherm.pool.tenants import Place
 from isotherm.sandbox.model import Exit
 from isotherm.sandbox.port import Template
 from isotherm.wire.desired import RevisionSpec
@@ -46,9 +47,12 @@ def forks(spec: RevisionSpec, template: Template) -> bool:
 
 
 async def start_instance(
-    revision: RevisionPool, template: Template, *, max_body_bytes: int, now: Callable[[], float]
+    revision: RevisionPool, template: Template, place: Place, *, max_body_bytes: int, now: Callable[[], float]
 ) -> InstanceConnection:
-    """Start an instance and wait for its hello. Raises `ImportFailed`, `OutOfMemory`, `Unavailable`, `TimedOut`."""
+    """Start an instance in its place and wait for its hello.
+
+    Raises `ImportFailed`, `OutOfMemory`, `Unavailable`, `TimedOut`.
+    """
     spec = revision.spec
     limit_s = HELLO_TIMEOUT_S if forks(spec, template) else spec.init_timeout_s + HELLO_TIMEOUT_S
     began_s = now()
@@ -58,7 +62,13 @@ async def start_instance(
     except TimeoutError as exc:
         raise Unavailable(f"the sandbox driver did not start an instance within {limit_s:g} s") from exc
     connection = InstanceConnection(
-        instance, revision, capacity=spec.concurrency, timeout_s=spec.timeout_s, max_body_bytes=max_body_bytes, now=now
+        instance,
+        revision,
+        place,
+        capacity=spec.concurrency,
+        timeout_s=spec.timeout_s,
+        max_body_bytes=max_body_bytes,
+        now=now,
     )
     revision.connections[connection.id] = connection
     output = OutputReader(

@@ -8,18 +8,22 @@ from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.revision import DRAIN_GRACE_S, RevisionPool
 from isotherm.pool.templates import TemplateSlot
+from isotherm.pool.tenants import Shortage, Tenant, Tenants
 from isotherm.wire.telemetry import WorkloadState
 
 __all__ = ["Estate", "Upkeep"]
 
+LOOK_AGAIN_S = 0.01  # a namespace that is full is looked through for idle instances at most this often
 SAMPLES_PER_TICK = 4  # instances and templates whose use is read in one tick: each takes tens of microseconds
-NEW_INSTANCE_BYTES = 8 * 1024 * 1024  # what an instance is expected to take before one of its revision was measured
+MIB = 1024 * 1024
+NEW_INSTANCE_BYTES = 8 * MIB  # what an instance is expected to take before one of its revision was measured
 
 
 class Estate(Protocol):
     """The pool, as far as its upkeep needs it."""
 
     limits: PoolLimits
+    tenants: Tenants
     held: dict[str, RevisionPool]
     templates: dict[str, TemplateSlot]
 
@@ -51,6 +55,9 @@ class Upkeep:
                 self._estate.grow(revision, missing)
             if self._holds_nothing(revision):
                 del self._estate.held[revision_id]
+        for tenant in self._estate.tenants.all():
+            if tenant.shortage(0) is not None:
+                self._shrink(tenant)
         self._relieve()
 
     def _holds_nothing(self, revision: RevisionPool) -> bool:
@@ -59,10 +66,15 @@ class Upkeep:
         busy = revision.connections or revision.starting or revision.queue or revision.awake
         return not (busy or slot.template is not None or slot.building or revision.spec.warm.min_instances)
 
-    def make_room(self, revision: RevisionPool, starting: int) -> bool:
-        """Whether one more instance may start: by count and by memory, evicting what is idle where that helps."""
+    def make_room(self, revision: RevisionPool, starting: int, now_s: float, *, ahead: bool) -> bool:
+        """Whether one more instance may start: by count and by memory, evicting what is idle where that helps.
+
+        `ahead`: nobody waits for it, so that nothing of its namespace has to make room.
+        """
         limits = self._estate.limits
         if len(revision.connections) + revision.starting >= revision.spec.warm.max_instances:
+            return False
+        if self.shortage(revision, now_s, ahead=ahead) is not None:
             return False
         if self._count() + starting >= limits.max_instances:
             victims = policy.evictions(1, 0, self._idle(but=revision))
@@ -77,6 +89,19 @@ class Upkeep:
                 return False
             self._evict(victims)
         return True
+
+    def shortage(self, revision: RevisionPool, now_s: float, *, ahead: bool = False) -> Shortage | None:
+        """What the namespace has too little of for one more instance of this revision; None: there is room.
+
+        Where it is full, its own idle instances make room; what they held is free once their processes are gone.
+        """
+        tenant, memory_mb = revision.tenant, revision.spec.memory_mb
+        found = tenant.shortage(memory_mb)
+        if found is not None and not ahead and now_s >= tenant.look_again_s:
+            tenant.look_again_s = now_s + LOOK_AGAIN_S
+            instances, memory_bytes = self._still_over(tenant, memory_mb)
+            self._evict(policy.evictions_within(instances, memory_bytes, self._idle_of(tenant, but=revision)))
+        return found
 
     def sample(self) -> None:
         """Look at a few instances and templates, all of them in turn."""
@@ -171,6 +196,39 @@ class Upkeep:
         used = self.used_bytes()
         if used > self._estate.limits.memory_bytes:
             self._evict(policy.evictions(used, self._estate.limits.memory_bytes, self._idle(but=None)))
+
+    def _shrink(self, tenant: Tenant) -> None:
+        """Its quota became less than it holds: idle instances go, as many as have to or there are; minimums, too."""
+        for idle in (self._idle_of(tenant, but=None), self._idle_of(tenant, but=None, minimums=False)):
+            instances, memory_bytes = self._still_over(tenant, 0)
+            enough = policy.evictions_within(instances, memory_bytes, idle)
+            self._evict(enough or [entry.key for entry in idle if instances > 0 or memory_bytes > 0])
+
+    def _still_over(self, tenant: Tenant, memory_mb: int) -> tuple[int, int]:
+        """`(instances, bytes)` that have to go before an instance of this size fits, beside those that are going."""
+        instances, memory = tenant.over(memory_mb)
+        for revision in self._of(tenant):
+            going = sum(1 for connection in revision.connections.values() if connection.phase >= Phase.DRAINING)
+            instances -= going
+            memory -= going * revision.spec.memory_mb
+        return instances, memory * MIB
+
+    def _idle_of(self, tenant: Tenant, but: RevisionPool | None, *, minimums: bool = True) -> list[policy.Idle]:
+        """The idle instances of a namespace, with the memory that they may take."""
+        found = []
+        for revision in self._of(tenant):
+            if revision is but:
+                continue
+            allowed = len(revision.connections) - (revision.spec.warm.min_instances if minimums else 0)
+            idle = sorted(filter(_is_idle, revision.connections.values()), key=lambda each: each.idle_since_s)
+            size = revision.spec.memory_mb * MIB
+            found += [
+                policy.Idle(id(each), each.idle_since_s, size, template=False) for each in idle[: max(0, allowed)]
+            ]
+        return found
+
+    def _of(self, tenant: Tenant) -> list[RevisionPool]:
+        return [revision for revision in self._estate.held.values() if revision.tenant is tenant]
 
     def _count(self) -> int:
         return sum(len(revision.connections) for revision in self._estate.held.values())

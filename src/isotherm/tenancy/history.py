@@ -7,6 +7,7 @@ import msgspec
 from isotherm.base.errors import Conflict, NotFound
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.wire.desired import Role
+from isotherm.wire.quota import Quota
 
 __all__ = ["KeyHistory", "NamespaceHistory"]
 
@@ -19,14 +20,21 @@ class NamespaceDeleted(Fact, frozen=True, tag="namespace.deleted"):
     name: str
 
 
+class QuotaSet(Fact, frozen=True, tag="namespace.quota_set"):
+    """The whole of it: what is None here follows the platform's default again."""
+
+    quota: Quota
+
+
 class NamespaceState(msgspec.Struct):
     exists: bool = False
+    quota: Quota | None = None
 
 
 class NamespaceHistory(Aggregate[NamespaceState]):
     """A namespace may be deleted and made again: that is one history."""
 
-    facts = NamespaceCreated | NamespaceDeleted
+    facts = NamespaceCreated | NamespaceDeleted | QuotaSet
     state_type = NamespaceState
 
     def create(self, name: str) -> None:
@@ -41,8 +49,18 @@ class NamespaceHistory(Aggregate[NamespaceState]):
             raise NotFound(f"there is no namespace {name!r}", namespace=name)
         self.record(NamespaceDeleted(name=name))
 
+    def set_quota(self, quota: Quota) -> None:
+        """Raises `NotFound` where the namespace does not exist."""
+        if not self.state.exists:
+            raise NotFound("the namespace does not exist")
+        if quota != self.state.quota:
+            self.record(QuotaSet(quota=quota))
+
     def apply(self, fact: Any) -> None:
-        self.state.exists = isinstance(fact, NamespaceCreated)
+        if isinstance(fact, QuotaSet):
+            self.state.quota = fact.quota
+        else:
+            self.state.exists, self.state.quota = isinstance(fact, NamespaceCreated), None
 
 
 class KeyCreated(Fact, frozen=True, tag="key.created"):

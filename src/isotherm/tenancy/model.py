@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from isotherm.wire.desired import Role
+from isotherm.wire.quota import Quota
 
 __all__ = [
     "DEFAULT_NAMESPACE",
@@ -14,6 +15,7 @@ __all__ = [
     "Grant",
     "Key",
     "Namespace",
+    "NamespaceQuota",
     "NewKey",
     "Permission",
     "Principal",
@@ -41,6 +43,8 @@ Permission = Literal[
     "keys.read",
     "keys.create",
     "keys.revoke",
+    "quotas.read",
+    "quotas.set",
 ]
 
 
@@ -54,6 +58,15 @@ class Grant(msgspec.Struct, frozen=True):
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created_at_ms: int
+
+
+class NamespaceQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """The quota of a namespace. `etag` changes with what was said of this namespace, not with the default."""
+
+    namespace: str
+    own: Quota  # what was said of it
+    limits: Quota  # what holds: where `own` leaves something open, the platform's default
+    etag: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

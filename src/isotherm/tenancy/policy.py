@@ -22,6 +22,7 @@ _viewer: Final[frozenset[Permission]] = frozenset(
         "calls.read",
         "logs.read",
         "hosts.read",
+        "quotas.read",
     }
 )
 _developer: Final[frozenset[Permission]] = (

@@ -154,6 +154,8 @@ class Tenancy:
             raise Conflict(f"the namespace {name!r} cannot be deleted: unqualified names are looked up in it")
         with self._log.transaction() as session:
             history = self._log.load(session, NamespaceHistory, f"ns_{name}")
+            if history.state.quota is not None:
+                note_change(session, "quota", name)
             history.delete(name)
             try:
                 store.delete_namespace(session, name)

@@ -5,25 +5,30 @@ from typing import Any
 
 import msgspec
 import sqlalchemy
-from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy import Column, ForeignKey, Index, LargeBinary, Table, Text
 from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, control_tables
 from isotherm.tenancy.model import Key, Namespace
+from isotherm.wire.quota import Quota
 
 __all__ = [
     "KeyRow",
+    "QuotaRow",
     "delete_key",
     "delete_namespace",
     "find_key",
     "find_key_by_digest",
     "find_namespace",
+    "find_quotas",
     "insert_key",
     "insert_namespace",
     "keys",
     "list_keys",
     "list_namespaces",
     "namespaces",
+    "put_quota",
+    "quotas",
 ]
 
 namespaces = Table(
@@ -48,6 +53,21 @@ keys = Table(
     Column("expires_at_ms", BigInt),
     Index("keys_namespace_idx", "namespace", "id"),
 )
+
+quotas = Table(
+    "quotas",
+    control_tables,
+    Column("namespace", Text, ForeignKey("namespaces.name", ondelete="CASCADE"), primary_key=True),
+    Column("version", BigInt, nullable=False),  # that of the namespace's history
+    Column("body", LargeBinary, nullable=False),  # JSON: Quota
+)
+
+_quota: msgspec.json.Decoder[Quota] = msgspec.json.Decoder(Quota)
+
+
+class QuotaRow(msgspec.Struct, frozen=True, kw_only=True):
+    quota: Quota
+    version: int
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +100,23 @@ def list_namespaces(session: Session, *, only: Sequence[str] | None, after: str 
     if after is not None:
         query = query.where(namespaces.c.name > after)
     return [Namespace(name=row.name, created_at_ms=row.created_at_ms) for row in session.execute(query)]
+
+
+def put_quota(session: Session, namespace: str, row: QuotaRow) -> None:
+    """In place of the one that is there."""
+    session.execute(sqlalchemy.delete(quotas).where(quotas.c.namespace == namespace))
+    values = {"namespace": namespace, "version": row.version, "body": msgspec.json.encode(row.quota)}
+    session.execute(sqlalchemy.insert(quotas).values(values))
+
+
+def find_quotas(session: Session, namespaces: Sequence[str] | None = None) -> dict[str, QuotaRow]:
+    """Those of these namespaces, or all, by namespace."""
+    query = sqlalchemy.select(quotas)
+    if namespaces is not None:
+        query = query.where(quotas.c.namespace.in_(namespaces))
+    return {
+        row.namespace: QuotaRow(quota=_quota.decode(row.body), version=row.version) for row in session.execute(query)
+    }
 
 
 def insert_key(session: Session, row: KeyRow) -> None:

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from isotherm.wire.quota import QuotaSpec
+
 __all__ = [
     "AliasSpec",
     "AsyncSpec",
@@ -11,6 +13,7 @@ __all__ = [
     "Desired",
     "GrantSpec",
     "Item",
+    "ItemKind",
     "KeySpec",
     "Removed",
     "RevisionSpec",
@@ -21,6 +24,7 @@ __all__ = [
 ]
 
 Role = Literal["admin", "developer", "viewer", "invoker"]
+ItemKind = Literal["revision", "route", "key", "quota"]
 
 
 class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,15 +132,16 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """One entry of the desired state: exactly one of the three is set."""
+    """One entry of the desired state: exactly one of them is set."""
 
     revision: RevisionSpec | None = None
     route: RouteSpec | None = None
     key: KeySpec | None = None
+    quota: QuotaSpec | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):
-    kind: Literal["revision", "route", "key"]
+    kind: ItemKind
     id: str
 
 
@@ -150,12 +155,14 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     removed: list[Removed] = msgspec.field(default_factory=list)
 
 
-def item_id(item: Item) -> tuple[str, str]:
-    """`(kind, id)` of an item."""
+def item_id(item: Item) -> tuple[ItemKind, str]:
+    """`(kind, id)` of an item; that of a quota is its namespace."""
     if item.revision is not None:
         return "revision", item.revision.id
     if item.route is not None:
         return "route", item.route.workload_id
     if item.key is not None:
         return "key", item.key.id
+    if item.quota is not None:
+        return "quota", item.quota.namespace
     raise ValueError("an empty item")

@@ -1,6 +1,7 @@
 """The feed of desired state: what a host is told to serve, whole or since a version."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import sqlalchemy
 from sqlalchemy.orm import Session
@@ -9,8 +10,9 @@ from isotherm.base.ids import new_id
 from isotherm.db.tables import read_meta, write_meta
 from isotherm.events.changes import desired_changes
 from isotherm.events.service import EventLog
+from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
-from isotherm.wire.desired import Desired, Item, Removed, item_id
+from isotherm.wire.desired import Desired, Item, ItemKind, Removed, item_id
 from isotherm.workloads import store
 from isotherm.workloads.service import Workloads
 
@@ -22,13 +24,15 @@ _epoch = "epoch"
 class DesiredFeed:
     """Reads what commands have committed. Applying `desired(v)` to the state of version v gives `full()`. Thread-safe.
 
-    Keys are always there, routes once a revision is live, revisions once they are ready and as long as they can be
-    called. An item that changed often since is told once, as it is now. A database that is new has an epoch of its own.
+    Keys and quotas are always there, routes once a revision is live, revisions once they are ready and as long as they
+    can be called. An item that changed often since is told once, as it is now. A database that is new has an epoch of
+    its own.
     """
 
-    def __init__(self, *, log: EventLog, tenancy: Tenancy, workloads: Workloads) -> None:
+    def __init__(self, *, log: EventLog, tenancy: Tenancy, quotas: Quotas, workloads: Workloads) -> None:
         self._log = log
         self._tenancy = tenancy
+        self._quotas = quotas
         self._workloads = workloads
         with log.transaction() as session:
             epoch = read_meta(session, _epoch)
@@ -43,7 +47,7 @@ class DesiredFeed:
             return _newest(session)
 
     def full(self) -> Desired:
-        """Everything, in the order revisions, routes, keys."""
+        """Everything, in the order revisions, routes, keys, quotas."""
         with self._log.database.read() as session:
             return self._full(session, _newest(session))
 
@@ -61,33 +65,28 @@ class DesiredFeed:
         return self._log.on_desired_change(callback)
 
     def _full(self, session: Session, version: int) -> Desired:
-        items = self._items(session, None, None, None)
+        items = self._items(session, None)
         return Desired(epoch=self.epoch, version=version, full=True, items=items)
 
     def _delta(self, session: Session, version: int, newest: int) -> Desired:
-        changed: dict[str, list[str]] = {"revision": [], "route": [], "key": []}
+        changed: dict[ItemKind, list[str]] = {kind: [] for kind in get_args(ItemKind)}
         columns = (desired_changes.c.kind, desired_changes.c.item_id)
         query = sqlalchemy.select(*columns).where(desired_changes.c.version > version).distinct()
         for row in session.execute(query.order_by(*columns)):
             changed[row.kind].append(row.item_id)
-        items = self._items(session, changed["revision"], changed["route"], changed["key"])
+        items = self._items(session, changed)
         present = {item_id(item) for item in items}
-        removed = [
-            Removed("revision" if kind == "revision" else "route" if kind == "route" else "key", one)
-            for kind, ids in changed.items()
-            for one in ids
-            if (kind, one) not in present
-        ]
+        removed = [Removed(kind, one) for kind, ids in changed.items() for one in ids if (kind, one) not in present]
         return Desired(epoch=self.epoch, version=newest, full=False, items=items, removed=removed)
 
-    def _items(
-        self, session: Session, revisions: list[str] | None, routes: list[str] | None, keys: list[str] | None
-    ) -> list[Item]:
+    def _items(self, session: Session, ids: dict[ItemKind, list[str]] | None) -> list[Item]:
         """Those with these ids, or (None) all."""
+        of = ids.get if ids is not None else lambda _: None
         return [
-            *(Item(revision=self._workloads.opened(one)) for one in store.list_callable(session, revisions)),
-            *(Item(route=route) for route in store.list_routes(session, routes)),
-            *(Item(key=key) for key in self._tenancy.key_specs(session, keys)),
+            *(Item(revision=self._workloads.opened(one)) for one in store.list_callable(session, of("revision"))),
+            *(Item(route=route) for route in store.list_routes(session, of("route"))),
+            *(Item(key=key) for key in self._tenancy.key_specs(session, of("key"))),
+            *(Item(quota=quota) for quota in self._quotas.specs(session, of("quota"))),
         ]
 
 

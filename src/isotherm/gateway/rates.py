@@ -1,0 +1,37 @@
+"""Calls a second: of one function, and of all functions of its namespace together."""
+
+from isotherm.base.buckets import TokenBucket
+from isotherm.base.errors import TooManyRequests
+from isotherm.pool.tenants import Shortage, Tenant
+from isotherm.wire.desired import RouteSpec
+
+__all__ = ["RateLimit"]
+
+
+class RateLimit:
+    """What a call of one function has to pass. `shared` is the bucket of the namespace, the same for all of them."""
+
+    __slots__ = ("_own", "_shared", "_spec", "_tenant")
+
+    def __init__(self, spec: RouteSpec, own: TokenBucket | None, tenant: Tenant, shared: TokenBucket | None) -> None:
+        self._spec = spec
+        self._own = own
+        self._tenant = tenant
+        self._shared = shared
+
+    def take(self, now_s: float) -> TooManyRequests | None:
+        """None where the call may pass; a call that is refused takes nothing from either."""
+        if self._own is not None and (wait_s := self._own.take(now_s)):
+            return TooManyRequests(
+                f"{self._name()} is called more often than {self._spec.rate_per_s:g} times a second",
+                retry_after_s=wait_s,
+            )
+        if self._shared is not None and (wait_s := self._shared.take(now_s)):
+            if self._own is not None:
+                self._own.give_back()
+            rate = self._tenant.quota.rate_per_s or 0.0
+            return self._tenant.refusal(Shortage("rate_per_s", rate), f"{self._name()} may not be called now", wait_s)
+        return None
+
+    def _name(self) -> str:
+        return f"{self._spec.namespace}/{self._spec.name}"
