@@ -107,7 +107,13 @@ def build_rooms(
         quotas=quotas,
         workloads=workloads,
         functions=functions,
-        records=Records(records_database, clock, retention=_retention(settings), spec_of=functions.spec),
+        records=Records(
+            records_database,
+            clock,
+            retention=_retention(settings),
+            spec_of=functions.spec,
+            log_limits=quotas.log_limits,
+        ),
         events=log,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
@@ -184,16 +190,12 @@ def build_control(boot: ControlBoot) -> ControlParts:
 
 
 def _sweeps(rooms: Rooms) -> list[SweepController]:
-    def sweep_records() -> int:
-        swept = rooms.records.sweep()
-        return swept.invocations + swept.minutes + swept.logs
-
     def flush_denials() -> int:
         rooms.denials.flush()
         return 0
 
     return [
-        SweepController("records", sweep_records),
+        SweepController("records", lambda: rooms.records.sweep().rows, idle_s=10.0),
         SweepController("denials", flush_denials),
         SweepController("packages", rooms.functions.sweep_packages, idle_s=3600.0),
     ]

@@ -12,6 +12,7 @@ from hypothesis import given
 from isotherm.base.clock import ManualClock
 from isotherm.host.shipping import Shipper
 from isotherm.host.spool import Spool
+from isotherm.invocations.allowance import LogRates
 from isotherm.invocations.recorder import MAX_RECORDS, MAX_SAMPLED, Recorder
 from isotherm.storage.vault import Vault
 from isotherm.telemetry.logging import configure_logging, get_logger
@@ -39,8 +40,8 @@ def record(number: int, why: Any = "failed") -> InvocationRecord:
     )
 
 
-def line(revision: str, message: str) -> LogLine:
-    return LogLine(namespace="default", name="f", revision_id=revision, instance_id="i", at_ms=0, message=message)
+def line(revision: str, message: str, *, name: str = "f", namespace: str = "default") -> LogLine:
+    return LogLine(namespace=namespace, name=name, revision_id=revision, instance_id="i", at_ms=0, message=message)
 
 
 @given(st.lists(st.floats(0, 100_000), max_size=200), st.lists(st.integers(0, 120), max_size=20))
@@ -95,14 +96,65 @@ def test_bounds_count_what_they_drop_and_samples_are_just_fewer() -> None:
     assert (len(again.invocations), again.dropped) == (MAX_SAMPLED, {})
 
 
-def test_a_revision_that_floods_its_log_does_not_silence_another() -> None:
-    recorder = Recorder(ManualClock())
+def test_a_function_that_floods_its_log_is_cut_told_once_a_window_and_silences_no_other() -> None:
+    clock = ManualClock()
+    recorder = Recorder(clock, LogRates(bytes_per_s=100_000, burst_bytes=200_000, line_bytes=10_000))
     for _ in range(300):
-        recorder.log(line("rev_loud", "x" * 10_000))
+        recorder.log(line("rev_loud", "x" * 9_936, name="loud"))
     recorder.log(line("rev_quiet", "hello"))
     found = recorder.collect()
-    assert found.logs[-1].message == "hello"
-    assert found.dropped["logs"] == 300 - (len(found.logs) - 1)
+    messages = [each.message for each in found.logs]
+    assert messages[20] == "hello"
+    assert messages[21] == "280 log lines (2,800,000 bytes) were dropped: a function may log 97.6562 KB a second"
+    assert (found.logs[21].name, found.logs[21].stream, len(messages)) == ("loud", "platform", 22)
+    assert found.dropped == {"logs": 280}
+    assert recorder.allowance.dropped == {("default", "loud"): 280}
+    kept = told = 0
+    for _ in range(40):
+        clock.advance(0.5)
+        for _ in range(50):
+            recorder.log(line("rev_loud", "x" * 9_936, name="loud"))
+        logs = recorder.collect().logs
+        told += sum(each.stream == "platform" for each in logs)
+        kept += sum(each.stream == "log" for each in logs)
+    assert kept == 20 * 10, "twenty seconds at ten lines a second"
+    assert told == 2, "once in ten seconds"
+
+
+def test_a_namespace_over_its_log_quota_is_cut_over_all_its_functions_and_its_neighbour_is_not() -> None:
+    clock = ManualClock()
+    recorder = Recorder(clock, LogRates(line_bytes=1000))
+    recorder.limit_logs("team", 10.0)
+    for number in range(100):
+        recorder.log(line("rev_1", "x" * 960, name=f"f{number}", namespace="team"))
+        recorder.log(line("rev_2", "x" * 960))
+    found = recorder.collect()
+    of_team = [each for each in found.logs if each.namespace == "team" and each.stream == "log"]
+    assert len(of_team) == 20, "two seconds of 10 KB"
+    assert sum(each.namespace == "default" for each in found.logs) == 100
+    assert "the namespace team has a quota of 10 KB of log a second" in found.logs[-1].message
+    recorder.limit_logs("team", None)
+    for number in range(100):
+        recorder.log(line("rev_1", "x" * 960, name=f"f{number}", namespace="team"))
+    assert len(recorder.collect().logs) == 100
+
+
+def test_many_functions_of_one_namespace_together_silence_no_other() -> None:
+    recorder = Recorder(ManualClock())
+    for number in range(20):
+        for _ in range(10):
+            recorder.log(line("rev_1", "x" * 100_000, name=f"f{number}", namespace="loud"))
+    recorder.log(line("rev_2", "hello"))
+    found = recorder.collect()
+    assert [each.message for each in found.logs if each.namespace == "default"] == ["hello"]
+    assert sum(each.namespace == "loud" and each.stream == "log" for each in found.logs) == 41
+
+
+def test_a_line_as_large_as_any_passes_a_small_rate() -> None:
+    recorder = Recorder(ManualClock(), LogRates(bytes_per_s=1024, burst_bytes=64 * 1024, line_bytes=256 * 1024))
+    recorder.limit_logs("default", 1.0)
+    recorder.log(line("rev_1", "x" * 256 * 1024))
+    assert len(recorder.collect().logs) == 1
 
 
 def test_totals_of_a_revision_that_is_gone_stay_with_its_function() -> None:

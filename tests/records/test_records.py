@@ -1,6 +1,7 @@
 """What hosts report is taken in once, answered by page, and forgotten in time."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from isotherm.base.errors import Invalid, NotFound, Unavailable
 from isotherm.db.engine import Database
 from isotherm.db.migrate import upgrade
 from isotherm.records.model import Retention
-from isotherm.records.policy import merge_minutes
-from isotherm.records.service import Records
+from isotherm.records.policy import merge_minutes, over_log_quota
+from isotherm.records.service import LogLimits, Records
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate
 
@@ -81,10 +82,16 @@ def no_spec(revision_id: str) -> RevisionSpec:
     raise NotFound("gone", revision=revision_id)
 
 
-def make_records(folder: Path, clock: ManualClock, **retention: float) -> Records:
+def make_records(
+    folder: Path,
+    clock: ManualClock,
+    log_limits: Callable[[], LogLimits] = lambda: ({}, None),
+    **retention: float,
+) -> Records:
     database = Database(folder / "records.db")
     upgrade(database, "records")
-    return Records(database, clock, retention=msgspec.convert(retention, Retention, strict=False), spec_of=no_spec)
+    keep = msgspec.convert(retention, Retention, strict=False)
+    return Records(database, clock, retention=keep, spec_of=no_spec, log_limits=log_limits)
 
 
 @pytest.fixture
@@ -280,9 +287,86 @@ def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClo
     assert records.sweep().logs == 1, "the totals were kept right"
 
 
+def test_a_namespace_over_its_quota_loses_its_own_oldest_lines_and_no_others(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    size = len(msgspec.json.encode(line("00", namespace="team")))
+    limits: LogLimits = ({"team": size * 4}, None)
+    records = make_records(tmp_path, clock, log_limits=lambda: limits)
+    for number in range(10):
+        lines = [line(f"{number:02}"), line(f"{number:02}", namespace="team"), line("x", namespace="third")]
+        records.ingest(batch(number, logs=lines))
+    assert records.log_bytes("team") == size * 10
+    assert records.sweep().logs == 6
+    assert [one.message for one in records.logs("team", "hello").items] == ["06", "07", "08", "09"]
+    assert len(records.logs("default", "hello").items) == len(records.logs("third", "hello").items) == 10
+    assert records.log_bytes("team") == size * 4
+    assert records.sweep().logs == 0
+    limits = ({"default": 10**9}, size * 3)
+    assert records.sweep().logs >= 1 + 6, "the default is for all that have none of their own"
+    assert len(records.logs("default", "hello").items) == 10
+
+
+def test_a_store_that_is_filled_over_its_limit_keeps_the_newest_and_its_file_stays_as_large(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    limit = 1024 * 1024
+    records = make_records(tmp_path, clock, max_log_bytes=limit)
+    file, newest, sizes = tmp_path / "records.db", "", []
+    for sequence in range(40):
+        newest = f"{sequence} " + "x" * 900
+        records.ingest(batch(sequence, logs=[line(newest) for _ in range(500)]))
+        records.sweep()
+        assert records.log_bytes("default") <= limit
+        sizes.append(file.stat().st_size)
+    assert records.logs("default", "hello", limit=1).items == [line(newest)]
+    assert 15 * limit < 40 * 500 * 900, "much more came than is kept"
+    assert max(sizes[20:]) <= 1.05 * max(sizes[:20]), "free pages are used again"
+    assert max(sizes) < 4 * limit
+
+
+def test_a_batch_is_taken_in_while_much_is_swept(tmp_path: Path, clock: ManualClock) -> None:
+    records = make_records(tmp_path, clock, logs_s=100)
+    for sequence in range(10):
+        records.ingest(batch(sequence, logs=[line("old", at_ms=0) for _ in range(2000)]))
+    swept: list[int] = []
+    sweeping = threading.Thread(target=lambda: swept.append(records.sweep().logs))
+    sweeping.start()
+    taken = 0
+    while sweeping.is_alive() and taken < 1000:
+        taken += 1
+        records.ingest(batch(1000 + taken, logs=[line("new")]))
+    sweeping.join(30)
+    assert swept == [20_000]
+    assert taken >= 5, "the sweep let others have their turn between its parts"
+    assert len(records.logs("default", "hello", limit=1000).items) == taken
+
+
+def test_which_revisions_were_called_of_late(records: Records) -> None:
+    records.ingest(batch(minutes=[minute(1), minute(1, revision_id="rev_2", minute=NOW_MINUTE - 10)]))
+    ids = ["rev_1", "rev_2", "rev_3"]
+    assert records.called_since(ids, NOW_MS - 5 * 60_000) == {"rev_1"}
+    assert records.called_since(ids, NOW_MS - 600_000) == {"rev_1", "rev_2"}
+    assert records.called_since([], 0) == set()
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.integers(0, 100)),
+    st.dictionaries(st.sampled_from("abcd"), st.integers(1, 100)),
+    st.one_of(st.none(), st.integers(1, 100)),
+)
+def test_what_is_over_a_log_quota(kept: dict[str, int], own: dict[str, int], other: int | None) -> None:
+    over = dict(over_log_quota(kept, own, other))
+    for name, size in kept.items():
+        limit = own.get(name, other)
+        assert over.get(name, 0) == (0 if limit is None else max(0, size - limit))
+    assert list(over.values()) == sorted(over.values(), reverse=True)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
+        "SELECT seq, at_ms FROM logs WHERE namespace = 'a' ORDER BY seq LIMIT 10",
         "SELECT body FROM invocations WHERE namespace = 'a' ORDER BY seq DESC LIMIT 10",
         "SELECT body FROM invocations WHERE namespace = 'a' AND name = 'b' ORDER BY seq DESC LIMIT 10",
         "SELECT body FROM invocations WHERE namespace = 'a' AND outcome = 'b' ORDER BY seq DESC LIMIT 10",

@@ -33,6 +33,7 @@ from isotherm.host.orders import OrderDesk
 from isotherm.host.shipping import Shipper
 from isotherm.host.spool import Spool
 from isotherm.host.state import HostState
+from isotherm.invocations.allowance import LogRates
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.model import limits_from
 from isotherm.pool.service import Pool
@@ -76,7 +77,7 @@ class HostService:
         self._host_id = host_id(folder)
         self._version = isotherm_version()
         self._boot_id = new_id("boot")
-        self.recorder = Recorder(clock)
+        self.recorder = Recorder(clock, _log_rates(settings))
         self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
         self.store = DesiredStore(folder / "desired.bin", vault)
         self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic, self.pool.tenants)
@@ -84,7 +85,7 @@ class HostService:
         calls = SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
         self.triggers = Triggers(self.queue, clock, settings.region)
-        self.state = HostState(self.store, self.routes, self.keys, self.pool, self.triggers)
+        self.state = HostState(self.store, self.routes, self.keys, self.pool, self.triggers, self.recorder)
         self.link = LinkClient(boot.link_path, self)
         self.orders = OrderDesk(self.pool, self.materials, QueueDesk(self.queue, calls), self.link.send)
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
@@ -280,6 +281,15 @@ def _pool_and_materials(
     if config.is_file():
         shutil.copyfile(config, folder / "pip.conf")
     return pool, materials
+
+
+def _log_rates(settings: Settings) -> LogRates:
+    return LogRates(
+        bytes_per_s=settings.log_kb_per_s * 1024,
+        burst_bytes=settings.log_burst_kb * 1024,
+        line_bytes=settings.log_call_kb * 1024,
+        namespace_bytes_per_s=None if settings.quota_log_kb_per_s is None else settings.quota_log_kb_per_s * 1024,
+    )
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -1,10 +1,11 @@
-"""Makes the desired state effective: keys, routes and revisions go where they are used."""
+"""Makes the desired state effective: keys, routes, revisions and quotas go where they are used."""
 
 from collections.abc import Iterable
 
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.routes import RouteTable
 from isotherm.host.desired import Change, DesiredStore
+from isotherm.invocations.recorder import Recorder
 from isotherm.pool.service import Pool
 from isotherm.queue.triggers import Triggers
 from isotherm.wire.desired import Desired, Item
@@ -15,8 +16,17 @@ __all__ = ["HostState"]
 class HostState:
     """The one place that applies updates. `routes` and `keys` count from the next request on."""
 
-    def __init__(self, store: DesiredStore, routes: RouteTable, keys: KeyRing, pool: Pool, triggers: Triggers) -> None:
+    def __init__(
+        self,
+        store: DesiredStore,
+        routes: RouteTable,
+        keys: KeyRing,
+        pool: Pool,
+        triggers: Triggers,
+        recorder: Recorder,
+    ) -> None:
         self.store = store
+        self._recorder = recorder
         self._routes = routes
         self._keys = keys
         self._pool = pool
@@ -50,7 +60,7 @@ class HostState:
                 self._triggers.put(item.route)
             elif item.quota is not None:
                 self._pool.tenants.put(item.quota.namespace, item.quota.quota)
-                self._routes.quota_changed(item.quota.namespace)
+                self._quota_changed(item.quota.namespace)
             elif item.revision is not None and item.revision.warm.min_instances:
                 self._kept_warm.add(item.revision.id)
         self._routes.renew()
@@ -64,7 +74,12 @@ class HostState:
                 self._triggers.remove(key)
             elif kind == "quota":
                 self._pool.tenants.remove(key)
-                self._routes.quota_changed(key)
+                self._quota_changed(key)
             else:
                 self._kept_warm.discard(key)
                 self._pool.spawn(self._pool.forget(key))
+
+    def _quota_changed(self, namespace: str) -> None:
+        """The pool looks at the quota itself; who keeps something of it by namespace is told."""
+        self._routes.quota_changed(namespace)
+        self._recorder.limit_logs(namespace, self._pool.tenants.of(namespace).quota.log_kb_per_s)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from isotherm.base.clock import Clock
 from isotherm.invocations.aggregates import RevisionStats, Window
+from isotherm.invocations.allowance import LogAllowance, LogRates
 from isotherm.wire.telemetry import InvocationRecord, LogLine, MinuteAggregate
 
 __all__ = ["Collected", "Recorder"]
@@ -12,7 +13,7 @@ MAX_SAMPLED = 100  # of one shipment: a sample of a flood needs no more
 MAX_RECORDS = 2_000
 MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 8 * 1024 * 1024
-MAX_REVISION_LOG_BYTES = 1024 * 1024  # of one revision in one shipment: one that floods must not silence the others
+MAX_NAMESPACE_LOG_BYTES = 4 * 1024 * 1024  # of one namespace in one shipment: it must not silence the others
 MAX_MINUTES = 100_000
 
 
@@ -32,13 +33,14 @@ class Collected:
 class Recorder:
     """One per host process; used from its loop alone."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, rates: LogRates | None = None) -> None:
         self._clock = clock
+        self.allowance = LogAllowance(rates or LogRates())
         self._stats: dict[str, RevisionStats] = {}
         self._open = Collected()
         self._sampled = 0
         self._log_bytes = 0
-        self._revision_log_bytes: dict[str, int] = {}
+        self._namespace_log_bytes: dict[str, int] = {}
         self._retiring: set[str] = set()
         self.retired: dict[tuple[str, str], Window] = {}  # totals of revisions that are gone, by namespace and name
         self._minute = clock.time_ms() // 60_000
@@ -66,16 +68,25 @@ class Recorder:
         self._open.invocations.append(record)
 
     def log(self, line: LogLine) -> None:
-        """Keep a log line, or count it as dropped where this shipment is full."""
+        """Keep a log line, or count it as dropped where it is over a rate, or this shipment is full."""
         size = len(line.message) + 64
-        of_revision = self._revision_log_bytes.get(line.revision_id, 0) + size
-        full = len(self._open.logs) >= MAX_LOG_LINES or self._log_bytes + size > MAX_LOG_BYTES
-        if full or of_revision > MAX_REVISION_LOG_BYTES:
+        if not self.allowance.admit(line, size, self._clock.monotonic_s()):
             self._drop("logs")
             return
-        self._revision_log_bytes[line.revision_id] = of_revision
+        of_namespace = self._namespace_log_bytes.get(line.namespace, 0) + size
+        full = len(self._open.logs) >= MAX_LOG_LINES or self._log_bytes + size > MAX_LOG_BYTES
+        if full or of_namespace > MAX_NAMESPACE_LOG_BYTES:
+            self.allowance.refuse(line, size, "more came at once than this host could keep")
+            self._drop("logs")
+            return
+        self._namespace_log_bytes[line.namespace] = of_namespace
         self._log_bytes += size
         self._open.logs.append(line)
+
+    def limit_logs(self, namespace: str, kb_per_s: float | None) -> None:
+        """How much the functions of a namespace may log together, from now on; None: as much as each of them may."""
+        rate = None if kb_per_s is None else kb_per_s * 1024
+        self.allowance.limit(namespace, rate, self._clock.monotonic_s())
 
     def drop_logs(self, count: int) -> None:
         """Count log lines that were dropped before they got here."""
@@ -96,9 +107,10 @@ class Recorder:
         """Everything since the last call."""
         self._close_minute()
         self._minute = self._clock.time_ms() // 60_000
+        self._open.logs += self.allowance.notices(self._clock.monotonic_s(), self._clock.time_ms())
         collected, self._open = self._open, Collected()
         self._sampled = self._log_bytes = 0
-        self._revision_log_bytes.clear()
+        self._namespace_log_bytes.clear()
         for revision_id in self._retiring:
             gone = self._stats.pop(revision_id, None)
             if gone is not None:

@@ -23,9 +23,20 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """Rows removed by one sweep."""
 
-    invocations: int
-    minutes: int
-    logs: int
+    invocations: int = 0
+    minutes: int = 0
+    logs: int = 0
+
+    def __add__(self, other: "Swept") -> "Swept":
+        return Swept(
+            invocations=self.invocations + other.invocations,
+            minutes=self.minutes + other.minutes,
+            logs=self.logs + other.logs,
+        )
+
+    @property
+    def rows(self) -> int:
+        return self.invocations + self.minutes + self.logs
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Decisions about records: how aggregates add up, and how a call is explained. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from isotherm.records.model import Explanation, Phase, Remedy
 from isotherm.wire.desired import RevisionSpec, WarmSpec
 from isotherm.wire.telemetry import ColdCause, InvocationRecord, MinuteAggregate
 
-__all__ = ["explain", "merge_minutes"]
+__all__ = ["explain", "merge_minutes", "over_log_quota"]
 
 
 def merge_minutes(aggregates: Iterable[MinuteAggregate]) -> list[MinuteAggregate]:
@@ -21,6 +21,12 @@ def merge_minutes(aggregates: Iterable[MinuteAggregate]) -> list[MinuteAggregate
         key = (one.revision_id, one.minute)
         merged[key] = _sum(merged[key], one) if key in merged else one
     return list(merged.values())
+
+
+def over_log_quota(kept: Mapping[str, int], own: Mapping[str, int], other: int | None) -> list[tuple[str, int]]:
+    """`(namespace, bytes)` of those that keep more than their own limit, or that of all others; the worst first."""
+    over = [(name, size - limit) for name, size in kept.items() if (limit := own.get(name, other)) is not None]
+    return sorted(((name, size) for name, size in over if size > 0), key=lambda entry: -entry[1])
 
 
 def _sum(one: MinuteAggregate, other: MinuteAggregate) -> MinuteAggregate:

@@ -3,7 +3,8 @@
 Permissions are the caller's to check: `tenancy` stands above this room.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Invalid, NotFound
@@ -15,16 +16,21 @@ from isotherm.records.model import Explanation, Retention, Swept
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome
 
-__all__ = ["Records"]
+__all__ = ["LogLimits", "Records"]
 
-_swept_at_once = 10_000
+LogLimits = tuple[dict[str, int], int | None]
+
+_swept_at_once = 2_000
+_most_parts = 50
+_pause_s = 0.002
 _most_minutes = 100_000
 
 
 class Records:
     """Kept in a database of its own (records.db), so that taking in telemetry never blocks a command.
 
-    `spec_of` gives the revision of a call for explanations; it raises `NotFound` where it was deleted.
+    `spec_of` gives the revision of a call for explanations; it raises `NotFound` where it was deleted. `log_limits`
+    gives the bytes of log lines to keep: of each namespace with a limit of its own, and of each other one.
     """
 
     def __init__(
@@ -34,12 +40,14 @@ class Records:
         *,
         retention: Retention,
         spec_of: Callable[[str], RevisionSpec],
+        log_limits: Callable[[], LogLimits] = lambda: ({}, None),
         price: MachinePrice | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._retention = retention
         self._spec_of = spec_of
+        self._log_limits = log_limits
         self._price = price or default_machine()
 
     def ingest(self, batch: Batch) -> bool:
@@ -143,12 +151,37 @@ class Records:
             )
         return Page([line for _, line in rows], encode_cursor(rows[-1][0]) if rows else cursor)
 
+    def log_bytes(self, namespace: str) -> int:
+        """What is kept of a namespace's log lines."""
+        with self._database.read() as session:
+            return store.log_bytes(session, namespace).get(namespace, 0)
+
+    def called_since(self, revision_ids: Collection[str], since_ms: int) -> set[str]:
+        """Those of these revisions that were called since then, to the minute."""
+        with self._database.read() as session:
+            return store.called_since(session, revision_ids, since_ms // 60_000)
+
     def sweep(self) -> Swept:
-        """Remove what is too old or too much, a bounded part at a time; call it every minute."""
+        """Remove what is too old or too much: of all, then of each namespace that is over its quota of log lines.
+
+        It goes by parts of a few thousand rows, each a transaction of some tens of milliseconds, with a pause in which
+        a batch that waits is taken in. Where the last part was not empty there may be more: call it again.
+        """
+        swept = self._sweep_part()
+        for _ in range(_most_parts - 1):
+            time.sleep(_pause_s)
+            part = self._sweep_part()
+            if not part.rows:
+                break
+            swept += part
+        return swept
+
+    def _sweep_part(self) -> Swept:
         now_ms, keep = self._clock.time_ms(), self._retention
+        own, other = self._log_limits()
         with self._database.write() as session:
             store.delete_oldest_batches(session, before_ms=now_ms - round(keep.batches_s * 1000))
-            return Swept(
+            swept = Swept(
                 invocations=store.delete_oldest_invocations(
                     session,
                     before_ms=now_ms - round(keep.invocations_s * 1000),
@@ -165,6 +198,15 @@ class Records:
                     at_once=_swept_at_once,
                 ),
             )
+            over = policy.over_log_quota(store.log_bytes(session), own, other) if own or other is not None else []
+            for namespace, too_many_bytes in over:
+                gone = store.delete_oldest_logs(
+                    session, before_ms=0, too_many_bytes=too_many_bytes, at_once=_swept_at_once, namespace=namespace
+                )
+                swept += Swept(logs=gone)
+                if swept.logs >= _swept_at_once:
+                    break
+        return swept
 
     def explain(self, namespace: str, invocation_id: str) -> Explanation:
         """Why a kept call took what it took. Raises `NotFound`."""

@@ -1,7 +1,7 @@
 """Records in SQL, in a database of their own. Rows are numbered in the order in which they came in."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
 
 import msgspec
 import sqlalchemy
@@ -14,6 +14,7 @@ from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggr
 __all__ = [
     "add_to_total",
     "batches",
+    "called_since",
     "delete_oldest_batches",
     "delete_oldest_invocations",
     "delete_oldest_logs",
@@ -28,6 +29,7 @@ __all__ = [
     "list_invocations",
     "list_logs",
     "list_minutes",
+    "log_bytes",
     "logs",
     "minutes",
     "put_minutes",
@@ -83,21 +85,25 @@ logs = Table(
     Column("size_bytes", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),  # JSON: LogLine
     Index("logs_name_idx", "namespace", "name", "seq"),
+    Index("logs_namespace_idx", "namespace", "seq"),
     Index("logs_time_idx", "namespace", "name", "at_ms"),
     sqlite_autoincrement=True,
 )
 
-totals = Table(  # what a sweep would otherwise have to count: `invocations` in rows, `logs` in bytes
-    "totals",
-    records_tables,
-    Column("name", Text, primary_key=True),
-    Column("value", BigInt, nullable=False),
+totals = (
+    Table(  # what a sweep would otherwise have to count: `invocations` in rows, `logs` and `logs:NAMESPACE` in bytes
+        "totals",
+        records_tables,
+        Column("name", Text, primary_key=True),
+        Column("value", BigInt, nullable=False),
+    )
 )
 
 _invocation: msgspec.json.Decoder[InvocationRecord] = msgspec.json.Decoder(InvocationRecord)
 _minute: msgspec.json.Decoder[MinuteAggregate] = msgspec.json.Decoder(MinuteAggregate)
 _log: msgspec.json.Decoder[LogLine] = msgspec.json.Decoder(LogLine)
 _encode = msgspec.json.Encoder().encode
+_logs_of = "logs:"
 
 
 def insert_batch(session: Session, batch: Batch, received_at_ms: int) -> bool:
@@ -147,7 +153,7 @@ def insert_logs(session: Session, lines: Sequence[LogLine]) -> None:
         for line, body in zip(lines, bodies, strict=True)
     ]
     session.execute(sqlalchemy.insert(logs), rows)
-    add_to_total(session, "logs", sum(map(len, bodies)))
+    _count_logs(session, zip((line.namespace for line in lines), map(len, bodies), strict=True), 1)
 
 
 def find_minutes(session: Session, keys: Iterable[tuple[str, int]]) -> list[MinuteAggregate]:
@@ -173,6 +179,13 @@ def put_minutes(session: Session, aggregates: Sequence[MinuteAggregate]) -> None
         for one in aggregates
     ]
     session.execute(sqlalchemy.insert(minutes), rows)
+
+
+def called_since(session: Session, revision_ids: Collection[str], since_minute: int) -> set[str]:
+    """Those of these revisions that were called in that minute or later."""
+    query = sqlalchemy.select(minutes.c.revision_id).distinct()
+    query = query.where(minutes.c.revision_id.in_(revision_ids), minutes.c.minute >= since_minute)
+    return set(session.execute(query).scalars())
 
 
 def list_minutes(
@@ -273,15 +286,39 @@ def delete_oldest_invocations(session: Session, *, before_ms: int, too_many: int
     return count
 
 
-def delete_oldest_logs(session: Session, *, before_ms: int, too_many_bytes: int, at_once: int) -> int:
-    """As for invocations; too many are counted in bytes."""
-    query = sqlalchemy.select(logs.c.seq, logs.c.at_ms, logs.c.size_bytes).order_by(logs.c.seq).limit(at_once)
+def log_bytes(session: Session, namespace: str | None = None) -> dict[str, int]:
+    """What is kept of each namespace that has any, or of one."""
+    query = sqlalchemy.select(totals).where(totals.c.value > 0)
+    if namespace is not None:
+        query = query.where(totals.c.name == _logs_of + namespace)
+    else:
+        query = query.where(totals.c.name.startswith(_logs_of, autoescape=True))
+    return {row.name.removeprefix(_logs_of): row.value for row in session.execute(query)}
+
+
+def delete_oldest_logs(
+    session: Session, *, before_ms: int, too_many_bytes: int, at_once: int, namespace: str | None = None
+) -> int:
+    """As for invocations; too many are counted in bytes. `namespace`: of that one alone."""
+    columns = (logs.c.seq, logs.c.namespace, logs.c.at_ms, logs.c.size_bytes)
+    mine = () if namespace is None else (logs.c.namespace == namespace,)
+    query = sqlalchemy.select(*columns).where(*mine).order_by(logs.c.seq).limit(at_once)
     rows = session.execute(query).all()
     last, count = _oldest(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
     if count:
-        session.execute(sqlalchemy.delete(logs).where(logs.c.seq <= last))
-        add_to_total(session, "logs", -sum(row.size_bytes for row in rows[:count]))
+        session.execute(sqlalchemy.delete(logs).where(logs.c.seq <= last, *mine))
+        _count_logs(session, ((row.namespace, row.size_bytes) for row in rows[:count]), -1)
     return count
+
+
+def _count_logs(session: Session, sizes: Iterable[tuple[str, int]], sign: Literal[1, -1]) -> None:
+    """Lines by namespace and bytes that came (1) or went (-1)."""
+    by_namespace: dict[str, int] = {}
+    for namespace, size in sizes:
+        by_namespace[namespace] = by_namespace.get(namespace, 0) + size
+    for namespace, size in by_namespace.items():
+        add_to_total(session, _logs_of + namespace, sign * size)
+    add_to_total(session, "logs", sign * sum(by_namespace.values()))
 
 
 def delete_oldest_minutes(session: Session, *, before_minute: int, at_once: int) -> int:
