@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from isotherm.base.errors import BuildFailed, InvalidPackage, Unavailable
+from isotherm.base.errors import BuildFailed, InvalidPackage, TooLarge, Unavailable
 from isotherm.base.settings import Settings
 from isotherm.host.installer import install_job
 from isotherm.host.materials import MaterialStore
 from isotherm.pool.templates import DriverSlot
+from isotherm.pool.tenants import Tenants
 from isotherm.sandbox.drivers.fake import FakeDriver
 from isotherm.sandbox.model import Exit, JobResult
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.wire.desired import RevisionSpec, WarmSpec
+from isotherm.wire.quota import Quota
 
 
 def package(**files: str) -> bytes:
@@ -33,7 +35,8 @@ class Store:
         self.driver = FakeDriver()
         slot = DriverSlot()
         slot.put(self.driver)
-        self.materials = MaterialStore(folder, self.blobs, slot, Settings(max_unpacked_mb=1))
+        self.tenants = Tenants()
+        self.materials = MaterialStore(folder, self.blobs, slot, Settings(max_unpacked_mb=1), self.tenants)
         self.steps: list[tuple[str, str]] = []
 
     def revision(self, content: bytes, **changes: object) -> RevisionSpec:
@@ -136,3 +139,44 @@ def test_the_job_gets_pip_and_its_settings_but_no_other_secret(tmp_path: Path) -
     assert job.read_only[str(tmp_path / "pip.conf")] == "/etc/pip.conf"
     assert job.read_only[str(tmp_path / "code")] == "/code"
     assert "/opt/pip" in job.read_only.values()
+
+
+async def used(store: Store) -> int:
+    return await asyncio.to_thread(store.materials.disk.used_bytes, "team")
+
+
+async def test_a_namespace_takes_no_more_disk_than_its_quota_and_its_neighbour_is_not_asked(
+    store: Store, tmp_path: Path
+) -> None:
+    store.tenants.put("team", Quota(disk_mb=1))
+    small = store.revision(package(app__py="x" * 300_000), namespace="team")
+    await store.materials.prepare(small, store.on_step)
+    large = store.revision(package(app__py="y" * 900_000), namespace="team", id="rev_2")
+    with pytest.raises(TooLarge, match=r"more than its quota of 1 MB.*revisions prune") as told:
+        await store.materials.prepare(large, store.on_step)
+    assert told.value.data == {"quota": "disk_mb", "limit": 1, "namespace": "team"}
+    assert [entry.name for entry in (tmp_path / "code").iterdir()] == [small.package], "nothing is left of it"
+    assert 300_000 <= await used(store) <= 310_000
+    neighbour = store.revision(package(app__py="y" * 900_000), id="rev_3")
+    await store.materials.prepare(neighbour, store.on_step)
+    with pytest.raises(TooLarge):
+        await store.materials.prepare(large, store.on_step)
+    assert (tmp_path / "code" / large.package).is_dir(), "the neighbour needs it"
+    store.materials.disk.forget(small.id)
+    await store.materials.prepare(large, store.on_step)
+    assert (await asyncio.to_thread(store.materials.disk.all_used_bytes)).keys() == {"team", "default"}
+
+
+async def test_dependencies_count_too_and_what_was_let_in_is_never_refused_later(store: Store, tmp_path: Path) -> None:
+    revision = store.revision(package(app__py="1", requirements__txt="left-pad==1"), namespace="team")
+    spec = await store.materials.ensure(revision, store.on_step)
+    assert spec.deps_dir is not None
+    (Path(spec.deps_dir) / "large.so").write_bytes(b"x" * 2_000_000)
+    store.tenants.put("team", Quota(disk_mb=1))
+    assert await used(store) > 2_000_000
+    assert await store.materials.sandbox_spec(revision) == spec
+    another = store.revision(package(app__py="2"), namespace="team", id="rev_2")
+    with pytest.raises(TooLarge):
+        await store.materials.prepare(another, store.on_step)
+    await asyncio.to_thread(store.materials.sweep, [])
+    assert await used(store) == 0

@@ -1,20 +1,20 @@
 """Code and dependencies of revisions on this host's disk, by content: unpacked and installed once, found again."""
 
 import asyncio
-import hashlib
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from isotherm.base.errors import BuildFailed, InvalidPackage, NotFound, Unavailable
+from isotherm.base.errors import BuildFailed, NotFound, TooLarge, Unavailable
 from isotherm.base.settings import Settings
+from isotherm.host.dependencies import deps_digest
+from isotherm.host.disk import DiskBook
 from isotherm.host.installer import install_job, installer_error
 from isotherm.host.packages import readable_by_all, unpack
 from isotherm.pool.templates import DriverSlot
+from isotherm.pool.tenants import Tenants
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
@@ -35,9 +35,10 @@ def no_step(_step: str, _state: str, _message: str) -> None:
 class MaterialStore:
     """Below DATA/host: `code/<digest>/` and `deps/<digest>/`."""
 
-    def __init__(self, folder: Path, blobs: Blobs, drivers: DriverSlot, settings: Settings) -> None:
+    def __init__(self, folder: Path, blobs: Blobs, drivers: DriverSlot, settings: Settings, tenants: Tenants) -> None:
         self._code = folder / "code"
         self._deps = folder / "deps"
+        self.disk = DiskBook(self._code, self._deps, tenants)
         self._blobs = blobs
         self._drivers = drivers
         self._settings = settings
@@ -48,25 +49,45 @@ class MaterialStore:
     async def sandbox_spec(self, revision: RevisionSpec) -> SandboxSpec:
         return await self.ensure(revision, no_step)
 
-    async def ensure(self, revision: RevisionSpec, on_step: OnStep) -> SandboxSpec:
-        """Unpack and install what is missing. Raises `InvalidPackage`, `BuildFailed`, `NotIsolated`, `Unavailable`."""
+    async def prepare(self, revision: RevisionSpec, on_step: OnStep) -> None:
+        """For a new revision: as `ensure`, within the quota of its namespace.
+
+        Raises `TooLarge` where it is over; then nothing is left of it that no other revision needs.
+        """
+        try:
+            await self.ensure(revision, on_step, new=True)
+        except TooLarge:
+            await asyncio.to_thread(self._drop, revision)
+            raise
+
+    async def ensure(self, revision: RevisionSpec, on_step: OnStep, *, new: bool = False) -> SandboxSpec:
+        """Unpack and install what is missing. `new`: see `prepare`; what was let in once is never refused later.
+
+        Raises `InvalidPackage`, `BuildFailed`, `NotIsolated`, `Unavailable`.
+        """
+        self.disk.know(revision)
         code = self._code / revision.package
-        await self._once("unpack", code, on_step, lambda: self._unpack(revision.package, code))
-        digest = await asyncio.to_thread(_deps_digest, code, revision.runtime)
+        await self._once("unpack", code, on_step, lambda: self._unpack(revision.package))
+        if new:
+            await asyncio.to_thread(self.disk.check, revision.namespace)  # before much more comes on top
+        digest = await asyncio.to_thread(deps_digest, code, revision.runtime)
         deps = None if digest is None else self._deps / digest
         if deps is not None:
             folder = deps
             await self._once("dependencies", folder, on_step, lambda: self._install(code, folder, on_step))
+        if new:
+            await asyncio.to_thread(self.disk.check, revision.namespace)
         return self._spec(revision, code, deps)
 
     def sweep(self, revisions: list[RevisionSpec]) -> None:
         """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
         codes = {revision.package for revision in revisions}
-        deps = {_deps_digest(self._code / revision.package, revision.runtime) for revision in revisions}
+        deps = {deps_digest(self._code / revision.package, revision.runtime) for revision in revisions}
         for place, used in ((self._code, codes), (self._deps, deps)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
                     shutil.rmtree(entry, ignore_errors=True)
+        self.disk.retain({revision.id for revision in revisions})
 
     async def _once(self, step: str, folder: Path, on_step: OnStep, make: Callable[[], Awaitable[None]]) -> None:
         """Make a folder by one task, however many wait for it."""
@@ -83,7 +104,15 @@ class MaterialStore:
         await asyncio.shield(task)
         on_step(step, "done", "")
 
-    async def _unpack(self, digest: str, folder: Path) -> None:
+    def _drop(self, revision: RevisionSpec) -> None:
+        """Remove what this revision alone needs and nobody makes or uses. Blocks."""
+        mine = self.disk.folders(revision.namespace) - self.disk.folders(None, but=revision.id)
+        self.disk.forget(revision.id)
+        for folder in mine - set(self._running):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _unpack(self, digest: str) -> None:
+        folder = self._code / digest
         try:
             await asyncio.to_thread(self._unpack_now, digest, folder)
         except NotFound as exc:
@@ -147,22 +176,6 @@ class MaterialStore:
             memory_mb=revision.memory_mb,
             region=region,
         )
-
-
-def _deps_digest(code: Path, runtime: str) -> str | None:
-    """What an installation is the same for: the requirements, the interpreter and the kind of machine. None where
-    nothing is asked for. Blocks. Raises `InvalidPackage`."""
-    try:
-        with open(code / "requirements.txt", "rb") as file:
-            requirements = file.read(MIB + 1)
-    except (FileNotFoundError, IsADirectoryError):
-        return None
-    if len(requirements) > MIB:
-        raise InvalidPackage("requirements.txt is larger than 1 MB")
-    if not requirements.strip():
-        return None
-    text = f"{runtime}\0{platform.python_version()}\0{sys.platform}\0{platform.machine()}\0".encode()
-    return hashlib.sha256(text + requirements).hexdigest()
 
 
 def _empty(folder: Path) -> None:

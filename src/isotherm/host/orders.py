@@ -83,7 +83,7 @@ class OrderDesk:
     async def _prepare(self, order: Order, revision: RevisionSpec) -> dict[str, Any]:
         steps = Steps(order.id, self._send)
         try:
-            await self._materials.ensure(revision, steps.step)
+            await self._materials.prepare(revision, steps.step)
             steps.step("import", "running", "")
             template = await self._pool.prepare_template(revision)
             steps.step("import", "done", f"imported in {template.info.import_ms:.0f} ms")

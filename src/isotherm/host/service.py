@@ -85,7 +85,9 @@ class HostService:
         calls = SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
         self.triggers = Triggers(self.queue, clock, settings.region)
-        self.state = HostState(self.store, self.routes, self.keys, self.pool, self.triggers, self.recorder)
+        self.state = HostState(
+            self.store, self.routes, self.keys, self.pool, self.triggers, self.recorder, self.materials.disk
+        )
         self.link = LinkClient(boot.link_path, self)
         self.orders = OrderDesk(self.pool, self.materials, QueueDesk(self.queue, calls), self.link.send)
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
@@ -272,10 +274,9 @@ class HostService:
 def _pool_and_materials(
     boot: HostBoot, folder: Path, blobs: Blobs, recorder: Recorder, clock: SystemClock
 ) -> tuple[Pool, MaterialStore]:
-    drivers = DriverSlot()
-    materials = MaterialStore(folder, blobs, drivers, boot.settings)
+    drivers, tenants = DriverSlot(), Tenants(default_quota(boot.settings))
+    materials = MaterialStore(folder, blobs, drivers, boot.settings, tenants)
     limits = limits_from(boot.settings, machine_memory_bytes(), cores())
-    tenants = Tenants(default_quota(boot.settings))
     pool = Pool(limits, recorder, materials, drivers, clock, tenants=tenants)
     config = Path(boot.settings.pip_config or "/etc/pip.conf")
     if config.is_file():

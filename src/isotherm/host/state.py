@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.routes import RouteTable
 from isotherm.host.desired import Change, DesiredStore
+from isotherm.host.disk import DiskBook
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.service import Pool
 from isotherm.queue.triggers import Triggers
@@ -24,8 +25,10 @@ class HostState:
         pool: Pool,
         triggers: Triggers,
         recorder: Recorder,
+        disk: DiskBook,
     ) -> None:
         self.store = store
+        self._disk = disk
         self._recorder = recorder
         self._routes = routes
         self._keys = keys
@@ -61,8 +64,10 @@ class HostState:
             elif item.quota is not None:
                 self._pool.tenants.put(item.quota.namespace, item.quota.quota)
                 self._quota_changed(item.quota.namespace)
-            elif item.revision is not None and item.revision.warm.min_instances:
-                self._kept_warm.add(item.revision.id)
+            elif item.revision is not None:
+                self._disk.know(item.revision)
+                if item.revision.warm.min_instances:
+                    self._kept_warm.add(item.revision.id)
         self._routes.renew()
 
     def _remove(self, change: Change) -> None:
@@ -77,6 +82,7 @@ class HostState:
                 self._quota_changed(key)
             else:
                 self._kept_warm.discard(key)
+                self._disk.forget(key)
                 self._pool.spawn(self._pool.forget(key))
 
     def _quota_changed(self, namespace: str) -> None:

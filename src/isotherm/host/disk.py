@@ -1,0 +1,110 @@
+"""What the revisions of each namespace take on this host's disk: each folder of code or dependencies once."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from isotherm.base.errors import InvalidPackage, TooLarge
+from isotherm.host.dependencies import deps_digest
+from isotherm.pool.tenants import Tenants
+from isotherm.wire.desired import RevisionSpec
+
+__all__ = ["DiskBook"]
+
+MIB = 1024 * 1024
+Folders = tuple[str, str, str]  # namespace, package, runtime
+
+
+class DiskBook:
+    """`know` and `forget` are for the loop; what looks at the disk blocks, and is for threads."""
+
+    def __init__(self, code: Path, deps: Path, tenants: Tenants) -> None:
+        self._code = code
+        self._deps = deps
+        self._tenants = tenants
+        self._revisions: dict[str, Folders] = {}
+        self._digests: dict[tuple[str, str], str | None] = {}  # of dependencies, by package and runtime
+        self._sizes: dict[Path, int] = {}  # of folders as they were made: they never change
+
+    def know(self, revision: RevisionSpec) -> None:
+        self._revisions[revision.id] = (revision.namespace, revision.package, revision.runtime)
+
+    def forget(self, revision_id: str) -> None:
+        self._revisions.pop(revision_id, None)
+
+    def retain(self, revision_ids: Collection[str]) -> None:
+        """Forget all others, and the sizes of what is not there any more."""
+        self._revisions = {key: found for key, found in list(self._revisions.items()) if key in revision_ids}
+        self._sizes = {folder: size for folder, size in list(self._sizes.items()) if folder.is_dir()}
+        needed = {(package, runtime) for _, package, runtime in self._revisions.values()}
+        self._digests = {key: digest for key, digest in list(self._digests.items()) if key in needed}
+
+    def used_bytes(self, namespace: str) -> int:
+        """Blocks where a folder is seen for the first time."""
+        return sum(map(self._size, self.folders(namespace)))
+
+    def all_used_bytes(self) -> dict[str, int]:
+        """By namespace. Blocks as `used_bytes`."""
+        return {name: self.used_bytes(name) for name in {name for name, _, _ in list(self._revisions.values())}}
+
+    def folders(self, namespace: str | None, *, but: str | None = None) -> set[Path]:
+        """Those of a namespace, or (None) of all; without what only the revision `but` needs. Blocks."""
+        found = set()
+        for key, (name, package, runtime) in list(self._revisions.items()):
+            if key == but or (namespace is not None and name != namespace):
+                continue
+            found.add(self._code / package)
+            deps = self._deps_of(package, runtime)
+            if deps is not None:
+                found.add(deps)
+        return found
+
+    def check(self, namespace: str) -> None:
+        """Raises `TooLarge` where the namespace takes more than its quota. Blocks."""
+        limit_mb = self._tenants.of(namespace).quota.disk_mb
+        if limit_mb is None:
+            return
+        used = self.used_bytes(namespace)
+        if used > limit_mb * MIB:
+            raise TooLarge(
+                f"code and dependencies of the namespace {namespace} would take {used / MIB:.1f} MB on this host, more "
+                f"than its quota of {limit_mb} MB: delete functions or old revisions (`isotherm revisions prune`)",
+                quota="disk_mb",
+                limit=limit_mb,
+                namespace=namespace,
+            )
+
+    def _deps_of(self, package: str, runtime: str) -> Path | None:
+        key = (package, runtime)
+        if key not in self._digests:
+            code = self._code / package
+            try:
+                digest = deps_digest(code, runtime)
+            except InvalidPackage:
+                digest = None
+            if not code.is_dir():
+                return None
+            self._digests[key] = digest
+        known = self._digests[key]
+        return None if known is None else self._deps / known
+
+    def _size(self, folder: Path) -> int:
+        known = self._sizes.get(folder)
+        if known is None:
+            if not folder.is_dir():
+                return 0
+            known = self._sizes[folder] = _tree_bytes(folder)
+        return known
+
+
+def _tree_bytes(folder: Path) -> int:
+    """Blocks on disk of all that is below; a file with many names counts once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            status = (Path(root) / name).lstat()
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_blocks * 512
+    return total
