@@ -94,6 +94,7 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
     functions = Functions(
         log=log,
         tenancy=tenancy,
+        quotas=quotas,
         workloads=workloads,
         blobs=blobs,
         clock=clock,

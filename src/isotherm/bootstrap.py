@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.packages import PackageLimits
 from isotherm.functions.policy import url_path
+from isotherm.functions.pruning import Pruning
 from isotherm.functions.service import Functions
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
@@ -43,7 +44,7 @@ from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
 
-__all__ = ["Rooms", "build_control", "build_rooms", "isotherm_version"]
+__all__ = ["Rooms", "build_control", "build_pruning", "build_rooms", "isotherm_version"]
 
 _megabyte = 1024 * 1024
 _day_s = 86400.0
@@ -64,6 +65,7 @@ class Rooms:
     functions: Functions
     records: Records
     events: EventLog
+    clock: Clock
     denials: Denials
     feed: DesiredFeed
     databases: tuple[Database, ...]
@@ -93,6 +95,7 @@ def build_rooms(
     functions = Functions(
         log=log,
         tenancy=tenancy,
+        quotas=quotas,
         workloads=workloads,
         blobs=open_objects(str(data_dir / "blobs")),
         clock=clock,
@@ -115,6 +118,7 @@ def build_rooms(
             log_limits=quotas.log_limits,
         ),
         events=log,
+        clock=clock,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
         databases=(database, records_database),
@@ -150,13 +154,17 @@ def build_control(boot: ControlBoot) -> ControlParts:
         with contextlib.suppress(TimeoutError):
             asyncio.run_coroutine_threadsafe(link.settled(_settle_s), loop).result(2 * _settle_s)
 
+    pruning = build_pruning(rooms, boot.settings, board)
+    revision_sweep = SweepController("revisions", pruning.sweep, idle_s=3600.0)
     services = ApiServices(
         settings=boot.settings,
         clock=clock,
         version=isotherm_version(),
         upload_dir=_fresh_folder(data_dir / "uploads"),
         tenancy=rooms.tenancy,
+        quotas=rooms.quotas,
         functions=rooms.functions,
+        pruning=pruning,
         records=rooms.records,
         events=rooms.events,
         board=board,
@@ -166,6 +174,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         queues=HostQueues(link),
     )
     forget = [rooms.feed.on_change(link.desired_changed), rooms.functions.on_building(deploys.announce)]
+    forget.append(rooms.functions.on_building(lambda _: revision_sweep.wake()))
 
     def close() -> None:
         for take_off in forget:
@@ -178,7 +187,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         app=Api(services).asgi,
         link=link,
         deploys=deploys,
-        sweeps=_sweeps(rooms),
+        sweeps=[*_sweeps(rooms), revision_sweep],
         ready=ReadyLine(
             admin_key=admin.token,
             access_key_id=admin.key.access_key_id,
@@ -186,6 +195,23 @@ def build_control(boot: ControlBoot) -> ControlParts:
         ),
         stopping=services.stopping,
         close=close,
+    )
+
+
+def build_pruning(rooms: Rooms, settings: Settings, board: HostBoard) -> Pruning:
+    """In use is what a host holds now, or what the records have calls of."""
+
+    def in_use(ids: Collection[str], since_ms: int) -> set[str]:
+        return rooms.records.called_since(ids, since_ms) | board.held_revisions()
+
+    return Pruning(
+        log=rooms.events,
+        tenancy=rooms.tenancy,
+        workloads=rooms.workloads,
+        clock=rooms.clock,
+        keep_last=settings.keep_revisions,
+        keep_days=settings.keep_revision_days,
+        in_use=in_use,
     )
 
 

@@ -15,7 +15,7 @@ from isotherm.api.app import Api
 from isotherm.api.port import ApiServices
 from isotherm.base.clock import SystemClock
 from isotherm.base.settings import Settings
-from isotherm.bootstrap import Rooms, build_rooms
+from isotherm.bootstrap import Rooms, build_pruning, build_rooms
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.progress import ProgressBook
@@ -81,16 +81,19 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
     settings = settings or Settings(api_rate_per_s=100_000)
     rooms = build_rooms(settings, data_dir, "http://content:7071", environ={})
     settled: list[None] = []
+    board = HostBoard()
     services = ApiServices(
         settings=settings,
         clock=SystemClock(),
         version="0.1.0",
         upload_dir=str(data_dir),
         tenancy=rooms.tenancy,
+        quotas=rooms.quotas,
         functions=rooms.functions,
+        pruning=build_pruning(rooms, settings, board),
         records=rooms.records,
         events=rooms.events,
-        board=HostBoard(),
+        board=board,
         logs=Fanout(),
         progress=ProgressBook(),
         settle=lambda: settled.append(None),

@@ -1,8 +1,10 @@
 """The board: the last word of each host; states of a boot that is over are not shown."""
 
+from msgspec.structs import replace
+
 from isotherm.bus.board import HostBoard
 from isotherm.wire.link import PROTOCOL, Hello
-from isotherm.wire.telemetry import Batch, WorkloadState
+from isotherm.wire.telemetry import Batch, MinuteAggregate, NamespaceUse, WorkloadState
 
 
 def hello(host_id: str = "host_1", boot_id: str = "boot_1") -> Hello:
@@ -77,3 +79,51 @@ def test_the_board_is_bounded_and_those_that_left_give_way_first() -> None:
     board.host_gone("host_2", 3)
     board.host_connected(hello("host_3"), 4)
     assert [entry.host_id for entry in board.hosts()] == ["host_1", "host_3"]
+
+
+def test_uses_are_those_of_the_host_where_most_is_used_and_refusals_of_all() -> None:
+    board = HostBoard()
+    for number, host in enumerate(("host_1", "host_2")):
+        board.host_connected(hello(host), 1)
+        use = NamespaceUse(namespace="team", instances=number, memory_mb=256 - number, refused={"instances": 2})
+        board.telemetry_came(replace(batch(), host_id=host, uses=[use]), 2)
+    assert board.use("team") == NamespaceUse(namespace="team", instances=1, memory_mb=256, refused={"instances": 4})
+    assert board.use("other") == NamespaceUse(namespace="other")
+    board.host_gone("host_1", 3)
+    assert board.use("team").memory_mb == 255
+    board.telemetry_came(replace(batch(), host_id="host_2", uses=None), 4)
+    assert board.use("team").memory_mb == 255, "None: unchanged"
+
+
+def test_calls_a_second_are_those_of_the_last_ten_seconds() -> None:
+    board = HostBoard()
+    board.host_connected(hello(), 0)
+    for second in range(30):
+        board.telemetry_came(replace(batch(), minutes=[counted("team", 4), counted("other", 1)]), second * 1000)
+    assert board.rate_per_s("team", 29_000) == 4
+    assert board.rate_per_s("other", 29_000) == 1
+    assert board.rate_per_s("team", 60_000) == 0
+    assert board.rate_per_s("nobody", 29_000) == 0
+
+
+def test_held_revisions_are_those_that_serve() -> None:
+    board = HostBoard()
+    board.host_connected(hello(), 1)
+    board.telemetry_came(batch(states=[state(1), replace(state(0), revision_id="rev_2")]), 2)
+    assert board.held_revisions() == {"rev_1"}
+
+
+def counted(namespace: str, count: int) -> MinuteAggregate:
+    return MinuteAggregate(
+        namespace=namespace,
+        name="f",
+        revision_id="rev_1",
+        minute=0,
+        count=count,
+        outcomes={},
+        cold={},
+        latency=[],
+        total_ms=0,
+        run_ms=0,
+        queue_ms=0,
+    )

@@ -46,5 +46,23 @@ async def test_a_sweep_goes_on_while_there_is_more() -> None:
     task.cancel()
 
 
+async def test_a_sweep_that_is_woken_does_not_wait_until_it_would_come_by_itself() -> None:
+    swept = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def sweep() -> int:
+        loop.call_soon_threadsafe(swept.set)
+        return 0
+
+    controller = SweepController("rows", sweep, idle_s=3600.0, busy_s=0.001)
+    controller.wake()  # before it runs: of no effect, and no error
+    task = asyncio.create_task(controller.run())
+    await asyncio.sleep(0.02)
+    assert not swept.is_set()
+    await asyncio.to_thread(controller.wake)
+    await asyncio.wait_for(swept.wait(), 10)
+    task.cancel()
+
+
 def test_jitter_stays_within_a_fifth() -> None:
     assert all(0.8 <= jittered(1.0) <= 1.2 for _ in range(1000))

@@ -15,12 +15,14 @@ from isotherm.base.errors import (
     IsothermError,
     NotFound,
     PreconditionFailed,
+    TooLarge,
 )
 from isotherm.base.ids import content_digest
 from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.functions.policy import MASK
 from isotherm.tenancy.model import Principal
 from isotherm.wire.desired import RevisionSpec, RouteSpec
+from isotherm.wire.quota import Quota
 from isotherm.workloads.model import Weight
 from tests.house import House, house, zipped
 
@@ -537,3 +539,28 @@ def test_of_changes_made_from_the_same_reading_one_wins(house: House) -> None:
     for thread in threads:
         thread.join(60)
     assert sorted(outcomes) == ["done", *["stale"] * 5]
+
+
+def test_packages_are_bounded_by_the_quota_of_their_namespace_and_no_neighbour_is_asked(house: House) -> None:
+    house.tenancy.create_namespace(house.admin, "team")
+    house.quotas.set(house.admin, "team", Quota(disk_mb=1))
+    first = house.package("team", app="x" * 700_000)
+    assert house.package("team", app="x" * 700_000) == first, "the same again takes no more"
+    with pytest.raises(TooLarge, match=r"have 0\.7 MB; with this one of 0\.5 MB .* quota of 1 MB") as told:
+        house.package("team", app="y" * 500_000)
+    assert told.value.data == {"quota": "disk_mb", "limit": 1, "namespace": "team"}
+    assert house.functions.package_bytes("team") < 800_000
+    assert house.package("default", app="y" * 500_000)
+    house.clock.advance(90_000)
+    house.functions.sweep_packages()
+    assert house.package("team", app="y" * 500_000)
+
+
+def test_what_could_never_start_within_the_quota_is_refused_at_the_deploy(house: House) -> None:
+    house.quotas.set(house.admin, "default", Quota(memory_mb=256, instances=2))
+    with pytest.raises(Invalid, match="memory_mb is 512, above the quota of the namespace default, 256") as told:
+        house.deploy(memory_mb=512)
+    assert told.value.data["quota"] == "memory_mb"
+    with pytest.raises(Invalid, match=r"warm\.min_instances is 3"):
+        house.deploy(warm=WarmConfig(min_instances=3))
+    assert house.deploy(memory_mb=256, warm=WarmConfig(min_instances=2)).created

@@ -5,9 +5,12 @@ import itertools
 from pathlib import Path
 
 from isotherm.base.clock import ManualClock
+from isotherm.host.disk import DiskBook
 from isotherm.host.metrics import ROWS_A_TURN, HostMetrics
+from isotherm.host.uses import Uses
 from isotherm.invocations.recorder import Recorder
 from isotherm.telemetry.prometheus import Exposition
+from isotherm.wire.quota import Quota
 from tests.gateway.front import Front
 
 FUNCTIONS = 40 * ROWS_A_TURN
@@ -20,6 +23,9 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
     for number in range(FUNCTIONS):
         recorder.stats("default", f"f{number}", f"rev_{number}").ok(3.0, 2.0, 10, 20)
     turns = 0
+    bench.pool.tenants.put("default", Quota(instances=9, rate_per_s=2.5))
+    uses = Uses(bench.pool.tenants, DiskBook(tmp_path, tmp_path, bench.pool.tenants))
+    recorder.allowance.dropped["default", "f1"] = 12
 
     async def count() -> None:
         nonlocal turns
@@ -29,13 +35,20 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
 
     counting = asyncio.create_task(count())
     try:
-        page = await HostMetrics(recorder, bench.pool, front.queue, {}, str(tmp_path / "none.sock")).text()
+        page = await HostMetrics(recorder, bench.pool, front.queue, {}, str(tmp_path / "none.sock"), uses).text()
     finally:
         counting.cancel()
         await bench.close()
     lines = page.splitlines()
     assert sum(line.startswith("isotherm_request_seconds_count{") for line in lines) == FUNCTIONS
     assert 'isotherm_requests_total{namespace="default",function="f7",outcome="ok"} 1' in lines
+    for line in (
+        'isotherm_quota_limit{namespace="default",quota="instances"} 9',
+        'isotherm_quota_limit{namespace="default",quota="rate_per_s"} 2.5',
+        'isotherm_quota_used{namespace="default",quota="instances"} 0',
+        'isotherm_log_lines_dropped_total{namespace="default",function="f1"} 12',
+    ):
+        assert line in lines
     assert turns >= 2 * FUNCTIONS // ROWS_A_TURN, "the loop went round too seldom"
 
 

@@ -227,7 +227,7 @@ async def test_a_shipper_sends_within_its_window_and_again_after_a_lost_connecti
     recorder, uplink = Recorder(ManualClock()), Uplink()
     spool = await asyncio.to_thread(Spool, tmp_path, vault, 10_000_000)
     states: list[WorkloadState] = []
-    shipper = Shipper("h", "boot_1", recorder, spool, ManualClock(), lambda: states, dict)
+    shipper = Shipper("h", "boot_1", recorder, spool, ManualClock(), lambda: states, dict, list)
     shipper.uplink = uplink
     await shipper.ship()
     assert uplink.sent == [1]

@@ -10,8 +10,10 @@ from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.progress import ProgressBook
 from isotherm.events.service import EventLog
+from isotherm.functions.pruning import Pruning
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
+from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
@@ -40,7 +42,9 @@ class ApiServices:
     version: str  # of isotherm
     upload_dir: str  # packages are received here before they are checked
     tenancy: Tenancy
+    quotas: Quotas
     functions: Functions
+    pruning: Pruning
     records: Records
     events: EventLog
     board: HostBoard

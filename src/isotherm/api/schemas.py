@@ -12,6 +12,7 @@ from isotherm.functions.model import Alias, Function, Revision
 from isotherm.tenancy.model import Grant, Key, Namespace
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
+from isotherm.wire.quota import Quota
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
 
 __all__ = [
@@ -30,7 +31,12 @@ __all__ = [
     "Me",
     "NamespaceList",
     "NamespaceRequest",
+    "PruneRequest",
     "QueuedCallList",
+    "QuotaList",
+    "QuotaRequest",
+    "QuotaUse",
+    "QuotaView",
     "RedriveRequest",
     "RevisionList",
     "RollbackRequest",
@@ -53,6 +59,28 @@ class KeyRequest(_Request, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     role: Role
     expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
+class QuotaRequest(Quota, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole quota: what is null or left out follows the platform's default."""
+
+
+class QuotaUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What is used now. Where there are several hosts: of the one where most is used."""
+
+    memory_mb: int
+    instances: int
+    rate_per_s: float  # in the last ten seconds
+    disk_mb: float  # of packages, or of unpacked code and dependencies: the larger
+    log_mb: float
+    refused: dict[str, int]  # calls and starts since the hosts' boots, by quota
+
+
+class QuotaView(msgspec.Struct, frozen=True, kw_only=True):
+    namespace: str
+    own: Quota
+    limits: Quota
+    use: QuotaUse
 
 
 class Share(_Request, frozen=True, kw_only=True):
@@ -78,6 +106,14 @@ class RedriveRequest(_Request, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+
+
+class PruneRequest(_Request, frozen=True, kw_only=True):
+    keep: (
+        Annotated[int, Meta(ge=1, le=1000, description="Newest ones that stay; by default the platform's policy")]
+        | None
+    ) = None
+    dry_run: Annotated[bool, Meta(description="Only say which would go")] = False
 
 
 class CreatedKey(Key, frozen=True, kw_only=True):
@@ -141,4 +177,5 @@ KeyList = _list_of(Key)
 LogList = _list_of(LogLine)
 QueuedCallList = _list_of(QueuedCall)
 NamespaceList = _list_of(Namespace)
+QuotaList = _list_of(QuotaView)
 RevisionList = _list_of(Revision)

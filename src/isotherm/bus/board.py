@@ -1,13 +1,16 @@
 """The board: what each host last said of itself. Written on the event loop; may be read from any thread."""
 
+from collections import Counter, deque
 from typing import Any
 
 import msgspec
 
 from isotherm.wire.link import Hello
-from isotherm.wire.telemetry import Batch, WorkloadState
+from isotherm.wire.telemetry import Batch, NamespaceUse, WorkloadState
 
 __all__ = ["HostBoard", "HostEntry"]
+
+_rate_window_ms = 10_000  # over which calls a second are averaged
 
 
 class HostEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,8 @@ class HostBoard:
     def __init__(self, *, max_hosts: int = 1000) -> None:
         self._hosts: dict[str, HostEntry] = {}
         self._states: dict[str, dict[tuple[str, str], list[WorkloadState]]] = {}
+        self._uses: dict[str, dict[str, NamespaceUse]] = {}
+        self._calls: dict[str, deque[tuple[int, Counter[str]]]] = {}  # by host: (when they were told, by namespace)
         self._max_hosts = max_hosts
 
     def host_connected(self, hello: Hello, now_ms: int) -> None:
@@ -50,13 +55,13 @@ class HostBoard:
             dropped=before.dropped if before is not None and same_boot else {},
         )
         if not same_boot:
-            self._states.pop(hello.host_id, None)
+            self._forget(hello.host_id)
 
     def host_gone(self, host_id: str, now_ms: int) -> None:
         entry = self._hosts.get(host_id)
         if entry is not None:
             self._hosts[host_id] = msgspec.structs.replace(entry, connected=False, last_seen_ms=now_ms)
-        self._states.pop(host_id, None)
+        self._forget(host_id)
 
     def desired_sent(self, host_id: str, version: int) -> None:
         entry = self._hosts.get(host_id)
@@ -73,7 +78,12 @@ class HostBoard:
         self._hosts[batch.host_id] = msgspec.structs.replace(
             entry, last_seen_ms=now_ms, report=batch.host or entry.report, dropped=dropped
         )
-        if batch.states is not None and batch.boot_id == entry.boot_id:
+        if batch.boot_id != entry.boot_id:
+            return
+        self._count_calls(batch, now_ms)
+        if batch.uses is not None:
+            self._uses[batch.host_id] = {use.namespace: use for use in batch.uses}
+        if batch.states is not None:
             by_workload: dict[tuple[str, str], list[WorkloadState]] = {}
             for state in batch.states:
                 by_workload.setdefault((state.namespace, state.name), []).append(state)
@@ -90,6 +100,38 @@ class HostBoard:
         """What one host holds now."""
         return [state for states in self._states.get(host_id, {}).values() for state in states]
 
+    def use(self, namespace: str) -> NamespaceUse:
+        """What a namespace uses now of the host where it uses most; refusals are those of all."""
+        uses = [use for held in self._uses.copy().values() if (use := held.get(namespace)) is not None]
+        refused: Counter[str] = Counter()
+        for use in uses:
+            refused.update(use.refused)
+        return NamespaceUse(
+            namespace=namespace,
+            instances=max((use.instances for use in uses), default=0),
+            memory_mb=max((use.memory_mb for use in uses), default=0),
+            disk_bytes=max((use.disk_bytes for use in uses), default=0),
+            refused=dict(refused),
+        )
+
+    def rate_per_s(self, namespace: str, now_ms: int) -> float:
+        """Calls a second of a namespace in the last ten seconds, on the host that has most of them."""
+        recent = [list(told) for told in self._calls.copy().values()]
+        counts = [
+            sum(counted[namespace] for at_ms, counted in told if at_ms > now_ms - _rate_window_ms) for told in recent
+        ]
+        return max(counts, default=0) * 1000 / _rate_window_ms
+
+    def held_revisions(self) -> set[str]:
+        """Ids of the revisions of which a host holds an instance that has served."""
+        return {
+            state.revision_id
+            for held in self._states.copy().values()
+            for states in held.values()
+            for state in states
+            if state.temperatures.get("hot") or state.temperatures.get("warm") or state.queued
+        }
+
     def instance_counts(self) -> dict[str, int]:
         """Instances by temperature, on all hosts."""
         counts: dict[str, int] = {}
@@ -105,4 +147,18 @@ class HostBoard:
             return
         oldest = min(self._hosts.values(), key=lambda entry: (entry.connected, entry.last_seen_ms))
         self._hosts.pop(oldest.host_id)
-        self._states.pop(oldest.host_id, None)
+        self._forget(oldest.host_id)
+
+    def _forget(self, host_id: str) -> None:
+        for told in (self._states, self._uses, self._calls):
+            told.pop(host_id, None)
+
+    def _count_calls(self, batch: Batch, now_ms: int) -> None:
+        told = self._calls.setdefault(batch.host_id, deque(maxlen=1000))
+        counted: Counter[str] = Counter()
+        for minute in batch.minutes:
+            counted[minute.namespace] += minute.count
+        if counted:
+            told.append((now_ms, counted))
+        while told and told[0][0] <= now_ms - _rate_window_ms:
+            told.popleft()

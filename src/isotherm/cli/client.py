@@ -24,8 +24,10 @@ from isotherm.cli.views import (
     Package,
     Page,
     Progress,
+    Pruned,
     QueuedCall,
     QueueOverview,
+    Quota,
     Revision,
     Trigger,
     Weight,
@@ -145,6 +147,10 @@ class Client:
     def revision(self, name: str, number: int) -> Revision:
         return self._decode(self._send("GET", f"{self._function(name)}/revisions/{number}"), Revision)
 
+    def prune_revisions(self, name: str, keep: int | None, *, dry_run: bool) -> Pruned:
+        body = _given(keep=keep, dry_run=dry_run)
+        return self._decode(self._send("POST", f"{self._function(name)}/revisions/prune", json=body), Pruned)
+
     def rollback(self, name: str, to: int | None) -> Alias:
         return self._decode(self._send("POST", f"{self._function(name)}/rollback", json={"to": to}), Alias)
 
@@ -213,6 +219,19 @@ class Client:
 
     def delete_namespace(self, name: str) -> None:
         self._send("DELETE", f"/api/v1/namespaces/{quote(name, safe='')}")
+
+    def quotas(self) -> list[Quota]:
+        return self._pages("/api/v1/quotas", Quota, 1000)
+
+    def quota(self, namespace: str) -> tuple[Quota, str]:
+        """With its ETag."""
+        response = self._send("GET", f"/api/v1/namespaces/{quote(namespace, safe='')}/quota")
+        return self._decode(response, Quota), response.headers.get("ETag", "*")
+
+    def set_quota(self, namespace: str, limits: dict[str, float | None], etag: str) -> Quota:
+        """Raises `PreconditionFailed` where it is not the one of that ETag any more."""
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/quota"
+        return self._decode(self._send("PUT", path, json=limits, headers={"If-Match": etag}), Quota)
 
     def keys(self) -> list[Key]:
         return self._pages(f"{self._namespace()}/keys", Key, 1000)

@@ -8,6 +8,7 @@ import typer
 
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
+from isotherm.cli.limits import quotas, revisions
 from isotherm.cli.options import FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
@@ -32,6 +33,8 @@ app.add_typer(keys, name="keys")
 app.add_typer(alias, name="alias")
 app.add_typer(namespaces, name="namespaces")
 app.add_typer(queue, name="queue")
+app.add_typer(quotas, name="quotas")
+app.add_typer(revisions, name="revisions")
 
 
 def main() -> None:

@@ -14,8 +14,10 @@ __all__ = [
     "Package",
     "Page",
     "Progress",
+    "Pruned",
     "QueueOverview",
     "QueuedCall",
+    "Quota",
     "Revision",
     "Trigger",
     "Weight",
@@ -178,6 +180,26 @@ class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created_at_ms: int | None = None
+
+
+class Quota(msgspec.Struct, frozen=True, kw_only=True):
+    """By the names of the limits; None: no limit, in `own`: not said."""
+
+    namespace: str
+    own: dict[str, float | None] = msgspec.field(default_factory=dict)
+    limits: dict[str, float | None] = msgspec.field(default_factory=dict)
+    use: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        found = self.use.get("refused")
+        return found if isinstance(found, dict) else {}
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    dropped: list[int]
+    kept: int
+    dry_run: bool = False
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):

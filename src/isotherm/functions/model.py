@@ -19,6 +19,7 @@ __all__ = [
     "Function",
     "FunctionConfig",
     "Package",
+    "Pruned",
     "Revision",
     "Trigger",
     "WarmConfig",
@@ -187,3 +188,11 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     revision: Revision
     created: bool
     etag: str
+
+
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """Revisions that were forgotten, or would be."""
+
+    dropped: list[int]  # their numbers
+    kept: int
+    dry_run: bool

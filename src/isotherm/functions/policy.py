@@ -3,14 +3,25 @@
 import msgspec
 
 from isotherm.base.cron import parse_schedule
-from isotherm.base.errors import Invalid
+from isotherm.base.errors import Invalid, TooLarge
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
+from isotherm.wire.quota import Quota
 from isotherm.workloads.model import CronRow, Draft, RevisionRow
 
-__all__ = ["MASK", "check_config", "config_of", "draft_of", "next_times", "url_path"]
+__all__ = [
+    "MASK",
+    "check_config",
+    "check_package_quota",
+    "check_quota",
+    "config_of",
+    "draft_of",
+    "next_times",
+    "url_path",
+]
 
+_megabyte = 1024 * 1024
 MASK = "********"  # stands for the value of an environment variable
 _max_env_bytes = 64 * 1024
 _max_warm_event_bytes = 256 * 1024
@@ -56,6 +67,38 @@ def _check_crons(crons: list[CronConfig]) -> None:
             raise Invalid(f"{key}: {error.message}", key=key) from error
         if len(msgspec.json.encode(cron.event)) > _max_cron_event_bytes:
             raise Invalid(f"{key}.event is over {_max_cron_event_bytes // 1024} KB of JSON", key=f"{key}.event")
+
+
+def check_quota(config: FunctionConfig, namespace: str, limits: Quota) -> None:
+    """Raises `Invalid` where no instance of it could ever start, or its minimum never be there."""
+    reasons: list[tuple[str, float, float | None]] = [
+        ("memory_mb", config.memory_mb, limits.memory_mb),
+        ("warm.min_instances", config.warm.min_instances, limits.instances),
+    ]
+    for key, value, limit in reasons:
+        if limit is not None and value > limit:
+            quota = "instances" if key.startswith("warm") else key
+            raise Invalid(
+                f"{key} is {value}, above the quota of the namespace {namespace}, {limit}: lower it, or have an admin "
+                f"of the platform raise the quota",
+                key=key,
+                quota=quota,
+                limit=limit,
+                namespace=namespace,
+            )
+
+
+def check_package_quota(namespace: str, kept_bytes: int, size_bytes: int, limit_mb: int) -> None:
+    """Raises `TooLarge` where another package of this size would be over the quota of the namespace."""
+    if kept_bytes + size_bytes > limit_mb * _megabyte:
+        raise TooLarge(
+            f"the packages of the namespace {namespace} have {kept_bytes / _megabyte:.1f} MB; with this one of "
+            f"{size_bytes / _megabyte:.1f} MB they are over its quota of {limit_mb} MB: delete functions or old "
+            "revisions (`isotherm revisions prune`); packages that nothing uses go within a day",
+            quota="disk_mb",
+            limit=limit_mb,
+            namespace=namespace,
+        )
 
 
 def _check_env(env: dict[str, str]) -> None:

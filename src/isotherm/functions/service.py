@@ -4,6 +4,7 @@ A function in a namespace where the principal has no role answers `NotFound`, as
 `if_match` is the value of an If-Match header, or None: `PreconditionFailed` where the function has changed.
 """
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
@@ -22,6 +23,7 @@ from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
 from isotherm.tenancy.model import Principal
+from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
@@ -42,6 +44,7 @@ class Functions:
         *,
         log: EventLog,
         tenancy: Tenancy,
+        quotas: Quotas,
         workloads: Workloads,
         blobs: Blobs,
         clock: Clock,
@@ -52,6 +55,7 @@ class Functions:
         self._log = log
         self._database = log.database
         self._tenancy = tenancy
+        self._quotas = quotas
         self._workloads = workloads
         self._blobs = blobs
         self._clock = clock
@@ -63,12 +67,14 @@ class Functions:
     def upload_package(self, principal: Principal, namespace: str, content: bytes | BinaryIO) -> Package:
         """Check a zip of code and keep it. A stream must be seekable.
 
-        Raises `InvalidPackage` (not a zip; absolute paths, `..`, links, bombs, too many files), `TooLarge`,
-        `NotFound`, `Forbidden`.
+        Raises `InvalidPackage` (not a zip; absolute paths, `..`, links, bombs, too many files), `TooLarge` (also where
+        the packages of the namespace would be over its quota), `NotFound`, `Forbidden`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         found = inspect_package(stream, self._limits)
+        with self._database.read() as session:  # before it is kept; the transaction below looks once more
+            self._check_disk(session, namespace, stream, found.size_bytes)
         stream.seek(0)
         digest = self._blobs.put(stream)
         package = Package(
@@ -76,6 +82,7 @@ class Functions:
         )
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
+            self._check_disk(session, namespace, stream, found.size_bytes)
             store.insert_package(session, namespace, package, self._clock.time_ms())
             if not self._blobs.exists(digest):  # a sweep of the same unused package came between
                 stream.seek(0)
@@ -101,6 +108,7 @@ class Functions:
                     f"the package {config.package} was not uploaded to the namespace {namespace!r}; upload it first",
                     key="package",
                 )
+            policy.check_quota(config, namespace, self._quotas.limits(session, namespace))
             draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
             row, created, etag = self._workloads.deploy(
                 session, principal.id, "function", namespace, name, draft, if_match=if_match
@@ -257,6 +265,11 @@ class Functions:
         it must not block. Returns what takes it off again."""
         return self._building.add(callback)
 
+    def package_bytes(self, namespace: str) -> int:
+        """What the packages of a namespace take."""
+        with self._database.read() as session:
+            return store.package_bytes(session, namespace, but=None)
+
     def count(self) -> int:
         """Functions on the platform."""
         with self._database.read() as session:
@@ -298,6 +311,15 @@ class Functions:
             for digest in gone:  # within the transaction: an upload of the same waits for its turn
                 self._blobs.delete(digest)
         return len(gone)
+
+    def _check_disk(self, session: Session, namespace: str, package: BinaryIO, size_bytes: int) -> None:
+        """Whether the quota has room for this package beside all others of the namespace."""
+        limit_mb = self._quotas.limits(session, namespace).disk_mb
+        if limit_mb is not None:
+            package.seek(0)
+            digest = hashlib.file_digest(package, "sha256").hexdigest()  # type: ignore[arg-type]  # typeshed: BinaryIO is one
+            kept_bytes = store.package_bytes(session, namespace, but=digest)
+            policy.check_package_quota(namespace, kept_bytes, size_bytes, limit_mb)
 
     def _check(self, name: str, config: FunctionConfig) -> None:
         if not is_name(name):

@@ -11,7 +11,15 @@ from isotherm.db.tables import BigInt, control_tables
 from isotherm.functions.model import Package
 from isotherm.workloads.store import revisions
 
-__all__ = ["delete_packages", "find_package", "insert_package", "known_digests", "packages", "unused_packages"]
+__all__ = [
+    "delete_packages",
+    "find_package",
+    "insert_package",
+    "known_digests",
+    "package_bytes",
+    "packages",
+    "unused_packages",
+]
 
 packages = Table(
     "packages",
@@ -47,6 +55,15 @@ def find_package(session: Session, namespace: str, digest: str) -> Package | Non
     if row is None:
         return None
     return Package(digest=row.digest, size_bytes=row.size_bytes, files=row.files, requirements=row.requirements)
+
+
+def package_bytes(session: Session, namespace: str, *, but: str | None) -> int:
+    """Of all packages of a namespace, without the one with the digest `but`."""
+    query = sqlalchemy.select(sqlalchemy.func.coalesce(sqlalchemy.func.sum(packages.c.size_bytes), 0))
+    query = query.where(packages.c.namespace == namespace)
+    if but is not None:
+        query = query.where(packages.c.digest != but)
+    return int(session.execute(query).scalar_one())
 
 
 def unused_packages(session: Session, uploaded_before_ms: int, limit: int) -> list[str]:

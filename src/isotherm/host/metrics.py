@@ -5,17 +5,20 @@ from collections.abc import Iterator
 
 from isotherm.base.errors import IsothermError
 from isotherm.gateway.ports import FunctionPort
+from isotherm.host.uses import Uses
 from isotherm.invocations.aggregates import Window
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.service import Pool
 from isotherm.queue.service import Queue
 from isotherm.telemetry.prometheus import Exposition, labels
+from isotherm.wire.quota import Quota
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS
 
 __all__ = ["HostMetrics"]
 
 CONTROL_TIMEOUT_S = 0.5
 MAX_CONTROL_BYTES = 4 * 1024 * 1024
+MIB = 1024 * 1024
 ROWS_A_TURN = 32  # rendered before calls get their turn: about half a millisecond
 bounds_s = tuple(f"{bound / 1000:g}" for bound in LATENCY_BUCKETS_MS)
 Name = tuple[str, str]
@@ -25,8 +28,9 @@ class HostMetrics:
     """Reads counters where they are; holds none of its own."""
 
     def __init__(
-        self, recorder: Recorder, pool: Pool, queue: Queue, ports: dict[str, FunctionPort], api_path: str
+        self, recorder: Recorder, pool: Pool, queue: Queue, ports: dict[str, FunctionPort], api_path: str, uses: Uses
     ) -> None:
+        self._uses = uses
         self._recorder = recorder
         self._pool = pool
         self._queue = queue
@@ -67,6 +71,7 @@ class HostMetrics:
             out.sample("isotherm_start_wait_seconds_total", label, window.start_ms / 1000)
             yield
         yield from self._holdings(out)
+        yield from self._quotas(out)
         self._front(out)
         self._asynchronous(out)
 
@@ -124,6 +129,36 @@ class HostMetrics:
         out.family("isotherm_queued", "gauge", "Calls that wait for an instance")
         for (namespace, function), value in sorted(queued.items()):
             out.sample("isotherm_queued", labels(namespace=namespace, function=function), value)
+            yield
+
+    def _quotas(self, out: Exposition) -> Iterator[None]:
+        """Use and limits of namespaces; log lines that were over a rate."""
+        uses = self._uses.now()
+        yield
+        out.family("isotherm_quota_used", "gauge", "What a namespace uses of this host, by quota")
+        for use in uses:
+            for quota, value in (
+                ("instances", use.instances),
+                ("memory_mb", use.memory_mb),
+                ("disk_mb", use.disk_bytes / MIB),
+            ):
+                out.sample("isotherm_quota_used", labels(namespace=use.namespace, quota=quota), value)
+            yield
+        out.family("isotherm_quota_limit", "gauge", "What a namespace may use, by quota; none: unlimited")
+        for tenant in self._uses.tenants.all():
+            for quota in Quota.__struct_fields__:
+                limit = getattr(tenant.quota, quota)
+                if limit is not None:
+                    out.sample("isotherm_quota_limit", labels(namespace=tenant.namespace, quota=quota), limit)
+            yield
+        out.family("isotherm_quota_refused_total", "counter", "Calls and starts that a quota refused")
+        for use in uses:
+            for quota, count in sorted(use.refused.items()):
+                out.sample("isotherm_quota_refused_total", labels(namespace=use.namespace, quota=quota), count)
+            yield
+        out.family("isotherm_log_lines_dropped_total", "counter", "Log lines that were over a rate")
+        for (namespace, function), count in sorted(self._recorder.allowance.dropped.items()):
+            out.sample("isotherm_log_lines_dropped_total", labels(namespace=namespace, function=function), count)
             yield
 
     def _front(self, out: Exposition) -> None:

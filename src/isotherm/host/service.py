@@ -33,6 +33,7 @@ from isotherm.host.orders import OrderDesk
 from isotherm.host.shipping import Shipper
 from isotherm.host.spool import Spool
 from isotherm.host.state import HostState
+from isotherm.host.uses import Uses
 from isotherm.invocations.allowance import LogRates
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.model import limits_from
@@ -58,6 +59,7 @@ __all__ = ["HostService"]
 TICK_S = 0.02
 TICKS_PER_ROUND = 50
 SWEEP_ROUNDS = 600  # unused code and dependencies are looked for this often, in rounds of a second
+MEASURE_ROUNDS = 15  # the disk that namespaces use is measured this often
 BACKLOG = 4096
 QUEUE_RETRY_S = 5.0
 
@@ -91,13 +93,16 @@ class HostService:
         self.link = LinkClient(boot.link_path, self)
         self.orders = OrderDesk(self.pool, self.materials, QueueDesk(self.queue, calls), self.link.send)
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
-        self.shipper = Shipper(self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts)
+        self.uses = Uses(self.pool.tenants, self.materials.disk)
+        self.shipper = Shipper(
+            self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts, self.uses.now
+        )
         self.shipper.uplink = self.link
         planner = Planner(self.routes, self.keys)
         limits = http_limits(settings)
         self.content = ContentPort(limits, planner)
         self._ports: dict[str, FunctionPort] = {"content": self.content}
-        metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path)
+        metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path, self.uses)
         package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
         operations = ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes)
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
@@ -213,6 +218,8 @@ class HostService:
             port.tick()
         if self._ticks % (TICKS_PER_ROUND * SWEEP_ROUNDS) == 0:
             self.pool.spawn(self._sweep())
+        if self._ticks % (TICKS_PER_ROUND * MEASURE_ROUNDS) == 0:
+            self.pool.spawn(self.uses.measure())
 
     async def _open_queue(self) -> bool:
         """Whether it is open. Calls that are waited for go on without it."""

@@ -9,7 +9,7 @@ from isotherm.base.clock import Clock
 from isotherm.host.spool import BatchKey, Spool
 from isotherm.invocations.recorder import Recorder
 from isotherm.telemetry.logging import get_logger
-from isotherm.wire.telemetry import Batch, WorkloadState
+from isotherm.wire.telemetry import Batch, NamespaceUse, WorkloadState
 
 __all__ = ["Shipper", "Uplink"]
 
@@ -39,6 +39,7 @@ class Shipper:
         clock: Clock,
         states: Callable[[], list[WorkloadState]],
         host_facts: Callable[[], dict[str, Any]],
+        uses: Callable[[], list[NamespaceUse]],
     ) -> None:
         self.uplink: Uplink | None = None
         self._host_id = host_id
@@ -48,6 +49,8 @@ class Shipper:
         self._clock = clock
         self._states = states
         self._host_facts = host_facts
+        self._uses = uses
+        self._last_uses: list[NamespaceUse] = []
         self._sequence = 0
         self._flying: set[BatchKey] = set()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -97,8 +100,9 @@ class Shipper:
             await self.send_waiting()
 
     def disconnected(self) -> None:
-        """What was under way is sent again on the next connection."""
+        """What was under way is sent again on the next connection, and control is told anew what is used."""
         self._flying.clear()
+        self._last_uses = []
 
     async def close(self) -> None:
         """Spool what is left."""
@@ -110,8 +114,8 @@ class Shipper:
         dropped = self._spool.take_dropped()
         if dropped:
             collected.dropped["batches"] = dropped
-        states = self._new_states()
-        if not collected and states is None:
+        states, uses = self._new_states(), self._new_uses()
+        if not collected and states is None and uses is None:
             return None
         self._sequence += 1
         return Batch(
@@ -124,8 +128,16 @@ class Shipper:
             logs=collected.logs,
             dropped=collected.dropped,
             states=states,
+            uses=uses,
             host=self._host_facts() if states is not None else {},
         )
+
+    def _new_uses(self) -> list[NamespaceUse] | None:
+        uses = self._uses()
+        if uses == self._last_uses:
+            return None
+        self._last_uses = uses
+        return uses
 
     def _new_states(self) -> list[WorkloadState] | None:
         """The states where their numbers of instances changed, or the last ones are old."""

@@ -11,6 +11,7 @@ __all__ = [
     "InvocationRecord",
     "LogLine",
     "MinuteAggregate",
+    "NamespaceUse",
     "Outcome",
     "Source",
     "WorkloadState",
@@ -107,6 +108,16 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
     unfit: list[str] = msgspec.field(default_factory=list)  # why no template forks, where none does
 
 
+class NamespaceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a namespace uses of a host now, in the terms of its quota."""
+
+    namespace: str
+    instances: int = 0
+    memory_mb: int = 0  # the memory limits of its instances together
+    disk_bytes: int = 0  # code and dependencies of its revisions
+    refused: dict[str, int] = msgspec.field(default_factory=dict)  # calls since the host's boot, by quota
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Shipped at least once; control drops a (host, boot, sequence) that it has."""
 
@@ -119,4 +130,5 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     logs: list[LogLine] = msgspec.field(default_factory=list)
     dropped: dict[str, int] = msgspec.field(default_factory=dict)  # what a bound made us drop, by kind
     states: list[WorkloadState] | None = None  # None: unchanged
+    uses: list[NamespaceUse] | None = None  # the same
     host: dict[str, Any] = msgspec.field(default_factory=dict)  # memory, cpu, versions

@@ -1,6 +1,6 @@
 """The history of a workload: what it decides, and the facts that stay. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -105,8 +105,7 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         """A new revision, in the state `building`; its number. One that is too old makes room for it."""
         number = self.state.latest + 1
         self.record(RevisionDeployed(revision_id=revision_id, number=number, package=package, fingerprint=fingerprint))
-        for old in policy.dropped_numbers(self.state.states, self.state.aliases.values()):
-            self.record(RevisionDropped(number=old, revision_id=self.state.ids[old]))
+        self._drop(policy.dropped_numbers(self.state.states, self.state.aliases.values()))
         return number
 
     def same_as_latest(self, fingerprint: str) -> bool:
@@ -175,6 +174,25 @@ class WorkloadHistory(Aggregate[WorkloadState]):
     def delete(self) -> None:
         self.record(Deleted())
 
+    def prune(
+        self,
+        created_at_ms: Mapping[int, int],
+        in_use: Collection[str],
+        now_ms: int,
+        *,
+        keep_last: int,
+        keep_days: float,
+        dry_run: bool = False,
+    ) -> list[int]:
+        """Forget what `policy.sweep` says, but no revision of the ids `in_use`; the numbers. `dry_run`: only say."""
+        state = self.state
+        pinned = policy.pinned_numbers(state.aliases.values())
+        pinned |= {number for number, known in state.ids.items() if known in in_use}
+        gone = policy.sweep(state.states, created_at_ms, pinned, now_ms, keep_last=keep_last, keep_days=keep_days)
+        if not dry_run:
+            self._drop(gone)
+        return gone
+
     def number_of(self, revision_id: str) -> int | None:
         return next((number for number, known in self.state.ids.items() if known == revision_id), None)
 
@@ -201,6 +219,10 @@ class WorkloadHistory(Aggregate[WorkloadState]):
                 pass  # the queue itself is the hosts'; here is who did it
             case Deleted():
                 state.exists = False
+
+    def _drop(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self.record(RevisionDropped(number=number, revision_id=self.state.ids[number]))
 
     def _point(self, alias: str, number: int, reason: Literal["deploy", "rollback"]) -> None:
         weights = [Weight(number, 1.0)]

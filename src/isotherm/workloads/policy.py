@@ -15,7 +15,9 @@ __all__ = [
     "check_weights",
     "dropped_numbers",
     "leading",
+    "pinned_numbers",
     "rollback_target",
+    "sweep",
 ]
 
 CALLABLE_REVISIONS = 50  # the newest ready ones of a workload; older ones only where an alias has them
@@ -65,14 +67,44 @@ def rollback_target(states: Mapping[int, RevisionState], live: Sequence[Weight])
 def callable_numbers(states: Mapping[int, RevisionState], aliases: Collection[Sequence[Weight]]) -> set[int]:
     """The revisions that hosts are told of."""
     ready = sorted((number for number, state in states.items() if state == "ready"), reverse=True)
-    return set(ready[:CALLABLE_REVISIONS]) | {weight.number for weights in aliases for weight in weights}
+    return set(ready[:CALLABLE_REVISIONS]) | pinned_numbers(aliases)
+
+
+def pinned_numbers(aliases: Collection[Sequence[Weight]]) -> set[int]:
+    """The revisions that an alias points to."""
+    return {weight.number for weights in aliases for weight in weights}
+
+
+def sweep(
+    states: Mapping[int, RevisionState],
+    created_at_ms: Mapping[int, int],
+    pinned: Collection[int],
+    now_ms: int,
+    *,
+    keep_last: int,
+    keep_days: float,
+) -> list[int]:
+    """The revisions to forget, the oldest first: all but the newest `keep_last`, those younger than `keep_days`, those
+    that are `pinned`, those that are building, and the newest ready one."""
+    newest = set(sorted(states)[-keep_last:])
+    ready = max((number for number, state in states.items() if state == "ready"), default=0)
+    oldest_ms = now_ms - keep_days * 86_400_000
+    return [
+        number
+        for number, state in sorted(states.items())
+        if number not in newest
+        and number not in pinned
+        and number != ready
+        and state != "building"
+        and created_at_ms.get(number, now_ms) <= oldest_ms
+    ]
 
 
 def dropped_numbers(states: Mapping[int, RevisionState], aliases: Collection[Sequence[Weight]]) -> list[int]:
     """The revisions that are forgotten, the oldest first: beyond the newest `KEPT_REVISIONS`, and in no alias."""
     if len(states) <= KEPT_REVISIONS:
         return []
-    pinned = {weight.number for weights in aliases for weight in weights}
+    pinned = pinned_numbers(aliases)
     return [number for number in sorted(states)[:-KEPT_REVISIONS] if number not in pinned]
 
 

@@ -3,7 +3,7 @@
 A command loads the history, lets it decide, appends what it decided, and writes the projections that follow from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -113,6 +113,41 @@ class Workloads:
         history = self._log.load(session, WorkloadHistory, workload.id)
         history.steer_queue(action, count)
         self._keep(session, history, by)
+
+    def overgrown(self, session: Session, *, more_than: int, after: str, limit: int) -> list[str]:
+        """Ids of workloads with more revisions than that, by id, those after `after`."""
+        return store.overgrown(session, more_than=more_than, after=after, limit=limit)
+
+    def revision_ids(self, session: Session, workload_id: str) -> list[str]:
+        """Of all revisions that a workload has."""
+        return list(self._log.load(session, WorkloadHistory, workload_id).state.ids.values())
+
+    def prune(
+        self,
+        session: Session,
+        by: str,
+        workload_id: str,
+        *,
+        keep_last: int,
+        keep_days: float,
+        in_use: Collection[str],
+        dry_run: bool = False,
+    ) -> tuple[list[int], int]:
+        """Forget old revisions (see `policy.sweep`), but none of the ids `in_use`.
+
+        Returns the numbers of those that went (or, `dry_run`, would), and how many stay.
+        """
+        history = self._log.load(session, WorkloadHistory, workload_id)
+        dropped = history.prune(
+            store.ages(session, workload_id),
+            in_use,
+            self._clock.time_ms(),
+            keep_last=keep_last,
+            keep_days=keep_days,
+            dry_run=dry_run,
+        )
+        self._keep(session, history, by)
+        return dropped, len(history.state.ids) - (len(dropped) if dry_run else 0)
 
     def delete(self, session: Session, by: str, workload: WorkloadRow) -> None:
         """With its revisions and aliases; its name is free at once."""

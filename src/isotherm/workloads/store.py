@@ -14,6 +14,7 @@ from isotherm.workloads.model import AliasRow, RevisionRow, Weight, WorkloadRow
 
 __all__ = [
     "SealedRevision",
+    "ages",
     "aliases",
     "callable_ids",
     "count_workloads",
@@ -31,6 +32,7 @@ __all__ = [
     "list_revisions",
     "list_routes",
     "list_workloads",
+    "overgrown",
     "put_alias",
     "put_route",
     "revisions",
@@ -82,8 +84,16 @@ aliases = Table(
     Column("weights", LargeBinary, nullable=False),  # JSON: list[Weight]
 )
 
+
+class _Made(msgspec.Struct, frozen=True):
+    """What of a `RevisionRow` says how old it is."""
+
+    created_at_ms: int
+
+
 _weights: msgspec.json.Decoder[list[Weight]] = msgspec.json.Decoder(list[Weight])
 _revision: msgspec.json.Decoder[RevisionRow] = msgspec.json.Decoder(RevisionRow)
+_made: msgspec.json.Decoder[_Made] = msgspec.json.Decoder(_Made)
 _route: msgspec.json.Decoder[RouteSpec] = msgspec.json.Decoder(RouteSpec)
 
 
@@ -211,6 +221,19 @@ def list_revisions(session: Session, workload_id: str, *, below: int | None, lim
         query = query.where(revisions.c.number < below)
     found = session.execute(query.order_by(revisions.c.number.desc()).limit(limit))
     return [_revision.decode(row.body) for row in found]
+
+
+def ages(session: Session, workload_id: str) -> dict[int, int]:
+    """When each revision was made, milliseconds, by number."""
+    query = sqlalchemy.select(revisions.c.number, revisions.c.body).where(revisions.c.workload_id == workload_id)
+    return {row.number: _made.decode(row.body).created_at_ms for row in session.execute(query)}
+
+
+def overgrown(session: Session, *, more_than: int, after: str, limit: int) -> list[str]:
+    """Ids of workloads with more revisions than that, by id, those after `after`."""
+    query = sqlalchemy.select(revisions.c.workload_id).where(revisions.c.workload_id > after)
+    query = query.group_by(revisions.c.workload_id).having(sqlalchemy.func.count() > more_than)
+    return list(session.execute(query.order_by(revisions.c.workload_id).limit(limit)).scalars())
 
 
 def list_building(session: Session) -> list[SealedRevision]:

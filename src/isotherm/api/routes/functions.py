@@ -21,10 +21,18 @@ from isotherm.api.answers import (
 from isotherm.api.bodies import ZIP_TYPES, JsonBody, received_zip
 from isotherm.api.calls import ToCall
 from isotherm.api.routing import Answer, RouteTable
-from isotherm.api.schemas import AliasList, AliasWeights, FunctionList, FunctionView, RevisionList, RollbackRequest
+from isotherm.api.schemas import (
+    AliasList,
+    AliasWeights,
+    FunctionList,
+    FunctionView,
+    PruneRequest,
+    RevisionList,
+    RollbackRequest,
+)
 from isotherm.base.errors import InvalidPackage
 from isotherm.base.ids import NAME_PATTERN
-from isotherm.functions.model import Alias, FunctionConfig, Package, Revision, Trigger
+from isotherm.functions.model import Alias, FunctionConfig, Package, Pruned, Revision, Trigger
 from isotherm.workloads.model import Weight
 
 __all__ = ["routes"]
@@ -36,6 +44,7 @@ _alias = _one + "/aliases/{alias}"
 _config_body = JsonBody(FunctionConfig)
 _weights_body = JsonBody(AliasWeights)
 _rollback_body = JsonBody(RollbackRequest)
+_prune_body = JsonBody(PruneRequest)
 AliasName = Annotated[str, Path(alias="alias", pattern=NAME_PATTERN, max_length=63, description="Name of an alias")]
 
 
@@ -146,6 +155,25 @@ def get_revision(call: ToCall, ns: Namespace, name: Name, number: Number) -> Res
     """Its state, configuration and, where it failed, why."""
     found = call.services.functions.revision(call.principal, ns, name, number)
     return json_answer(found, etag=content_etag(found))
+
+
+@routes.add(
+    "POST",
+    _one + "/revisions/prune",
+    permission="functions.deploy",
+    summary="Forget old revisions",
+    body=_prune_body,
+    answers={200: Answer(Pruned, "Those that are forgotten, and how many stay")},
+)
+def prune_revisions(
+    call: ToCall, ns: Namespace, name: Name, body: Annotated[PruneRequest, Depends(_prune_body)]
+) -> Response:
+    """By the platform's policy, or all but the newest `keep`. What an alias points to stays, as do the newest ready
+    one, what is building, and what was called within the last day."""
+    pruned = call.services.pruning.prune(call.principal, ns, name, keep=body.keep, dry_run=body.dry_run)
+    if pruned.dropped and not body.dry_run:
+        call.services.settle()
+    return json_answer(pruned)
 
 
 @routes.add(

@@ -8,9 +8,11 @@ import typer
 
 from isotherm.base.errors import Invalid
 from isotherm.cli.client import Client
+from isotherm.cli.commands.quotas import use_text
 from isotherm.cli.output import output
 from isotherm.cli.profiles import Profile, save_profile
 from isotherm.cli.times import age, parse_duration_s
+from isotherm.cli.views import Quota
 
 __all__ = [
     "create_key",
@@ -80,7 +82,12 @@ def list_namespaces(client: Client) -> None:
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
-    output.table(("NAME", ">AGE"), ((each.name, age(each.created_at_ms)) for each in found), "no namespaces")
+    quotas = {quota.namespace: quota for quota in client.quotas()}
+    output.table(
+        ("NAME", ">AGE", ">INSTANCES", ">MEMORY, MB"),
+        ((each.name, age(each.created_at_ms), *_uses(quotas.get(each.name))) for each in found),
+        "no namespaces",
+    )
 
 
 def create_namespace(client: Client, name: str) -> None:
@@ -97,6 +104,11 @@ def delete_namespace(client: Client, name: str) -> None:
         output.result({"deleted": name})
         return
     output.line(f"deleted the namespace {name}")
+
+
+def _uses(quota: Quota | None) -> tuple[str, str]:
+    """What of its quota is used; empty where this key may not see it."""
+    return ("", "") if quota is None else (use_text(quota, "instances"), use_text(quota, "memory_mb"))
 
 
 def _expiry(at_ms: int | None) -> str:
