@@ -63,7 +63,7 @@ def test_namespaces_and_quotas_are_listed_with_what_they_use(isotherm: Isotherm,
 
 
 def test_prune_says_what_goes(isotherm: Isotherm, platform: Any) -> None:
-    path = "/api/v1/namespaces/default/functions/hello/revisions/prune"
+    path = "/api/v1/namespaces/default/functions/hello/prune"
     platform.on(f"POST {path}", {"dropped": [1, 2], "kept": 3, "dry_run": True})
     done = isotherm("revisions", "prune", "hello", "--keep", "3", "--dry-run")
     assert done.out == "hello: would forget 2 revisions (1, 2); 3 stay\n"

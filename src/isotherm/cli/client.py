@@ -149,7 +149,7 @@ class Client:
 
     def prune_revisions(self, name: str, keep: int | None, *, dry_run: bool) -> Pruned:
         body = _given(keep=keep, dry_run=dry_run)
-        return self._decode(self._send("POST", f"{self._function(name)}/revisions/prune", json=body), Pruned)
+        return self._decode(self._send("POST", f"{self._function(name)}/prune", json=body), Pruned)
 
     def rollback(self, name: str, to: int | None) -> Alias:
         return self._decode(self._send("POST", f"{self._function(name)}/rollback", json={"to": to}), Alias)

@@ -159,7 +159,7 @@ def get_revision(call: ToCall, ns: Namespace, name: Name, number: Number) -> Res
 
 @routes.add(
     "POST",
-    _one + "/revisions/prune",
+    _one + "/prune",
     permission="functions.deploy",
     summary="Forget old revisions",
     body=_prune_body,
