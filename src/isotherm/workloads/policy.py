@@ -88,7 +88,7 @@ def sweep(
     that are `pinned`, those that are building, and the newest ready one."""
     newest = set(sorted(states)[-keep_last:])
     ready = max((number for number, state in states.items() if state == "ready"), default=0)
-    oldest_ms = now_ms - keep_days * 86_400_000
+    keep_ms = keep_days * 86_400_000
     return [
         number
         for number, state in sorted(states.items())
@@ -96,7 +96,7 @@ def sweep(
         and number not in pinned
         and number != ready
         and state != "building"
-        and created_at_ms.get(number, now_ms) <= oldest_ms
+        and now_ms - created_at_ms.get(number, now_ms) >= keep_ms
     ]
 
 
