@@ -48,8 +48,10 @@ class HostState:
             elif item.route is not None:
                 self._routes.put(item.route)
                 self._triggers.put(item.route)
-            elif item.revision is not None and item.revision.warm.min_instances:
-                self._kept_warm.add(item.revision.id)
+            elif item.revision is not None:
+                if item.revision.warm.min_instances:
+                    self._kept_warm.add(item.revision.id)
+                self._pool.renew(item.revision, self._routes.renew)
         self._routes.renew()
 
     def _remove(self, change: Change) -> None:

@@ -16,6 +16,7 @@ from isotherm.pool.call import WARM, Call
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.deadlines import check_deadlines
 from isotherm.pool.faults import error_of
+from isotherm.pool.masking import mask_of
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
 from isotherm.wire.desired import RevisionSpec
@@ -71,6 +72,9 @@ class RevisionPool:
         self.used_at_s = now()
         self.ended_cpu_s = 0.0  # of instances that are gone
         self.closing = False
+        self.successor: RevisionPool | None = None  # who takes the calls now, where its secrets have changed
+        self.outdated: str | None = None  # why it has no successor, though its secrets have changed
+        self.mask = mask_of(spec)
         self.awake = False
         self.outcomes = outcomes
         self._host = host
@@ -110,10 +114,14 @@ class RevisionPool:
             try:
                 self.queue.remove(call)
             except ValueError:
-                return
+                if self.successor is not None:
+                    self.successor.abandon(call)
 
     def _wait(self, call: Call, now_s: float) -> None:
         """No instance has room: a spare, else the queue."""
+        if self.successor is not None:
+            self.successor.submit(call, now_s)
+            return
         if not self.awake:
             self._host.wake(self)
             self.used_at_s = now_s
@@ -216,6 +224,8 @@ class RevisionPool:
 
     def errored(self, connection: InstanceConnection, call: Call | None, head: bytes, now_s: float) -> None:
         error = error_of(head)
+        if self.mask is not None:
+            self.mask.error(error)
         if call is None:
             connection.last_error = error
             if not connection.hello.done():
@@ -229,7 +239,14 @@ class RevisionPool:
         self.fail(call, error, now_s)
 
     def logged(self, connection: InstanceConnection, call: Call | None, flags: int, head: bytes, body: bytes) -> None:
+        if self.mask is not None:
+            body = self.mask.bytes(body)
         self.outcomes.logged(self.spec, connection.id, call, flags, head, body)
+
+    def printed(self, instance_id: str, line: str) -> None:
+        """A line of an instance's raw output."""
+        text = line if self.mask is None else self.mask.text(line)
+        self.outcomes.line(self.spec, instance_id, text, stream="stdout")
 
     def freed(self, connection: InstanceConnection, now_s: float) -> None:
         if not connection.calls:
@@ -248,7 +265,7 @@ class RevisionPool:
     def buried(self, connection: InstanceConnection, now_s: float) -> None:
         """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
         self.connections.pop(connection.id, None)
-        self.ended_cpu_s += connection.used_cpu_s
+        (self.successor or self).ended_cpu_s += connection.used_cpu_s
         unused = connection.served == 0 and not connection.calls and not connection.stuck and connection.start_ms > 0
         if connection.calls:
             error = connection.last_error or policy.death_error(
@@ -310,6 +327,32 @@ class RevisionPool:
         connection.kill(None)
         if not self._alive():
             self.loss = cause
+
+    # -- a successor ---------------------------------------------------------------------------------------------------
+
+    def hand_over(self, successor: "RevisionPool", now_s: float) -> None:
+        """From now on `successor` takes the calls, those that wait here included; those that run here run to their
+        ends."""
+        self.closing = True
+        self.successor = successor
+        successor.ended_cpu_s += self.ended_cpu_s
+        self.ended_cpu_s = 0.0
+        for connection in self.connections.values():
+            self.unlist(connection)
+            if Phase.STARTING < connection.phase < Phase.DRAINING:
+                connection.phase = Phase.DRAINING
+        self.spares.clear()
+        self.end_idle()
+        while self.queue:
+            call = self.queue.popleft()
+            if call.sink is not None:
+                successor.submit(call, now_s)
+
+    def end_idle(self) -> None:
+        """End what drains and has no calls left."""
+        for connection in list(self.connections.values()):
+            if connection.phase == Phase.DRAINING and not connection.calls and not connection.stuck:
+                connection.kill(None)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

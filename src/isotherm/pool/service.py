@@ -13,6 +13,7 @@ from isotherm.pool import policy
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
+from isotherm.pool.renewal import Renewals
 from isotherm.pool.revision import RevisionPool
 from isotherm.pool.starts import OWN_END_S, forks, start_instance, warm_up
 from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
@@ -42,8 +43,8 @@ class Pool:
     ) -> None:
         self.limits = limits
         self.revisions: dict[str, RevisionPool] = {}
-        self.held: dict[str, RevisionPool] = {}  # those of them that hold anything, or are about to; few of very many
-        self.templates: dict[str, TemplateSlot] = {}
+        self.held: set[RevisionPool] = set()  # what holds anything, or is about to: few of very many
+        self.templates: dict[RevisionPool, TemplateSlot] = {}
         self.drivers = drivers
         self._recorder = recorder
         self._materials = materials
@@ -56,6 +57,7 @@ class Pool:
         self._starting = 0
         self._refills: set[RevisionPool] = set()
         self._upkeep = Upkeep(self)
+        self._renewals = Renewals(self, now)
         self._new_id = request_ids()
         self._log = get_logger("pool")
 
@@ -65,50 +67,39 @@ class Pool:
         """The pool of a revision, made at first use."""
         found = self.revisions.get(spec.id)
         if found is None or found.closing:
-            stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
-            found = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
-            self.revisions[spec.id] = self.held[spec.id] = found
-            self.templates[spec.id] = TemplateSlot(
-                spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(found, reason)
-            )
+            found = self.make(spec)
+            self.enthrone(found)
         return found
+
+    def renew(self, spec: RevisionSpec, on_switched: Callable[[], None]) -> None:
+        """Control says that the revision is as `spec` now. Where another one of it runs, a successor is made, and
+        `on_switched` called once it takes the calls."""
+        self._renewals.begin(spec, on_switched)
 
     async def prepare_template(self, spec: RevisionSpec) -> Template:
         """Build the revision's template, whatever failed before. Raises what `Materials` and `Driver.prepare` raise."""
+        if self.revision(spec).spec != spec:  # a secret has changed since it was prepared before
+            await self._renewals.replace(spec)
         revision = self.revision(spec)
         self._hold(revision)
         revision.failures, revision.retry_at_s = 0, 0.0
         revision.used_at_s = self._now()
-        return await self.templates[spec.id].get()
+        return await self.templates[revision].get()
 
     async def prepare_instance(self, spec: RevisionSpec) -> None:
         """Have one instance that is started, warmed and parked. Raises what `start_instance` raises."""
         revision = self.revision(spec)
         if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
-            self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
-            try:
-                await self._start(revision)
-            finally:
-                self._count_start(revision, -1)
+            await self.start_one(revision)
 
     async def forget(self, revision_id: str) -> None:
         """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""
         revision = self.revisions.get(revision_id)
         if revision is None:
             return
-        slot = self.templates[revision_id]
         revision.closing = True
-        now_s = self._now()
-        revision.refuse_queue(now_s)
-        until_s = now_s + revision.spec.timeout_s + BURIAL_WAIT_S
-        await self._poll(until_s, lambda: not any(c.calls for c in revision.connections.values()))
-        await slot.close()
-        self._awake.discard(revision)
-        if self.revisions.get(revision_id) is revision:  # it may have been prepared anew meanwhile
-            del self.revisions[revision_id]
-            del self.templates[revision_id]
-            self.held.pop(revision_id, None)
-            self._recorder.retire(revision_id)
+        revision.refuse_queue(self._now())
+        await self.end(revision)
 
     def states(self) -> list[WorkloadState]:
         """What is held of each revision that has anything."""
@@ -146,7 +137,7 @@ class Pool:
             lambda: (
                 not any(
                     revision.queue or any(connection.calls for connection in revision.connections.values())
-                    for revision in self.revisions.values()
+                    for revision in self.templates
                 )
             ),
         )
@@ -158,7 +149,7 @@ class Pool:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=BURIAL_WAIT_S)
-        for revision in self.revisions.values():
+        for revision in self.templates:
             revision.closing = True
             revision.refuse_queue(self._now())
         await asyncio.gather(*(slot.close() for slot in self.templates.values()), return_exceptions=True)
@@ -186,16 +177,63 @@ class Pool:
     def lost(self, revision: RevisionPool, connection: InstanceConnection) -> None:
         self.spawn(self._bury(revision, connection))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
         """Run something that the pool owns and ends with it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- what renewals ask of it ---------------------------------------------------------------------------------------
+
+    def make(self, spec: RevisionSpec) -> RevisionPool:
+        """A pool for a revision, not yet the one that calls find."""
+        stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
+        made = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
+        self.templates[made] = TemplateSlot(
+            spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(made, reason)
+        )
+        return made
+
+    def enthrone(self, revision: RevisionPool) -> None:
+        """From now on it is the one that calls find."""
+        self.revisions[revision.spec.id] = revision
+        self.held.add(revision)
+
+    def holds_nothing(self, revision: RevisionPool) -> bool:
+        return self._upkeep.holds_nothing(revision)
+
+    async def start_one(self, revision: RevisionPool) -> None:
+        """One instance, warmed and parked. Raises what its template, or `start_instance`, fails with."""
+        self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
+        try:
+            await self._start(revision)
+        finally:
+            self._count_start(revision, -1)
+
+    async def end(self, revision: RevisionPool) -> None:
+        """What closes: wait for the calls in it, as long as they may run; then end all of it."""
+
+        def quiet() -> bool:
+            revision.end_idle()
+            return not any(connection.calls for connection in revision.connections.values())
+
+        await self._poll(self._now() + revision.spec.timeout_s + BURIAL_WAIT_S, quiet)
+        slot = self.templates.get(revision)
+        if slot is None:
+            return  # it was asked for twice
+        await slot.close()
+        self._awake.discard(revision)
+        self.held.discard(revision)
+        self.templates.pop(revision, None)
+        if self.revisions.get(revision.spec.id) is revision:  # it may have been prepared anew meanwhile
+            del self.revisions[revision.spec.id]
+            self._recorder.retire(revision.spec.id)
 
     def _hold(self, revision: RevisionPool) -> None:
         """From now on upkeep looks at it, unless it was forgotten meanwhile."""
         if self.revisions.get(revision.spec.id) is revision:
-            self.held[revision.spec.id] = revision
+            self.held.add(revision)
 
     async def _poll(self, until_s: float, quiet: Callable[[], bool]) -> None:
         while self._now() < until_s and not quiet():  # noqa: ASYNC110 -- spans all calls; an event per call would cost
@@ -225,7 +263,7 @@ class Pool:
         self._hold(revision)
 
     async def _start(self, revision: RevisionPool) -> None:
-        template = await self.templates[revision.spec.id].get()
+        template = await self.templates[revision].get()
         revision.has_template = True
         # An import is the tenant's code and may take a minute: it must not stand before the forks of others.
         async with self._starts if forks(revision.spec, template) else self._builds:

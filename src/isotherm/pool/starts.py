@@ -63,7 +63,7 @@ async def start_instance(
     revision.connections[connection.id] = connection
     output = OutputReader(
         instance.output,
-        lambda line: revision.outcomes.line(spec, instance.id, line, stream="stdout"),
+        lambda line: revision.printed(instance.id, line),
         revision.outcomes.dropped,
         now,
     )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from isotherm.base.errors import IsothermError, Unavailable
+from isotherm.pool.masking import mask_of
 from isotherm.sandbox.model import SandboxSpec
 from isotherm.sandbox.port import Driver, Template
 from isotherm.wire.desired import RevisionSpec
@@ -105,6 +106,15 @@ class TemplateSlot:
         return _bounded(template.close())
 
     async def _build(self) -> Template:
+        try:
+            return await self._prepare()
+        except IsothermError as error:
+            mask = mask_of(self._revision)
+            if mask is not None:  # the traceback of an import may show what it was given
+                mask.error(error)
+            raise
+
+    async def _prepare(self) -> Template:
         async with self._builds:
             spec = await self._materials.sandbox_spec(self._revision)
             driver = await self._drivers.get()

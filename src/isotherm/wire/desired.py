@@ -48,7 +48,7 @@ class AsyncSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable revision: code and configuration."""
+    """One immutable revision: code and configuration. Only the values of its secrets change."""
 
     id: str  # "rev_…"
     workload_id: str  # "wl_…"
@@ -59,7 +59,8 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     handler: str  # "module.function"
     package: str  # digest of the code's zip, as uploaded
     requirements: str | None = None  # digest of requirements.txt, where there is one
-    env: dict[str, str] = msgspec.field(default_factory=dict)
+    env: dict[str, str] = msgspec.field(default_factory=dict)  # to a host: the values of `secrets` included
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)  # variable → name of the secret that it holds
     memory_mb: int = 256
     cpus: float = 1.0
     pids: int = 64

@@ -105,6 +105,7 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float  # used since the host's boot
     queued: int
     unfit: list[str] = msgspec.field(default_factory=list)  # why no template forks, where none does
+    outdated: str | None = None  # why it goes on with former values of its secrets, where it does
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
