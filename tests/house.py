@@ -19,10 +19,13 @@ from isotherm.functions.service import Functions
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import Principal
+from isotherm.tenancy.sealed import SealedSecrets
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import Role
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
+from isotherm.workloads.uses import WorkloadSecrets
 
 __all__ = ["House", "house", "open_house", "zipped"]
 
@@ -44,6 +47,7 @@ class House:
     log: EventLog
     denials: Denials
     tenancy: Tenancy
+    secrets: Secrets
     workloads: Workloads
     functions: Functions
     feed: DesiredFeed
@@ -85,7 +89,9 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
     log = EventLog(database, clock, snapshot_every=snapshot_every)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
-    workloads = Workloads(log=log, vault=vault, clock=clock)
+    sealed = SealedSecrets(vault)
+    workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
+    secrets = Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=WorkloadSecrets(workloads), clock=clock)
     blobs = MemoryBlobs()
     functions = Functions(
         log=log,
@@ -99,7 +105,7 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
     )
     feed = DesiredFeed(log=log, tenancy=tenancy, workloads=workloads)
     admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
-    return House(clock, database, vault, log, denials, tenancy, workloads, functions, feed, blobs, admin)
+    return House(clock, database, vault, log, denials, tenancy, secrets, workloads, functions, feed, blobs, admin)
 
 
 @pytest.fixture

@@ -34,12 +34,15 @@ from isotherm.records.model import Retention
 from isotherm.records.service import Records
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
+from isotherm.tenancy.sealed import SealedSecrets
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
+from isotherm.workloads.uses import WorkloadSecrets
 
 __all__ = ["Rooms", "build_control", "build_rooms", "isotherm_version"]
 
@@ -57,6 +60,7 @@ class Rooms:
     """The services of the control wing over one data folder."""
 
     tenancy: Tenancy
+    secrets: Secrets
     workloads: Workloads
     functions: Functions
     records: Records
@@ -85,7 +89,9 @@ def build_rooms(
     log = EventLog(database, clock)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
-    workloads = Workloads(log=log, vault=vault, clock=clock)
+    sealed = SealedSecrets(vault)
+    workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
+    uses = WorkloadSecrets(workloads)
     functions = Functions(
         log=log,
         tenancy=tenancy,
@@ -100,6 +106,7 @@ def build_rooms(
     )
     return Rooms(
         tenancy=tenancy,
+        secrets=Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=uses, clock=clock),
         workloads=workloads,
         functions=functions,
         records=Records(records_database, clock, retention=_retention(settings), spec_of=functions.spec),
@@ -145,6 +152,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         version=isotherm_version(),
         upload_dir=_fresh_folder(data_dir / "uploads"),
         tenancy=rooms.tenancy,
+        secrets=rooms.secrets,
         functions=rooms.functions,
         records=rooms.records,
         events=rooms.events,

@@ -87,6 +87,7 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         version="0.1.0",
         upload_dir=str(data_dir),
         tenancy=rooms.tenancy,
+        secrets=rooms.secrets,
         functions=rooms.functions,
         records=rooms.records,
         events=rooms.events,

@@ -92,12 +92,12 @@ def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:
     listing = isotherm("--help").out
     for name in (
         "up", "doctor", "init", "login", "deploy", "invoke", "ls", "show", "logs", "versions", "alias", "rollback",
-        "rm", "keys", "explain", "namespaces", "status", "settings", "replay",
+        "rm", "keys", "explain", "namespaces", "secrets", "status", "settings", "replay",
     ):  # fmt: skip
         assert name in listing
         ran = isotherm(name, "--help")
         assert ran.code == 0
-        assert "--json" in ran.out or name in ("alias", "keys", "namespaces")
+        assert "--json" in ran.out or name in ("alias", "keys", "namespaces", "secrets")
 
 
 def test_deploy_uploads_the_folder_and_ends_with_the_url(isotherm: Isotherm, deployable: Any, code: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from isotherm.events.aggregate import Aggregate
 from isotherm.events.denials import AccessHistory
-from isotherm.tenancy.history import KeyHistory, NamespaceHistory
+from isotherm.tenancy.history import KeyHistory, NamespaceHistory, SecretHistory
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
 
@@ -17,6 +17,7 @@ aggregates: dict[str, type[Aggregate[Any]]] = {
     "access": AccessHistory,
     "key": KeyHistory,
     "namespace": NamespaceHistory,
+    "secret": SecretHistory,
     "workload": WorkloadHistory,
 }
 events = json.loads((Path(__file__).parents[1] / "golden" / "events.json").read_text())

@@ -40,6 +40,8 @@ def test_all_that_the_manifest_can_say() -> None:
         public = true
         [env]
         GREETING = "hi"
+        [secrets]
+        DB_PASSWORD = "db-password"
         [warm]
         min_instances = 1
         max_instances = 3
@@ -50,6 +52,7 @@ def test_all_that_the_manifest_can_say() -> None:
     config = manifest.config(DIGEST)
     assert config.timeout_s == 2.0
     assert config.env == {"GREETING": "hi"}
+    assert config.secrets == {"DB_PASSWORD": "db-password"}
     assert config.warm == WarmConfig(
         min_instances=1, max_instances=3, keep_alive_s=60.0, spare=2, warm_event={"ping": True}
     )
@@ -73,6 +76,9 @@ def test_all_that_the_manifest_can_say() -> None:
         ('name = "a"\n[env]\nPORT = 80', "env.PORT: expected text in quotes, at most 32768 characters; got 80"),
         ('name = "a"\n[env]\n"A B" = "x"', "env.A B: expected a name of letters, digits and _"),
         ('name = "a"\nenv = 3', "env: expected a table of names and texts"),
+        ('name = "a"\n[secrets]\nTOKEN = "A B"', "secrets.TOKEN: expected the name of a secret"),
+        ('name = "a"\n[secrets]\n"A B" = "x"', "secrets.A B: expected a name of letters, digits and _"),
+        ('name = "a"\nsecrets = "x"', "secrets: expected a table of variables and names of secrets"),
         ('name = "a"\nhandler = "app"', "handler: expected MODULE.FUNCTION, such as app.handler; got 'app'"),
         ('name = "a"\nisolation = "none"', "isolation: expected process; got 'none'"),
         ('name = "a"\nwarm = 3', "warm: expected a table, got 3"),

@@ -32,6 +32,9 @@ logs.read             -        yes     yes        yes
 keys.read             -        -       -          yes
 keys.create           -        -       -          yes
 keys.revoke           -        -       -          yes
+secrets.read          -        yes     yes        yes
+secrets.set           -        -       yes        yes
+secrets.delete        -        -       yes        yes
 """
 rows = [line.split() for line in MATRIX.strip().splitlines()]
 cells = [(row[0], role, cell == "yes") for row in rows[1:] for role, cell in zip(rows[0][1:], row[1:], strict=True)]

@@ -44,6 +44,7 @@ class Feed(RuleBasedStateMachine):
     def begin(self) -> None:
         self.house = open_house(type(self).folder(), snapshot_every=5)
         self.package = self.house.package()
+        self.house.secrets.set(self.house.admin, "default", "kept", "first")
         self.states: dict[int, State] = {0: {}}
         self.remember()
 
@@ -61,7 +62,13 @@ class Feed(RuleBasedStateMachine):
 
     @rule(target=revisions, name=st.sampled_from("ab"), memory_mb=st.integers(64, 66), public=st.booleans())
     def deploy(self, name: str, memory_mb: int, public: bool) -> str:
-        config = FunctionConfig(package=self.package, memory_mb=memory_mb, public=public, env={"A": str(memory_mb)})
+        config = FunctionConfig(
+            package=self.package,
+            memory_mb=memory_mb,
+            public=public,
+            env={"A": str(memory_mb)},
+            secrets={"TOKEN": "kept"} if public else {},
+        )
         made = self.house.functions.deploy(self.house.admin, "default", name, config)
         self.remember()
         return made.revision.id
@@ -90,6 +97,10 @@ class Feed(RuleBasedStateMachine):
     @rule(name=st.sampled_from("ab"))
     def delete(self, name: str) -> None:
         self.attempt(lambda: self.house.functions.delete(self.house.admin, "default", name))
+
+    @rule(value=st.sampled_from(["first", "second"]))
+    def set_secret(self, value: str) -> None:
+        self.attempt(lambda: self.house.secrets.set(self.house.admin, "default", "kept", value))
 
     @rule(target=keys)
     def make_key(self) -> Key:

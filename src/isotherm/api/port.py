@@ -12,6 +12,7 @@ from isotherm.bus.progress import ProgressBook
 from isotherm.events.service import EventLog
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
@@ -40,6 +41,7 @@ class ApiServices:
     version: str  # of isotherm
     upload_dir: str  # packages are received here before they are checked
     tenancy: Tenancy
+    secrets: Secrets
     functions: Functions
     records: Records
     events: EventLog

@@ -9,7 +9,7 @@ from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.board import HostEntry
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
-from isotherm.tenancy.model import Grant, Key, Namespace
+from isotherm.tenancy.model import Grant, Key, Namespace, Secret
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
@@ -34,6 +34,8 @@ __all__ = [
     "RedriveRequest",
     "RevisionList",
     "RollbackRequest",
+    "SecretList",
+    "SecretRequest",
     "Share",
     "Status",
 ]
@@ -53,6 +55,10 @@ class KeyRequest(_Request, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     role: Role
     expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
+class SecretRequest(_Request, frozen=True, kw_only=True):
+    value: Annotated[str, Meta(min_length=1, max_length=49152, description="UTF-8, at most 48 KiB, no zero byte")]
 
 
 class Share(_Request, frozen=True, kw_only=True):
@@ -142,3 +148,4 @@ LogList = _list_of(LogLine)
 QueuedCallList = _list_of(QueuedCall)
 NamespaceList = _list_of(Namespace)
 RevisionList = _list_of(Revision)
+SecretList = _list_of(Secret)

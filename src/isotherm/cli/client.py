@@ -27,6 +27,7 @@ from isotherm.cli.views import (
     QueuedCall,
     QueueOverview,
     Revision,
+    Secret,
     Trigger,
     Weight,
 )
@@ -224,7 +225,21 @@ class Client:
     def delete_key(self, key_id: str) -> None:
         self._send("DELETE", f"{self._namespace()}/keys/{quote(key_id, safe='')}")
 
+    # Secrets
+
+    def secrets(self) -> list[Secret]:
+        return self._pages(f"{self._namespace()}/secrets", Secret, 1000)
+
+    def set_secret(self, name: str, value: str) -> Secret:
+        return self._decode(self._send("PUT", self._secret(name), json={"value": value}), Secret)
+
+    def remove_secret(self, name: str, *, force: bool) -> None:
+        self._send("DELETE", self._secret(name), params={"force": "true"} if force else {})
+
     # Plumbing
+
+    def _secret(self, name: str) -> str:
+        return f"{self._namespace()}/secrets/{quote(name, safe='')}"
 
     def _namespace(self) -> str:
         return f"/api/v1/namespaces/{quote(self.profile.namespace, safe='')}"

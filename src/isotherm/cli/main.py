@@ -11,6 +11,7 @@ from isotherm.cli.connect import connect
 from isotherm.cli.options import FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
+from isotherm.cli.secrets import secrets
 from isotherm.replay.command import register as register_replay
 
 __all__ = ["app", "main"]
@@ -32,6 +33,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(alias, name="alias")
 app.add_typer(namespaces, name="namespaces")
 app.add_typer(queue, name="queue")
+app.add_typer(secrets, name="secrets")
 
 
 def main() -> None:

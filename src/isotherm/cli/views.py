@@ -17,6 +17,7 @@ __all__ = [
     "QueueOverview",
     "QueuedCall",
     "Revision",
+    "Secret",
     "Trigger",
     "Weight",
 ]
@@ -63,6 +64,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
     queued: int = 0
     unfit: list[str] = msgspec.field(default_factory=list)
+    outdated: str | None = None
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +175,16 @@ class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
     call: QueuedCall
     event: Any = None
     result: Any = None
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    namespace: str = ""
+    version: int = 0
+    created_at_ms: int | None = None
+    updated_at_ms: int | None = None
+    used_by: list[str] = msgspec.field(default_factory=list)
+    etag: str = ""
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
-from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
 
 __all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
 
@@ -26,6 +26,12 @@ _forms = {  # of keys whose type alone does not say it
     "handler": "MODULE.FUNCTION, such as app.handler",
     "runtime": "python3.N, such as python3.11",
     "env": 'a table of names and texts, such as [env] and then MODE = "fast"',
+    "secrets": 'a table of variables and names of secrets, such as [secrets] and then TOKEN = "api-token"',
+}
+
+_entries: dict[str, tuple[Any, str]] = {  # of the tables of variables: what a value is, and how to say it
+    "env": (EnvValue, "text in quotes, at most 32768 characters"),
+    "secrets": (SecretName, "the name of a secret: lower-case letters, digits and hyphens, the first a letter"),
 }
 
 
@@ -108,7 +114,7 @@ def _convert(
         if key not in known:
             problems.append(_unknown(prefix, key, [*known, *also_known], isinstance(value, dict)))
             continue
-        found = _problems_of_env(value) if key == "env" and isinstance(value, dict) else []
+        found = _problems_of_entries(key, value) if key in _entries and isinstance(value, dict) else []
         try:
             values[key] = msgspec.convert(value, hints[key])
         except msgspec.ValidationError as exc:
@@ -116,18 +122,19 @@ def _convert(
     return values
 
 
-def _problems_of_env(table: dict[str, Any]) -> list[str]:
+def _problems_of_entries(key: str, table: dict[str, Any]) -> list[str]:
     """What is wrong with single variables."""
+    kind_of_value, expected_value = _entries[key]
     found = []
     for name, value in table.items():
         for kind, part, expected in (
             (EnvName, name, "a name of letters, digits and _ that does not begin with a digit"),
-            (EnvValue, value, "text in quotes, at most 32768 characters"),
+            (kind_of_value, value, expected_value),
         ):
             try:
                 msgspec.convert(part, kind)
             except msgspec.ValidationError:
-                found.append(f"env.{name}: expected {expected}; got {_shown(part)}")
+                found.append(f"{key}.{name}: expected {expected}; got {_shown(part)}")
     return found
 
 

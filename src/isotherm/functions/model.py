@@ -27,6 +27,7 @@ __all__ = [
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Meta(max_length=32768)]
 Destination = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}(:([0-9]{1,9}|[a-z][a-z0-9-]{0,62}))?$")]
+SecretName = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)]
 
 
 class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +113,7 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     isolation: Literal["process"] = "process"
     threads: Annotated[int, Meta(ge=1, le=256, description="BLAS and OpenMP threads")] = 1
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
+    secrets: Annotated[dict[EnvName, SecretName], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False
     queue_limit: Annotated[int, Meta(ge=0, le=100000, description="Calls that may wait")] = 1000
     queue_wait_s: Annotated[float, Meta(ge=0, le=900, description="Longest time a call waits")] = 30.0

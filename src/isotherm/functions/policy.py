@@ -12,7 +12,6 @@ from isotherm.workloads.model import CronRow, Draft, RevisionRow
 __all__ = ["MASK", "check_config", "config_of", "draft_of", "next_times", "url_path"]
 
 MASK = "********"  # stands for the value of an environment variable
-_max_env_bytes = 64 * 1024
 _max_warm_event_bytes = 256 * 1024
 _max_cron_event_bytes = 16 * 1024
 _times_shown = 5
@@ -41,6 +40,7 @@ def check_config(config: FunctionConfig) -> None:
     if len(msgspec.json.encode(warm.warm_event)) > _max_warm_event_bytes:
         raise Invalid(f"warm.warm_event is over {_max_warm_event_bytes // 1024} KB of JSON", key="warm.warm_event")
     _check_env(config.env)
+    _check_secrets(config.secrets, config.env)
     _check_crons(config.cron)
 
 
@@ -61,15 +61,24 @@ def _check_crons(crons: list[CronConfig]) -> None:
 def _check_env(env: dict[str, str]) -> None:
     for name, value in env.items():
         key = f"env.{name}"
-        if name in _reserved_names or name.startswith(_reserved_prefixes):
-            raise Invalid(f"{key} is set by the platform; choose another name", key=key)
+        _check_variable(name, key)
         if "\x00" in value:
             raise Invalid(f"{key} has a zero byte in it", key=key)
         if value == MASK:
             raise Invalid(f"{key} is {MASK}: that stands for a value you may not read; give the value itself", key=key)
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in env.items())
-    if size > _max_env_bytes:
-        raise Invalid(f"env has {size} bytes of names and values, more than {_max_env_bytes}", key="env")
+
+
+def _check_secrets(secrets: dict[str, str], env: dict[str, str]) -> None:
+    for name in secrets:
+        key = f"secrets.{name}"
+        _check_variable(name, key)
+        if name in env:
+            raise Invalid(f"{key} is also in env; a variable has one value: take it out of one of the two", key=key)
+
+
+def _check_variable(name: str, key: str) -> None:
+    if name in _reserved_names or name.startswith(_reserved_prefixes):
+        raise Invalid(f"{key} is set by the platform; choose another name", key=key)
 
 
 def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str | None) -> Draft:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Invalid, NotFound
+from isotherm.base.etags import check_etag
 from isotherm.base.ids import is_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
@@ -26,7 +27,7 @@ from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
 from isotherm.workloads.model import QueueAction, RevisionRow, Weight, WorkloadRow
-from isotherm.workloads.policy import check_etag, leading
+from isotherm.workloads.policy import leading
 from isotherm.workloads.service import Workloads
 
 __all__ = ["Functions"]
@@ -265,7 +266,7 @@ class Functions:
     def building(self) -> list[RevisionSpec]:
         """What still waits for a host, oldest first, env included: to be prepared (again) after a restart."""
         with self._database.read() as session:
-            return [self._workloads.opened(sealed) for sealed in workload_store.list_building(session)]
+            return [self._workloads.opened(session, sealed) for sealed in workload_store.list_building(session)]
 
     def spec(self, revision_id: str) -> RevisionSpec:
         """What a host needs to prepare a revision, env included. Raises `NotFound`."""

@@ -159,7 +159,7 @@ class Tenancy:
                 store.delete_namespace(session, name)
             except IntegrityError as exc:
                 raise Conflict(
-                    f"the namespace {name!r} is not empty; delete its functions first", namespace=name
+                    f"the namespace {name!r} is not empty; delete its functions and secrets first", namespace=name
                 ) from exc
             for row in store.list_keys(session, namespace=name, limit=_all_keys):
                 self._end_key(session, principal, row.key, "its namespace was deleted")

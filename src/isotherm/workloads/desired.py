@@ -85,7 +85,7 @@ class DesiredFeed:
     ) -> list[Item]:
         """Those with these ids, or (None) all."""
         return [
-            *(Item(revision=self._workloads.opened(one)) for one in store.list_callable(session, revisions)),
+            *(Item(revision=self._workloads.opened(session, one)) for one in store.list_callable(session, revisions)),
             *(Item(route=route) for route in store.list_routes(session, routes)),
             *(Item(key=key) for key in self._tenancy.key_specs(session, keys)),
         ]

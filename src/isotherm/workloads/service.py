@@ -10,11 +10,13 @@ import msgspec
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import NotFound
+from isotherm.base.errors import Invalid, NotFound
+from isotherm.base.etags import check_etag
 from isotherm.base.ids import new_id
 from isotherm.events.changes import note_change
 from isotherm.events.service import EventLog
 from isotherm.storage.vault import Vault
+from isotherm.tenancy.sealed import SealedSecrets
 from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
 from isotherm.workloads import policy, store
 from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionDropped, RevisionReady, WorkloadHistory
@@ -30,9 +32,10 @@ _system = "system"  # what the platform itself decides: a revision is ready, or 
 class Workloads:
     """Revisions, aliases and routes of whatever kind of workload. `by` is the id of the principal who commands."""
 
-    def __init__(self, *, log: EventLog, vault: Vault, clock: Clock) -> None:
+    def __init__(self, *, log: EventLog, vault: Vault, secrets: SealedSecrets, clock: Clock) -> None:
         self._log = log
         self._vault = vault
+        self._secrets = secrets
         self._clock = clock
 
     def find(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadRow:
@@ -45,9 +48,13 @@ class Workloads:
     def deploy(
         self, session: Session, by: str, kind: Kind, namespace: str, name: str, draft: Draft, *, if_match: str | None
     ) -> tuple[RevisionRow, bool, str]:
-        """The revision, whether it is a new one, and the workload's ETag now. Raises `PreconditionFailed`."""
+        """The revision, whether it is a new one, and the workload's ETag now.
+
+        Raises `PreconditionFailed`, and `Invalid` where it names a secret that is not there.
+        """
         workload = store.find_workload(session, kind, namespace, name)
-        policy.check_etag(if_match, None if workload is None else workload.etag)
+        check_etag(if_match, None if workload is None else workload.etag)
+        self._check_secrets(session, namespace, draft.spec)
         fingerprint = self._vault.fingerprint("workloads.revision", msgspec.json.encode(draft, order="sorted"))
         if workload is None:
             history = self._create(session, kind, namespace, name)
@@ -137,21 +144,41 @@ class Workloads:
         return self._sealed(session, workload_id, number).row
 
     def env(self, session: Session, workload_id: str, number: int) -> dict[str, str]:
-        """The environment of a revision, in clear. Raises `NotFound`."""
-        return self.opened(self._sealed(session, workload_id, number)).env
+        """The variables that a revision was deployed with, in clear; none of its secrets. Raises `NotFound`."""
+        return self._variables(self._sealed(session, workload_id, number))
 
     def spec(self, session: Session, revision_id: str) -> RevisionSpec:
         """All that a host needs, env included. Raises `NotFound`."""
         _, number, row = self._of_revision(session, revision_id)
-        return self.opened(self._sealed(session, row.spec.workload_id, number))
+        return self.opened(session, self._sealed(session, row.spec.workload_id, number))
 
-    def opened(self, sealed: store.SealedRevision) -> RevisionSpec:
-        """The spec with its environment in clear. Raises `Unavailable` under another master key."""
+    def opened(self, session: Session, sealed: store.SealedRevision) -> RevisionSpec:
+        """The spec as hosts get it: its variables and the present values of its secrets, in clear.
+
+        A secret that was removed by force is left out. Raises `Unavailable` under another master key.
+        """
         spec = sealed.row.spec
+        values = self._secrets.values(session, spec.namespace, set(spec.secrets.values()))
+        taken = {variable: values[name] for variable, name in spec.secrets.items() if name in values}
+        return msgspec.structs.replace(spec, env=self._variables(sealed) | taken)
+
+    def _variables(self, sealed: store.SealedRevision) -> dict[str, str]:
         if sealed.env is None:
-            return spec
-        env = msgspec.json.decode(self._vault.open(_seal, sealed.env, spec.id), type=dict[str, str])
-        return msgspec.structs.replace(spec, env=env)
+            return {}
+        return msgspec.json.decode(self._vault.open(_seal, sealed.env, sealed.row.spec.id), type=dict[str, str])
+
+    def _check_secrets(self, session: Session, namespace: str, spec: RevisionSpec) -> None:
+        """Raises `Invalid`: one is not there, or all together are too large."""
+        values = self._secrets.values(session, namespace, set(spec.secrets.values()))
+        for variable, name in spec.secrets.items():
+            if name not in values:
+                raise Invalid(
+                    f"secrets.{variable} is the secret {name!r}, which the namespace {namespace!r} does not have; "
+                    f"`isotherm secrets set {name} -n {namespace}` makes it",
+                    key=f"secrets.{variable}",
+                    secret=name,
+                )
+        policy.check_env_size(spec.env | {variable: values[name] for variable, name in spec.secrets.items()})
 
     def _create(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
         history = WorkloadHistory(new_id("wl"))
@@ -199,6 +226,7 @@ class Workloads:
         )
         sealed = self._vault.seal(_seal, msgspec.json.encode(env), revision_id) if env else None
         store.insert_revision(session, row, sealed)
+        store.insert_secret_uses(session, row.spec)
         self._keep(session, history, by)
         return row
 

@@ -59,6 +59,8 @@ def show(client: Client, name: str) -> None:
     for state in function.states:
         which = f"revision {numbers[state.revision_id]}: " if state.revision_id in numbers else ""
         output.line(f"  now             {which}{_state_text(state)}")
+        if state.outdated is not None:
+            output.line(f"  former secrets  {which}{state.outdated}")
 
 
 def versions(client: Client, name: str, limit: int) -> None:
@@ -150,6 +152,9 @@ def _show_lists(latest: Revision) -> None:
     env: Any = latest.config.get("env") or {}
     if env:
         output.line(f"  env             {', '.join(sorted(env))}")
+    secrets: Any = latest.config.get("secrets") or {}
+    if secrets:
+        output.line(f"  secrets         {', '.join(f'{name} = {secrets[name]}' for name in sorted(secrets))}")
     if latest.template is not None:
         output.line(f"  template        {'yes' if latest.template else 'no: ' + '; '.join(latest.unfit)}")
     if latest.problem is not None:
