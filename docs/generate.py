@@ -95,6 +95,7 @@ KEYS = {
     "dispatch": "How a sync handler takes calls at once: on threads, or one after the other",
     "isolation": "The driver",
     "env": "Variables that the code sees; encrypted at rest",
+    "secrets": "Variables that hold secrets: the name of a secret for each",
     "runtime": "`python3.11` or newer, of those that the host has; default: the platform's own",
 }
 
@@ -173,6 +174,9 @@ timeout_s = 30
 
 [env]
 GREETING = "hi"
+
+[secrets]
+DB_PASSWORD = "db-password"
 
 [warm]
 max_instances = 20
