@@ -1,6 +1,7 @@
 """A revision whose secrets have changed: its successor takes every call, and none is lost on the way."""
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
@@ -212,6 +213,25 @@ async def test_values_are_masked_in_lines_tails_and_errors(bench: PoolBench) -> 
     assert MASK in shown
     for part in ('pass"word', 'pass\\"word', "second line"):
         assert part not in shown
+
+
+async def test_an_import_that_fails_in_an_instance_is_masked_too(bench: PoolBench) -> None:
+    revision = bench.pool.revision(with_token(bench))
+    bench.driver.faults.start_error = ImportFailed("no good: first-value", stack_trace=["line with first-value"])
+    with pytest.raises(ImportFailed) as caught:
+        await bench.call(revision).value()
+    assert caught.value.problem()["data"] == {"stack_trace": [f"line with {MASK}"]}
+    assert str(caught.value) == caught.value.message == f"no good: {MASK}"
+
+
+async def test_a_mask_looks_for_a_bounded_number_of_lines(bench: PoolBench) -> None:
+    value = "\n".join(f"line number {number:05}" for number in range(2000))
+    mask = mask_of(with_token(bench, value=value))
+    assert mask is not None
+    began_s = time.process_time()
+    assert mask.text("x" * 65_536 + value) == "x" * 65_536 + MASK
+    assert mask.bytes(b"x" * 65_536 + value.encode()) == b"x" * 65_536 + MASK.encode()
+    assert time.process_time() - began_s < 0.1
 
 
 async def test_short_values_and_revisions_without_secrets_have_no_mask(bench: PoolBench) -> None:

@@ -99,10 +99,11 @@ class Renewals:
                 self._report(spec, error)
                 if not isinstance(error, (TooManyRequests, Unavailable)):
                     return
-            else:
+            current = self._estate.revisions.get(spec.id)
+            if current is None or current.closing or current.spec == spec:
                 on_switched()
                 return
-            await asyncio.sleep(policy.retry_delay_s(failures))
+            await asyncio.sleep(policy.retry_delay_s(failures))  # it failed, or another one was put there meanwhile
             if spec.id not in self._estate.revisions:
                 return
 

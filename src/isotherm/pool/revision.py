@@ -4,7 +4,8 @@
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import random
 from time import monotonic
 from typing import Protocol
@@ -242,6 +243,16 @@ class RevisionPool:
         if self.mask is not None:
             body = self.mask.bytes(body)
         self.outcomes.logged(self.spec, connection.id, call, flags, head, body)
+
+    @contextmanager
+    def hiding(self) -> Iterator[None]:
+        """Errors that leave it have no secret in them."""
+        try:
+            yield
+        except IsothermError as error:
+            if self.mask is not None:
+                self.mask.error(error)
+            raise
 
     def printed(self, instance_id: str, line: str) -> None:
         """A line of an instance's raw output."""

@@ -267,9 +267,10 @@ class Pool:
         revision.has_template = True
         # An import is the tenant's code and may take a minute: it must not stand before the forks of others.
         async with self._starts if forks(revision.spec, template) else self._builds:
-            connection = await start_instance(
-                revision, template, max_body_bytes=self.limits.max_body_bytes, now=self._now
-            )
+            with revision.hiding():
+                connection = await start_instance(
+                    revision, template, max_body_bytes=self.limits.max_body_bytes, now=self._now
+                )
         if not revision.queue:
             await warm_up(revision, connection, self._new_id(), self._now)
         if connection.phase == Phase.STARTING and not revision.closing:
