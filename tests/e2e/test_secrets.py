@@ -167,3 +167,18 @@ def _files_with(folder: Path, parts: list[bytes]) -> list[str]:
         found += [f"{path}: {part!r}" for part in parts if part in content]
     assert looked_at > 10
     return found
+
+
+@pytest.mark.parametrize(
+    ("secret", "variable"), [("x" * 49_152, "y" * 16_000), ("\x01" * 20_900, "")], ids=["plain", "escaped"]
+)
+def test_the_largest_values_that_are_let_in_reach_the_code(victim: Platform, secret: str, variable: str) -> None:
+    code = "import os\n\ndef handler(event, context):\n    return [len(os.environ['A']), len(os.environ['B'])]\n"
+    name = f"large-{len(secret)}"
+    put(victim, name, secret)
+    victim.function(name, code, env={"B": variable}, secrets={"A": name})
+    assert victim.invoke(name).json() == [len(secret), len(variable)]
+    victim.function("small", TELLING)
+    refused = victim.cli("secrets", "set", name, input="\x01" * 40_000)
+    assert "cannot take it" in refused.err
+    assert victim.invoke("small").json() == "none", "the warden is still there"
