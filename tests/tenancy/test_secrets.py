@@ -116,7 +116,9 @@ def test_a_building_revision_is_told_with_the_value_of_the_moment(house: House) 
     put(house)
     revision = house.deploy(secrets={"TOKEN": "token"}).revision
     assert [spec.env for spec in house.functions.building()] == [{"TOKEN": VALUE}]
+    before = house.feed.version()
     put(house, value="another")
+    assert house.feed.version() == before, "a host that prepares it must not be told that it is gone"
     assert house.functions.spec(revision.id).env == {"TOKEN": "another"}
     house.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=1)
     assert told(house)[1].env == {"TOKEN": "another"}

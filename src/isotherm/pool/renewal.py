@@ -77,7 +77,9 @@ class Renewals:
 
     async def replace(self, spec: RevisionSpec) -> None:
         """Raises what the successor's template or first instance fails with; all then is as it was."""
-        current = self._estate.revisions[spec.id]
+        current = self._estate.revisions.get(spec.id)
+        if current is None or current.closing:
+            return  # it was forgotten
         successor = self._estate.make(spec)
         try:
             await self._estate.start_one(successor)
@@ -100,12 +102,13 @@ class Renewals:
                 if not isinstance(error, (TooManyRequests, Unavailable)):
                     return
             current = self._estate.revisions.get(spec.id)
-            if current is None or current.closing or current.spec == spec:
+            if current is None or current.closing:
+                return
+            if current.spec == spec:
                 on_switched()
+                current.outcomes.line(spec, "", "new values of its secrets are in use", level="info", stream="platform")
                 return
             await asyncio.sleep(policy.retry_delay_s(failures))  # it failed, or another one was put there meanwhile
-            if spec.id not in self._estate.revisions:
-                return
 
     async def _grow(self, successor: RevisionPool, current: RevisionPool) -> None:
         """As many instances as are busy now, so that the calls that come next need not wait for them."""

@@ -29,11 +29,12 @@ class WorkloadSecrets:
         return {secret: sorted(users) for secret, users in found.items()}
 
     def changed(self, session: Session, namespace: str, name: str) -> None:
-        """A building revision gets the value of the moment when it is ready."""
+        """A building revision gets the value of the moment when it is ready; hosts know nothing of it before."""
         for sealed in store.list_taking(session, namespace, name):
             spec = self._workloads.opened(session, sealed)
             try:
                 policy.check_env_size(spec.env)
             except Invalid as exc:
                 raise Invalid(f"revision {spec.number} of {spec.name} cannot take it: {exc.message}") from exc
-            note_change(session, "revision", spec.id)
+            if sealed.row.state == "ready":
+                note_change(session, "revision", spec.id)
