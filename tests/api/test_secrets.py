@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from string import Formatter
 from typing import Any
 
 import httpx
@@ -86,15 +87,16 @@ async def test_no_answer_of_any_route_has_a_value_in_it(world: World, client: ht
     await client.put(TOKEN, json={"value": VALUE})
     assert (await deploy(client, world, secrets={"TOKEN": "token"}, env={"MODE": "fast"})).status_code == 202
     known = {"ns": "default", "name": "hello", "number": "1", "alias": "live", "secret": "token"}
-    asked = 0
+    seen = 0
     for route in declared_routes():
-        if route.method != "GET" or "progress" in route.path or any(part in route.path for part in ("key_id", "invoc")):
+        wanted = {field for _, field, _, _ in Formatter().parse(route.path) if field}
+        if route.method != "GET" or "progress" in route.path or wanted - set(known):
             continue
         answer = await client.get(route.path.format(**known))
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code in (200, 503), answer.text  # 503: what a host would have to say
         assert VALUE not in answer.text
-        asked += 1
-    assert asked >= 12
+        seen += answer.status_code == 200
+    assert seen >= 12
     config = (await client.get(HELLO)).json()["latest"]["config"]
     assert (config["secrets"], config["env"]) == ({"TOKEN": "token"}, {"MODE": "fast"})
 
