@@ -35,7 +35,7 @@ class Estate(Protocol):
 
     def grow(self, revision: RevisionPool, count: int) -> int: ...
 
-    def enthrone(self, revision: RevisionPool) -> None:
+    def instate(self, revision: RevisionPool) -> None:
         """From now on it is the pool of its revision."""
 
     async def end(self, revision: RevisionPool) -> None:
@@ -120,7 +120,7 @@ class Renewals:
             await asyncio.sleep(PAUSE_S)
 
     def _switch(self, current: RevisionPool, successor: RevisionPool) -> None:
-        self._estate.enthrone(successor)
+        self._estate.instate(successor)
         current.hand_over(successor, self._now())
         self._estate.spawn(self._estate.end(current))
         self._log.info("secrets taken up", namespace=successor.spec.namespace, name=successor.spec.name)

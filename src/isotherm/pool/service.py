@@ -68,7 +68,7 @@ class Pool:
         found = self.revisions.get(spec.id)
         if found is None or found.closing:
             found = self.make(spec)
-            self.enthrone(found)
+            self.instate(found)
         return found
 
     def renew(self, spec: RevisionSpec, on_switched: Callable[[], None]) -> None:
@@ -195,7 +195,7 @@ class Pool:
         )
         return made
 
-    def enthrone(self, revision: RevisionPool) -> None:
+    def instate(self, revision: RevisionPool) -> None:
         """From now on it is the one that calls find."""
         self.revisions[revision.spec.id] = revision
         self.held.add(revision)
