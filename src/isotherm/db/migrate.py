@@ -7,9 +7,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.schema import CreateSchema
 
 from isotherm.base.errors import Unavailable
 from isotherm.db.engine import Database
+from isotherm.db.engines import WRITE
 
 __all__ = ["Family", "upgrade"]
 
@@ -27,7 +29,9 @@ def upgrade(database: Database, family: Family) -> None:
     config.set_main_option("version_locations", str(_folder / family))
     config.set_main_option("path_separator", "newline")
     scripts = ScriptDirectory.from_config(config)
-    with database.writing(), database.engine.execution_options(isotherm_write=True).begin() as connection:
+    with database.writing(), database.write_engine.execution_options(**{WRITE: True}).begin() as connection:
+        if database.schema is not None:
+            connection.execute(CreateSchema(database.schema, if_not_exists=True))
         found = MigrationContext.configure(connection).get_current_heads()
         known = {script.revision for script in scripts.walk_revisions()}
         strange = sorted(set(found) - known)
