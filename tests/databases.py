@@ -1,7 +1,7 @@
 """The databases that tests run on: SQLite in a folder, and a real Postgres of this run's own.
 
-Tests that take the fixture `databases` run on both. `databases.url(path)` stands for the file `path`: on Postgres it is a
-database made for it, the same one for the same path, and dropped after the test.
+Tests that take the fixture `databases` run on both. `databases.url(path)` stands for the file `path`: on Postgres it is
+a database made for it, the same one for the same path, and dropped after the test.
 """
 
 import glob

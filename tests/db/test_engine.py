@@ -179,9 +179,9 @@ def test_a_second_sole_writer_is_refused_until_the_first_is_gone(place: str, mon
     for database in (first, other_schema):
         with database.write() as session:
             session.execute(text("SELECT 1"))
-    with pytest.raises(Conflict, match=r"another isotherm writes .*stop it, or name another database"):
-        with second.write() as session:
-            session.execute(text("SELECT 1"))
+    refusal = r"another isotherm writes .*stop it, or name another database"
+    with pytest.raises(Conflict, match=refusal), second.write() as session:
+        session.execute(text("SELECT 1"))
     with second.read() as session:
         session.execute(text("SELECT 1"))
     first.close()

@@ -141,7 +141,7 @@ def test_a_taken_version_is_a_conflict_and_leaves_nothing(log: EventLog) -> None
 
 
 def test_what_the_database_refuses_is_unavailable(log: EventLog) -> None:
-    with pytest.raises(Unavailable, match="no such table|does not exist") as caught, log.transaction() as session:
+    with pytest.raises(Unavailable, match=r"no such table|does not exist") as caught, log.transaction() as session:
         session.execute(sqlalchemy.text("INSERT INTO missing VALUES (:value)"), {"value": "s3cr3t"})
     assert "INSERT" not in caught.value.message, "the statement is for the log alone"
     assert "s3cr3t" not in str(caught.value.__cause__)

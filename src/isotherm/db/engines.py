@@ -97,7 +97,8 @@ class _SoleWriter:
 
     def _refused(self, connection: Any) -> Conflict | Unavailable:
         query = (
-            "SELECT a.pid, coalesce(host(a.client_addr), 'this machine'), to_char(a.backend_start, 'YYYY-MM-DD HH24:MI') "
+            "SELECT a.pid, coalesce(host(a.client_addr), 'this machine'), "
+            "to_char(a.backend_start, 'YYYY-MM-DD HH24:MI') "
             "FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database "
             "WHERE l.locktype = 'advisory' AND d.datname = current_database() AND l.classid = %s AND l.objid = %s"
         )
