@@ -206,10 +206,11 @@ def test_those_who_listen_are_told_after_the_commit_until_they_take_themselves_o
     assert seen == [1]
 
 
-def test_pruning_keeps_the_newest_of_one_history(log: EventLog) -> None:
+def test_forgetting_keeps_the_newest_of_one_history_and_says_so(log: EventLog) -> None:
     add(log, *range(10))
     add(log, 99, counter="cnt_2")
     with log.transaction() as session:
-        log.prune(session, "cnt_1", 3)
-    kept = [entry.data["amount"] for entry in log.entries(newest_first=False).items]
-    assert kept == [7, 8, 9, 99]
+        log.forget_oldest(session, "cnt_1", 3)
+    entries = log.entries(newest_first=False).items
+    assert [entry.data["amount"] for entry in entries if entry.kind == "counter.added"] == [7, 8, 9, 99]
+    assert (entries[-1].kind, entries[-1].data["through"]) == ("access.forgotten", 7)

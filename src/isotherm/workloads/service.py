@@ -156,7 +156,7 @@ class Workloads:
     def _create(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
         history = WorkloadHistory(new_id("wl"))
         history.create(kind, namespace, name)
-        now_ms = self._clock.time_ms()
+        now_ms = self._log.time_ms(session)
         row = WorkloadRow(
             id=history.id,
             kind=kind,
@@ -195,7 +195,7 @@ class Workloads:
             env_names=sorted(env),
             fingerprint=fingerprint,
             state="building",
-            created_at_ms=self._clock.time_ms(),
+            created_at_ms=self._log.time_ms(session),
         )
         sealed = self._vault.seal(_seal, msgspec.json.encode(env), revision_id) if env else None
         store.insert_revision(session, row, sealed)
@@ -218,7 +218,7 @@ class Workloads:
             session,
             history.id,
             version=history.version,
-            updated_at_ms=self._clock.time_ms(),
+            updated_at_ms=self._log.time_ms(session),
             latest=history.state.latest,
         )
         if any(isinstance(fact, _rerouting) for fact in history.pending):
