@@ -8,7 +8,7 @@ from isotherm.base.errors import Conflict, NotFound
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.wire.desired import Role
 
-__all__ = ["KeyHistory", "NamespaceHistory"]
+__all__ = ["KeyCreated", "KeyHistory", "NamespaceCreated", "NamespaceHistory"]
 
 
 class NamespaceCreated(Fact, frozen=True, tag="namespace.created"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -88,7 +89,7 @@ def _chain_what_is_there() -> None:
         last = rows[-1].id
 
 
-def _hash(previous: bytes, row: sa.Row) -> bytes:
+def _hash(previous: bytes, row: sa.Row[Any]) -> bytes:
     """As `isotherm.events.chain` made it when this migration was written."""
     fields = [row.originator_id, str(row.originator_version), row.topic, bytes(row.state), str(row.at_ms)]
     fields += [row.principal_id, row.namespace]
