@@ -57,7 +57,6 @@ def parse_url(url: str | Path) -> URL:
 
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     engine = sqlalchemy.create_engine(url, **_pool, connect_args={"timeout": busy_timeout_s})
-    event.listen(engine, "checkin", _end_transaction)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -68,7 +67,6 @@ def postgres_engine(url: URL, schema: str | None, *, lock_timeout_s: float, sole
     engine = sqlalchemy.create_engine(
         url, **(_sole if sole else _pool), pool_pre_ping=True, connect_args=_connect_args(url, schema, lock_timeout_s)
     )
-    event.listen(engine, "checkin", _end_transaction)
     if sole:
         event.listen(engine, "connect", _SoleWriter(str(url.database), schema))
     return engine
@@ -131,12 +129,6 @@ def _connect_args(url: URL, schema: str | None, lock_timeout_s: float) -> dict[s
 
 def _shown(url: str) -> str:
     return url.rpartition("@")[2][:200]
-
-
-def _end_transaction(connection: Any, _: ConnectionPoolEntry) -> None:
-    """SQLAlchemy takes a transaction whose COMMIT failed for ended; the connection would be stuck in it for ever."""
-    if connection is not None and not getattr(connection, "closed", False):
-        connection.rollback()  # nothing is sent where none is open
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:

@@ -53,6 +53,7 @@ class EventLog:
                 with self._events.transaction() as session:
                     session.info[_began] = self._clock.time_ms()
                     yield session
+                    session.commit()  # in here: the library rolls back what its block raises, not a COMMIT that fails
             except IntegrityError as exc:
                 raise Conflict("it was changed by another command at the same moment; try again") from exc
             except PersistenceError as exc:
