@@ -170,9 +170,11 @@ class Starter:
 
 def _environment(name: str) -> dict[str, str]:
     names = _PLAIN_ENV if name == "warden" else _PLAIN_ENV + _SERVICE_ENV
-    prefixes = _PLAIN_PREFIXES if name == "warden" else _PLAIN_PREFIXES + _SERVICE_PREFIXES
-    if name == "control":
-        prefixes += _DATABASE_PREFIXES
+    prefixes = {
+        "warden": _PLAIN_PREFIXES,
+        "host": _PLAIN_PREFIXES + _SERVICE_PREFIXES,
+        "control": _PLAIN_PREFIXES + _SERVICE_PREFIXES + _DATABASE_PREFIXES,
+    }[name]
     kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
     return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
