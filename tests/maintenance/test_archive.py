@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,6 +65,7 @@ class Place:
             out,
             databases,
             open_objects(str(self.folder / "blobs")),
+            data_dir=self.folder,
             master_key=read_master_key(self.folder, {}) or b"",
             with_keys=with_keys,
             isotherm="0.1.0",
@@ -195,6 +197,28 @@ def test_the_master_key_has_to_be_there_and_the_same(places: Places) -> None:
     path.write_bytes(read_master_key(old.folder, {}) or b"")
     new.imported(archive)
     assert new.tables()["keys"] == old.tables()["keys"]
+
+
+def test_asynchronous_calls_that_wait_come_along_from_beside_a_host_that_writes(places: Places) -> None:
+    old, new = places("sqlite"), places("sqlite")
+    fill(old)
+    (old.folder / "host").mkdir()
+    with sqlite3.connect(old.folder / "host" / "queue.db") as host:
+        host.execute("PRAGMA journal_mode=WAL")
+        host.execute("CREATE TABLE calls (id TEXT)")
+        host.execute("INSERT INTO calls VALUES ('committed')")
+        host.commit()
+        host.execute("INSERT INTO calls VALUES ('under way')")
+        archive = old.exported(with_keys=True)
+    changed = rewritten(archive, lambda name, content: content + b"x" if name == "host/queue.db" else content)
+    with pytest.raises(Invalid, match="another checksum"):
+        new.imported(changed)
+    assert not any((new.folder / "host").iterdir())
+    new.imported(archive)
+    with sqlite3.connect(new.folder / "host" / "queue.db") as host:
+        assert host.execute("SELECT id FROM calls").fetchall() == [("committed",)]
+    with pytest.raises(Conflict, match="not empty"):
+        new.imported(archive)
 
 
 def rewritten(archive: bytes, change: Callable[[str, bytes], bytes | None]) -> bytes:

@@ -2,6 +2,7 @@
 
     tables/control/events.jsonl    one JSON array per row, in the order of the manifest's columns; bytes are base64
     blobs/<sha-256>                packages, as they were uploaded
+    host/queue.db                  asynchronous calls that wait, as the host keeps them
     keys/master.key                only where it was asked for
     manifest.json                  the last entry: what there is, and the SHA-256 of each table's lines
 
@@ -77,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     keys: bool  # whether the master key is in it
     tables: list[TableEntry]
     blobs: list[str]
+    queue: str | None = None  # SHA-256 of the host's queue; None where there is none
     missing_blobs: list[str]  # swept while it was made: nothing needed them any more
 
 

@@ -3,6 +3,7 @@
 import shutil
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import msgspec
@@ -28,6 +29,7 @@ from isotherm.maintenance.archive import (
     key_digest,
     table_path,
 )
+from isotherm.maintenance.queues import write_queue
 from isotherm.storage.port import Blobs
 
 __all__ = ["export_archive", "tables_of"]
@@ -41,6 +43,7 @@ def export_archive(
     databases: Databases,
     blobs: Blobs,
     *,
+    data_dir: Path,
     master_key: bytes,
     with_keys: bool,
     isotherm: str,
@@ -59,6 +62,7 @@ def export_archive(
             digests = list(control.execute(sqlalchemy.text("SELECT DISTINCT digest FROM packages")).scalars())
             head = _head(control)
         missing = _write_blobs(archive, blobs, sorted(digests), progress)
+        queue = write_queue(archive, data_dir)
         if with_keys:
             archive.writestr(KEY_PATH, master_key)
         manifest = Manifest(
@@ -69,6 +73,7 @@ def export_archive(
             master_key=key_digest(master_key),
             head=head,
             keys=with_keys,
+            queue=queue,
             tables=tables,
             blobs=sorted(set(digests) - set(missing)),
             missing_blobs=missing,

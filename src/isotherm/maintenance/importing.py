@@ -26,6 +26,7 @@ from isotherm.maintenance.archive import (
     table_path,
 )
 from isotherm.maintenance.exporting import tables_of
+from isotherm.maintenance.queues import QUEUE_PATH, read_queue, refuse_queue
 from isotherm.storage.port import Blobs
 from isotherm.storage.vault import MASTER_KEY_VARIABLE, master_key_path, read_master_key, write_master_key
 
@@ -65,10 +66,12 @@ def _import(
     for family, database in places:
         _check_schema(manifest, family)
         _check_empty(database)
+    refuse_queue(data_dir)
     _settle_key(archive, manifest, data_dir, environ)
     for number, digest in enumerate(manifest.blobs):
         progress("blobs", number, len(manifest.blobs))
         _put_blob(archive, blobs, digest)
+    queue = None if manifest.queue is None else read_queue(archive, data_dir, manifest.queue)
     for family, database in places:
         migrate(database, family, manifest.schemas[family])
     with databases.control.write() as control, databases.records.write() as records:
@@ -76,6 +79,8 @@ def _import(
             _load(archive, manifest, family, session, progress)
         # A host that knew the former life of this state must not take a delta of this one for its own.
         control.execute(sqlalchemy.text("DELETE FROM meta WHERE name = 'epoch'"))
+    if queue is not None:
+        queue.rename(data_dir / QUEUE_PATH)
     for family, database in places:
         upgrade(database, family)
     return manifest

@@ -84,6 +84,7 @@ def _export(job: ExportJob, data_dir: Path, databases: Databases, progress: OnPr
             file,
             databases,
             open_objects(str(data_dir / "blobs")),
+            data_dir=data_dir,
             master_key=master_key,
             with_keys=job.with_keys,
             isotherm=version("isotherm"),
