@@ -63,6 +63,8 @@ class EventRecorder(SQLAlchemyApplicationRecorder):
         # Not among the model's arguments: the library would give each of its indexes the same name.
         if "events_chain_idx" not in {index.name for index in self.table.indexes}:
             Index("events_chain_idx", self.table.c.chain, self.table.c.id)
+        mine = self.table.c.chain == sqlalchemy.bindparam("of_chain")
+        self._newest_hash = sqlalchemy.select(self.table.c.hash).where(mine).order_by(self.table.c.id.desc()).limit(1)
 
     @property
     def table(self) -> Table:
@@ -89,8 +91,7 @@ class EventRecorder(SQLAlchemyApplicationRecorder):
 
     def newest_hash(self, session: Session, chain: str) -> bytes:
         """That of the newest event of a chain."""
-        query = sqlalchemy.select(self.table.c.hash).where(self.table.c.chain == chain)
-        found = session.execute(query.order_by(self.table.c.id.desc()).limit(1)).scalar_one_or_none()
+        found = session.execute(self._newest_hash, {"of_chain": chain}).scalar_one_or_none()
         return GENESIS if found is None else bytes(found)
 
 
