@@ -1,12 +1,12 @@
-"""The rooms of control over SQLite in a folder, with a clock that the test moves."""
+"""The rooms of control over either database, with a clock that the test moves."""
 
 import io
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
 from isotherm.base.clock import ManualClock
 from isotherm.db.engine import Database
@@ -26,6 +26,7 @@ from isotherm.wire.desired import Role
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
 from isotherm.workloads.uses import WorkloadSecrets
+from tests.databases import Databases
 
 __all__ = ["House", "house", "open_house", "zipped"]
 
@@ -75,15 +76,28 @@ class House:
         self.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=5.0)
         return revision.number
 
+    def stored(self) -> bytes:
+        """All that is at rest: on SQLite the files, else every cell of every table. The database is closed."""
+        self.database.close()
+        path = Path(self.database.engine.url.database or "")
+        if self.database.is_sqlite:
+            return b"".join(part.read_bytes() for part in path.parent.iterdir())
+        tables = MetaData()
+        with self.database.read() as session:
+            tables.reflect(session.connection())
+            rows = [row for table in tables.sorted_tables for row in session.execute(table.select())]
+        cells = (cell if isinstance(cell, bytes) else str(cell).encode() for row in rows for cell in row)
+        return b"\n".join(cells)
+
     def kinds(self, limit: int = 1000) -> list[str]:
         """Kinds of all events, the oldest first."""
         return [entry.kind for entry in self.log.entries(limit=limit, newest_first=False).items]
 
 
-def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
-    """The state in `folder`, made where it is missing."""
+def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) -> House:
+    """The state that belongs to `folder`, made where it is missing."""
     clock = ManualClock()
-    database = Database(folder / "control.db")
+    database = databases.open(folder / "control.db")
     upgrade(database, "control")
     vault = Vault(bytes(range(32)))
     log = EventLog(database, clock, snapshot_every=snapshot_every)
@@ -109,7 +123,5 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    opened = open_house(tmp_path)
-    yield opened
-    opened.database.close()
+def house(tmp_path: Path, databases: Databases) -> House:
+    return open_house(tmp_path, databases)

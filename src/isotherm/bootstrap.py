@@ -23,8 +23,7 @@ from isotherm.controllers.link import LinkServer
 from isotherm.controllers.process import ControlParts, ReadyLine
 from isotherm.controllers.queues import HostQueues
 from isotherm.controllers.retention import SweepController
-from isotherm.db.engine import Database
-from isotherm.db.migrate import upgrade
+from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.packages import PackageLimits
@@ -67,13 +66,12 @@ class Rooms:
     events: EventLog
     denials: Denials
     feed: DesiredFeed
-    databases: tuple[Database, ...]
+    databases: Databases
 
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
         self.denials.flush()
-        for database in self.databases:
-            database.close()
+        self.databases.close()
 
 
 def build_rooms(
@@ -82,11 +80,9 @@ def build_rooms(
     """Open (or make) the state in `data_dir`. Raises `Unavailable` (a newer schema), `Invalid` (keys, URL)."""
     clock = clock or SystemClock()
     vault = Vault(create_master_key(data_dir, environ))
-    database = Database(settings.database or data_dir / "control.db")
-    upgrade(database, "control")
-    records_database = Database(data_dir / "records.db")
-    upgrade(records_database, "records")
-    log = EventLog(database, clock)
+    databases = open_databases(data_dir, settings.database)
+    databases.upgrade()
+    log = EventLog(databases.control, clock)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
     sealed = SealedSecrets(vault)
@@ -109,11 +105,11 @@ def build_rooms(
         secrets=Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=uses, clock=clock),
         workloads=workloads,
         functions=functions,
-        records=Records(records_database, clock, retention=_retention(settings), spec_of=functions.spec),
+        records=Records(databases.records, clock, retention=_retention(settings), spec_of=functions.spec),
         events=log,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, workloads=workloads),
-        databases=(database, records_database),
+        databases=databases,
     )
 
 

@@ -179,11 +179,7 @@ def test_env_values_reach_hosts_and_whoever_may_read_them_and_nothing_else(house
 
 def test_env_values_are_encrypted_at_rest(house: House) -> None:
     house.deploy_ready(env={"TOKEN": "s3cr3t-value"})
-    house.database.close()
-    folder = house.database.engine.url.database
-    assert folder is not None
-    with open(folder, "rb") as file:
-        assert b"s3cr3t" not in file.read()
+    assert b"s3cr3t" not in house.stored()
 
 
 def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: House) -> None:

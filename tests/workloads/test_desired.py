@@ -17,6 +17,7 @@ from isotherm.wire.desired import Desired, Item, item_id
 from isotherm.workloads import policy, store
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
+from tests.databases import Databases
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -39,10 +40,11 @@ class Feed(RuleBasedStateMachine):
     revisions: Bundle[str] = Bundle("revisions")
     keys: Bundle[Key] = Bundle("keys")
     folder: Callable[[], Path]
+    databases: Databases
 
     @initialize()
     def begin(self) -> None:
-        self.house = open_house(type(self).folder(), snapshot_every=5)
+        self.house = open_house(type(self).folder(), type(self).databases, snapshot_every=5)
         self.package = self.house.package()
         self.house.secrets.set(self.house.admin, "default", "kept", "first")
         self.states: dict[int, State] = {0: {}}
@@ -155,7 +157,9 @@ class Feed(RuleBasedStateMachine):
             self.house.database.close()
 
 
-def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deltas_from_any_version_add_up_to_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases
+) -> None:
     monkeypatch.setattr(policy, "KEPT_REVISIONS", 4)
     monkeypatch.setattr(policy, "CALLABLE_REVISIONS", 2)
     numbers = iter(range(10**6))
@@ -165,6 +169,7 @@ def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path, monkeypatch
         made.mkdir()
         return made
 
+    Feed.databases = databases
     Feed.folder = staticmethod(folder)  # type: ignore[method-assign]  # each run of the machine has its own
     case = Feed.TestCase
     case.settings = settings(
@@ -211,11 +216,11 @@ def test_a_host_that_is_too_far_behind_gets_everything(house: House) -> None:
     assert house.feed.desired(house.feed.epoch, newest - kept - 1).full
 
 
-def test_the_epoch_is_that_of_the_database(house: House, tmp_path: Path) -> None:
+def test_the_epoch_is_that_of_the_database(house: House, tmp_path: Path, databases: Databases) -> None:
     house.database.close()
-    assert open_house(tmp_path).feed.epoch == house.feed.epoch
+    assert open_house(tmp_path, databases).feed.epoch == house.feed.epoch
     (tmp_path / "other").mkdir()
-    assert open_house(tmp_path / "other").feed.epoch != house.feed.epoch
+    assert open_house(tmp_path / "other", databases).feed.epoch != house.feed.epoch
 
 
 def test_listeners_hear_of_changes_that_hosts_need(house: House) -> None:

@@ -37,6 +37,7 @@ __all__ = ["Answer", "Client", "InvocationType"]
 CONNECT_S = 5.0
 READ_S = 30.0
 UPLOAD_S = 300.0
+VERIFY_S = 600.0  # some ten seconds for a million events
 CALL_S = 960.0  # a call may run 900 s and wait in a queue before
 AWAY_S = 10.0  # control restarts within two seconds
 AWAY_PAUSE_S = 0.3
@@ -182,6 +183,18 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         return self._decode(self._send("GET", "/api/v1/status"), dict[str, Any])
+
+    def audit_head(self) -> dict[str, Any]:
+        """The newest hash of the audit log."""
+        return self._decode(self._send("GET", "/api/v1/events/head"), dict[str, Any])
+
+    def audit_verification(self, expect: str | None) -> dict[str, Any]:
+        """Whether the audit log is whole. Raises `Invalid` where `expect` is no hash."""
+        asked = {} if expect is None else {"expect": expect.strip().lower()}
+        limit = httpx.Timeout(VERIFY_S, connect=CONNECT_S)
+        return self._decode(
+            self._send("GET", "/api/v1/events/verification", params=asked, timeout=limit), dict[str, Any]
+        )
 
     def me(self) -> Me:
         return self._decode(self._send("GET", "/api/v1/me"), Me)

@@ -8,10 +8,11 @@ import typer
 
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
-from isotherm.cli.options import FunctionName, Json, Limit, Namespace
+from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
 from isotherm.cli.secrets import secrets
+from isotherm.cli.state import audit, register_state
 from isotherm.replay.command import register as register_replay
 
 __all__ = ["app", "main"]
@@ -34,6 +35,8 @@ app.add_typer(alias, name="alias")
 app.add_typer(namespaces, name="namespaces")
 app.add_typer(queue, name="queue")
 app.add_typer(secrets, name="secrets")
+app.add_typer(audit, name="audit")
+register_state(app)
 
 
 def main() -> None:
@@ -76,7 +79,7 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: loopback.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the console and the APIs; 0 takes a free one.")] = None,
     content_port: Annotated[int | None, typer.Option(help="Port of function URLs; 0 takes a free one.")] = None,
-    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default: SQLite in the data folder.")] = None,
+    database: DatabaseUrl = None,
     ready_file: Annotated[Path | None, typer.Option(help="JSON file to write once the platform serves.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,

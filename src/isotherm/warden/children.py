@@ -22,6 +22,7 @@ _PLAIN_ENV = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TERM", "NO_COLOR"
 _PLAIN_PREFIXES = ("LC_",)
 _SERVICE_ENV = ("ISOTHERM_MASTER_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
 _SERVICE_PREFIXES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy", "ALL_PROXY")
+_DATABASE_PREFIXES = ("PG",)  # libpq's: a password file, certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,11 @@ class Starter:
 
 def _environment(name: str) -> dict[str, str]:
     names = _PLAIN_ENV if name == "warden" else _PLAIN_ENV + _SERVICE_ENV
-    prefixes = _PLAIN_PREFIXES if name == "warden" else _PLAIN_PREFIXES + _SERVICE_PREFIXES
+    prefixes = {
+        "warden": _PLAIN_PREFIXES,
+        "host": _PLAIN_PREFIXES + _SERVICE_PREFIXES,
+        "control": _PLAIN_PREFIXES + _SERVICE_PREFIXES + _DATABASE_PREFIXES,
+    }[name]
     kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
     return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -295,7 +295,7 @@ class Supervisor:
     # The console
 
     def _fail(self, code: str, message: str) -> int:
-        self._stopping = self._killing = True
+        self._stopping = True  # and drain: a warden that is killed leaves its control groups behind
         self._report({"op": "failed", "code": code, "message": message})
         if self._listeners:
             self._drain()

@@ -11,7 +11,16 @@ from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
 from isotherm.workloads.model import LIVE, Kind, QueueAction, RevisionState, Weight
 
-__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionDropped", "RevisionReady", "WorkloadHistory"]
+__all__ = [
+    "MAX_ALIASES",
+    "AliasDeleted",
+    "AliasMoved",
+    "RevisionDeployed",
+    "RevisionDropped",
+    "RevisionReady",
+    "WorkloadHistory",
+    "WorkloadState",
+]
 
 MAX_ALIASES = 50
 

@@ -17,10 +17,11 @@ from isotherm.events.changes import note_change
 from isotherm.events.service import EventLog
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.sealed import SealedSecrets
-from isotherm.wire.desired import AliasSpec, RevisionSpec, RouteSpec
+from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import policy, store
 from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionDropped, RevisionReady, WorkloadHistory
 from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, QueueAction, RevisionRow, Weight, WorkloadRow, etag_of
+from isotherm.workloads.routes import route_of
 
 __all__ = ["Workloads"]
 
@@ -183,7 +184,7 @@ class Workloads:
     def _create(self, session: Session, kind: Kind, namespace: str, name: str) -> WorkloadHistory:
         history = WorkloadHistory(new_id("wl"))
         history.create(kind, namespace, name)
-        now_ms = self._clock.time_ms()
+        now_ms = self._log.time_ms(session)
         row = WorkloadRow(
             id=history.id,
             kind=kind,
@@ -222,7 +223,7 @@ class Workloads:
             env_names=sorted(env),
             fingerprint=fingerprint,
             state="building",
-            created_at_ms=self._clock.time_ms(),
+            created_at_ms=self._log.time_ms(session),
         )
         sealed = self._vault.seal(_seal, msgspec.json.encode(env), revision_id) if env else None
         store.insert_revision(session, row, sealed)
@@ -246,7 +247,7 @@ class Workloads:
             session,
             history.id,
             version=history.version,
-            updated_at_ms=self._clock.time_ms(),
+            updated_at_ms=self._log.time_ms(session),
             latest=history.state.latest,
         )
         if any(isinstance(fact, _rerouting) for fact in history.pending):
@@ -264,32 +265,9 @@ class Workloads:
                 store.set_callable(session, ids, told=callable_now)
                 for revision_id in sorted(ids):
                     note_change(session, "revision", revision_id)
-        route = self._route(session, history, sorted(numbers))
+        route = route_of(history.id, state, numbers, lambda number: self.revision(session, history.id, number))
         if store.put_route(session, history.id, state.aliases.get(LIVE, []), route):
             note_change(session, "route", history.id)
-
-    def _route(self, session: Session, history: WorkloadHistory, numbers: list[int]) -> RouteSpec | None:
-        """None before a revision is live. Whether it is public, and its rate, are those of the revision that has the
-        most of `live` (of equal ones the newest)."""
-        state = history.state
-        live = state.aliases.get(LIVE)
-        if not live:
-            return None
-        row = self.revision(session, history.id, policy.leading(live))
-        return RouteSpec(
-            workload_id=history.id,
-            namespace=state.namespace,
-            name=state.name,
-            public=row.public,
-            aliases=[
-                AliasSpec(name, [(state.ids[weight.number], weight.weight) for weight in weights])
-                for name, weights in sorted(state.aliases.items())
-            ],
-            versions=[(number, state.ids[number]) for number in numbers],
-            rate_per_s=row.rate_per_s,
-            burst=row.burst,
-            crons=[cron.spec for cron in row.crons if cron.enabled],
-        )
 
     def _of_revision(self, session: Session, revision_id: str) -> tuple[WorkloadHistory, int, RevisionRow]:
         workload_id = store.workload_of_revision(session, revision_id)
