@@ -36,7 +36,14 @@ def busy(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     house.functions.rollback(house.admin, "team", "many")
     failed = house.deploy("many", "team", memory_mb=99).revision
     house.functions.mark_failed(failed.id, {"code": "import_failed", "detail": "no such module"})
-    house.deploy("building")
+    for name in ("token", "gone", "back"):
+        house.secrets.set(house.admin, "default", name, "first")
+        house.clock.advance(1)
+    house.secrets.set(house.admin, "default", "token", "second")
+    house.secrets.remove(house.admin, "default", "gone")
+    house.secrets.remove(house.admin, "default", "back")
+    house.secrets.set(house.admin, "default", "back", "again")
+    house.deploy("building", secrets={"TOKEN": "token", "SAME": "token"})
     house.deploy_ready("once")
     house.functions.delete(house.admin, "default", "once")
     house.deploy_ready("once", memory_mb=77)
@@ -108,6 +115,8 @@ def test_tables_that_were_emptied_come_back_but_for_what_is_in_no_event(busy: Ho
         "UPDATE revisions SET state = 'building', callable = {false}, package = ''",
         "UPDATE workloads SET kind = '', version = 0, created_at_ms = 0, updated_at_ms = 0, latest = 0, route = NULL",
         "UPDATE keys SET namespace = '', role = '', principal_id = '', created_at_ms = 0",
+        "UPDATE secrets SET version = 9, created_at_ms = 0, updated_at_ms = 0",
+        "DELETE FROM secret_uses",
     ):
         execute(busy, statement.replace("{false}", "0" if busy.database.is_sqlite else "false"))
     mend(busy.log, PROJECTIONS, lambda session: forget_derived(busy.log, session))
@@ -122,6 +131,12 @@ def test_a_key_whose_row_is_gone_is_lost_and_told(busy: House) -> None:
     assert found.differences == [Difference(table="keys", key=[token.key.id], what="lost")]
     with pytest.raises(Unauthenticated):
         busy.tenancy.authenticate(token.token)
+
+
+def test_a_secret_whose_row_is_gone_is_lost_and_told(busy: House) -> None:
+    execute(busy, "DELETE FROM secrets WHERE name = 'token'")
+    found = mend(busy.log, PROJECTIONS, lambda session: forget_derived(busy.log, session))
+    assert found.differences == [Difference(table="secrets", key=["default", "token"], what="lost")]
 
 
 def test_each_table_of_control_is_a_projection_a_record_or_a_cache() -> None:

@@ -8,7 +8,7 @@ from isotherm.base.errors import Conflict, NotFound
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.wire.desired import Role
 
-__all__ = ["KeyCreated", "KeyHistory", "NamespaceCreated", "NamespaceHistory", "SecretHistory"]
+__all__ = ["KeyCreated", "KeyHistory", "NamespaceCreated", "NamespaceHistory", "SecretHistory", "SecretSet"]
 
 
 class NamespaceCreated(Fact, frozen=True, tag="namespace.created"):

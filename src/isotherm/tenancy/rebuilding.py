@@ -1,14 +1,25 @@
-"""Namespaces and keys as their histories say. A key's name, digest and sealed secrets are in no event."""
+"""Namespaces, keys and secrets as their histories say.
+
+A key's name, digest and sealed secrets, and a secret's sealed value, are in no event.
+"""
 
 from collections.abc import Iterator
 
 import sqlalchemy
 from sqlalchemy.orm import Session
 
+from isotherm.events.aggregate import Fact
 from isotherm.events.rebuilding import Lost, ProjectedRoom, Row
 from isotherm.events.service import EventLog
-from isotherm.tenancy.history import KeyCreated, KeyHistory, NamespaceCreated, NamespaceHistory
-from isotherm.tenancy.store import keys, namespaces
+from isotherm.tenancy.history import (
+    KeyCreated,
+    KeyHistory,
+    NamespaceCreated,
+    NamespaceHistory,
+    SecretHistory,
+    SecretSet,
+)
+from isotherm.tenancy.store import keys, namespaces, secrets
 
 __all__ = ["projected"]
 
@@ -21,6 +32,9 @@ def _rows(session: Session, log: EventLog) -> Iterator[Row | Lost]:
     for key, happened in log.histories(session, KeyHistory, "key_"):
         if key.state.valid:
             yield next(_key(session, key.id, fact, at) for fact, at in happened if isinstance(fact, KeyCreated))
+    for secret, happened in log.histories(session, SecretHistory, "sec_"):
+        if secret.state.exists:
+            yield _secret(session, _since_removed(happened))
 
 
 def _key(session: Session, key_id: str, made: KeyCreated, at_ms: int) -> Row | Lost:
@@ -40,4 +54,31 @@ def _key(session: Session, key_id: str, made: KeyCreated, at_ms: int) -> Row | L
     }
 
 
-projected = ProjectedRoom((namespaces, keys), _rows)
+def _secret(session: Session, made: list[tuple[SecretSet, int]]) -> Row | Lost:
+    """`made` are those of its facts since it was last removed."""
+    newest, updated_at_ms = made[-1]
+    mine = (secrets.c.namespace == newest.namespace, secrets.c.name == newest.name)
+    carried = session.execute(sqlalchemy.select(secrets.c.value).where(*mine)).one_or_none()
+    if carried is None:
+        return Lost(secrets, (newest.namespace, newest.name))
+    return secrets, {
+        "namespace": newest.namespace,
+        "name": newest.name,
+        "version": newest.version,
+        "created_at_ms": made[0][1],
+        "updated_at_ms": updated_at_ms,
+        **carried._mapping,
+    }
+
+
+def _since_removed(happened: list[tuple[Fact, int]]) -> list[tuple[SecretSet, int]]:
+    found: list[tuple[SecretSet, int]] = []
+    for fact, at_ms in happened:
+        if isinstance(fact, SecretSet):
+            found.append((fact, at_ms))
+        else:
+            found.clear()
+    return found
+
+
+projected = ProjectedRoom((namespaces, keys, secrets), _rows)

@@ -110,7 +110,7 @@ class Secrets:
     ) -> store.SecretRow:
         history = self._log.load(session, SecretHistory, _history_id(namespace, name))
         version = history.set(namespace, name)
-        now_ms = self._clock.time_ms()
+        now_ms = self._log.time_ms(session)
         row = store.SecretRow(
             namespace=namespace,
             name=name,

@@ -18,7 +18,7 @@ from isotherm.workloads import policy
 from isotherm.workloads.history import RevisionDeployed, RevisionReady, WorkloadHistory
 from isotherm.workloads.model import LIVE, RevisionRow
 from isotherm.workloads.routes import route_of
-from isotherm.workloads.store import aliases, revisions, workloads
+from isotherm.workloads.store import aliases, revisions, secret_uses, workloads
 
 __all__ = ["projected"]
 
@@ -59,8 +59,19 @@ def _workload(session: Session, history: WorkloadHistory, happened: list[tuple[F
         },
     )
     yield from found
+    for row in found:
+        if not isinstance(row, Lost):
+            yield from _secret_uses(_decode(row[1]["body"]))
     for name, weights in state.aliases.items():
         yield aliases, {"workload_id": history.id, "name": name, "weights": msgspec.json.encode(weights)}
+
+
+def _secret_uses(revision: RevisionRow) -> Iterator[Row]:
+    for secret in sorted(set(revision.spec.secrets.values())):
+        yield (
+            secret_uses,
+            {"revision_id": revision.spec.id, "secret": secret, "namespace": revision.spec.namespace},
+        )
 
 
 def _there(session: Session, workload_id: str) -> dict[str, Any]:
@@ -96,4 +107,4 @@ def _revision(
     }
 
 
-projected = ProjectedRoom((workloads, revisions, aliases), _rows)
+projected = ProjectedRoom((workloads, revisions, aliases, secret_uses), _rows)
