@@ -62,8 +62,8 @@ class Workloads:
     ) -> tuple[RevisionRow, bool, str]:
         """The revision, whether it is a new one, and the workload's ETag now. `plan`: how `live` goes to it once ready.
 
-        Raises `Invalid` (the plan; a secret that is not there), `Conflict` (a rollout is moving `live`, and is not to be
-        aborted; `live` is split, and the plan is by steps), `PreconditionFailed`.
+        Raises `Invalid` (the plan; a secret that is not there), `Conflict` (a rollout is moving `live` and is not to
+        be aborted; `live` is split and the plan is by steps), `PreconditionFailed`.
         """
         rollout_policy.check_plan(plan)
         workload = store.find_workload(session, kind, namespace, name)
