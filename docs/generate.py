@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import typer.main
@@ -19,6 +19,7 @@ from isotherm.cli.main import app
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
+from isotherm.workloads.rollout_model import RolloutPlan
 
 REFERENCE = Path(__file__).parent / "reference"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -136,10 +137,11 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
     if options := [each for each in get_args(kind) if isinstance(each, str)]:
         return " or ".join(code(toml(option)) for option in options)
     named = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "any JSON value"}
-    name = named.get(kind, "table of texts")
+    name = "list of numbers" if get_origin(kind) is tuple else named.get(kind, "table of texts")
     lower = next((f"{meta.ge:g}" for meta in metas if meta.ge is not None), None)
     lower = lower or next((f"above {meta.gt:g}" for meta in metas if meta.gt is not None), None)
     upper = next((f"{meta.le:,}" for meta in metas if meta.le is not None), None)
+    upper = upper or next((f"below {meta.lt:g}" for meta in metas if meta.lt is not None), None)
     return f"{name}, {lower} to {upper}" if lower and upper else f"{name}, {lower}" if lower else name
 
 
@@ -150,10 +152,16 @@ The manifest stands beside the code. `name` is the function's name: lower-case l
 characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
 expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
 
-{keys_table(FunctionConfig, {"package", "warm", "asynchronous", "cron"})}
+{keys_table(FunctionConfig, {"package", "warm", "rollout", "asynchronous", "cron"})}
 ## [warm]
 
 {keys_table(WarmConfig, set())}
+## [rollout]
+
+How `live` goes to the revision once it is ready ([the guide](../guides/rollouts.md)). It is no part of what makes one
+revision another.
+
+{keys_table(RolloutPlan, set())}
 ## [asynchronous]
 
 See [the guide](../guides/async.md).

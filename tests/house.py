@@ -15,6 +15,7 @@ from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.model import Deployed, FunctionConfig
 from isotherm.functions.packages import PackageLimits
+from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
@@ -51,6 +52,7 @@ class House:
     secrets: Secrets
     workloads: Workloads
     functions: Functions
+    rollouts: FunctionRollouts
     feed: DesiredFeed
     blobs: MemoryBlobs
     admin: Principal
@@ -117,9 +119,24 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
         runtimes=["python3.11"],
         content_url="http://localhost:7071/",
     )
+    rollouts = FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads)
     feed = DesiredFeed(log=log, tenancy=tenancy, workloads=workloads)
     admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
-    return House(clock, database, vault, log, denials, tenancy, secrets, workloads, functions, feed, blobs, admin)
+    return House(
+        clock,
+        database,
+        vault,
+        log,
+        denials,
+        tenancy,
+        secrets,
+        workloads,
+        functions,
+        rollouts,
+        feed,
+        blobs,
+        admin,
+    )
 
 
 @pytest.fixture

@@ -17,17 +17,20 @@ from isotherm.base.clock import Clock, SystemClock
 from isotherm.base.settings import Settings
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
+from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
 from isotherm.controllers.deploy import DeployController
 from isotherm.controllers.link import LinkServer
 from isotherm.controllers.process import ControlParts, ReadyLine
 from isotherm.controllers.queues import HostQueues
 from isotherm.controllers.retention import SweepController
+from isotherm.controllers.rollouts import RolloutController
 from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.packages import PackageLimits
 from isotherm.functions.policy import url_path
+from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
@@ -40,6 +43,7 @@ from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.desired import DesiredFeed
+from isotherm.workloads.rollout_model import Reading
 from isotherm.workloads.service import Workloads
 from isotherm.workloads.uses import WorkloadSecrets
 
@@ -62,6 +66,7 @@ class Rooms:
     secrets: Secrets
     workloads: Workloads
     functions: Functions
+    rollouts: FunctionRollouts
     records: Records
     events: EventLog
     denials: Denials
@@ -106,6 +111,7 @@ def build_rooms(
         workloads=workloads,
         functions=functions,
         records=Records(databases.records, clock, retention=_retention(settings), spec_of=functions.spec),
+        rollouts=FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads),
         events=log,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, workloads=workloads),
@@ -132,10 +138,20 @@ def build_control(boot: ControlBoot) -> ControlParts:
     deploys = DeployController(
         deploys=rooms.functions,
         link=link,
+        board=board,
         progress=progress,
         url_of=lambda spec: _url(boot.content_url, spec),
         clock=clock,
         build_timeout_s=boot.settings.build_timeout_s,
+    )
+    readings: Latest[str, Reading] = Latest()
+    rollouts = RolloutController(
+        rollouts=rooms.rollouts,
+        minutes=rooms.records.revision_minutes,
+        link=link,
+        board=board,
+        readings=readings,
+        clock=clock,
     )
 
     def settle() -> None:
@@ -150,6 +166,8 @@ def build_control(boot: ControlBoot) -> ControlParts:
         tenancy=rooms.tenancy,
         secrets=rooms.secrets,
         functions=rooms.functions,
+        rollouts=rooms.rollouts,
+        readings=readings,
         records=rooms.records,
         events=rooms.events,
         board=board,
@@ -158,7 +176,11 @@ def build_control(boot: ControlBoot) -> ControlParts:
         settle=settle,
         queues=HostQueues(link),
     )
-    forget = [rooms.feed.on_change(link.desired_changed), rooms.functions.on_building(deploys.announce)]
+    forget = [
+        rooms.feed.on_change(link.desired_changed),
+        rooms.functions.on_building(deploys.announce),
+        rooms.rollouts.on_steered(rollouts.look),
+    ]
 
     def close() -> None:
         for take_off in forget:
@@ -171,6 +193,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         app=Api(services).asgi,
         link=link,
         deploys=deploys,
+        rollouts=rollouts,
         sweeps=_sweeps(rooms),
         ready=ReadyLine(
             admin_key=admin.token,

@@ -18,6 +18,7 @@ from isotherm.base.settings import Settings
 from isotherm.bootstrap import Rooms, build_rooms
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
+from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
 from isotherm.tenancy.model import SYSTEM
 from isotherm.wire.desired import Role
@@ -89,6 +90,8 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         tenancy=rooms.tenancy,
         secrets=rooms.secrets,
         functions=rooms.functions,
+        rollouts=rooms.rollouts,
+        readings=Latest(),
         records=rooms.records,
         events=rooms.events,
         board=HostBoard(),

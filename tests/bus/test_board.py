@@ -1,5 +1,7 @@
 """The board: the last word of each host; states of a boot that is over are not shown."""
 
+import msgspec
+
 from isotherm.bus.board import HostBoard
 from isotherm.wire.link import PROTOCOL, Hello
 from isotherm.wire.telemetry import Batch, WorkloadState
@@ -77,3 +79,21 @@ def test_the_board_is_bounded_and_those_that_left_give_way_first() -> None:
     board.host_gone("host_2", 3)
     board.host_connected(hello("host_3"), 4)
     assert [entry.host_id for entry in board.hosts()] == ["host_1", "host_3"]
+
+
+def test_live_instances_are_those_of_a_revision_or_of_the_largest_one() -> None:
+    board = HostBoard()
+    board.host_connected(hello(), 1)
+    board.telemetry_came(
+        batch(
+            states=[
+                msgspec.structs.replace(state(2), temperatures={"hot": 1, "warm": 2, "spare": 9, "template": 1}),
+                msgspec.structs.replace(state(1), revision_id="rev_2"),
+            ]
+        ),
+        2,
+    )
+    assert board.live_instances("host_1", "default", "hello") == 3
+    assert board.live_instances("host_1", "default", "hello", "rev_2") == 1
+    assert board.live_instances("host_1", "default", "hello", "rev_9") == 0
+    assert board.live_instances("host_2", "default", "hello") == 0

@@ -17,7 +17,14 @@ from isotherm.db.tables import control_tables, records_tables
 from isotherm.events.service import EventLog
 from tests.databases import Databases
 
-rooms_with_tables = ("events.changes", "functions.store", "records.store", "tenancy.store", "workloads.store")
+rooms_with_tables = (
+    "events.changes",
+    "functions.store",
+    "records.store",
+    "tenancy.store",
+    "workloads.rollout_store",
+    "workloads.store",
+)
 
 
 def _declared(family: Family, database: Database) -> MetaData:

@@ -61,9 +61,10 @@ def test_every_kind_of_fact_is_in_the_golden_file(name: str) -> None:
 def test_a_workload_is_what_its_history_says() -> None:
     workload = replayed("workload")
     assert isinstance(workload, WorkloadHistory)
-    assert (workload.version, workload.state.latest, workload.state.exists) == (14, 4, True)
+    assert (workload.version, workload.state.latest, workload.state.exists) == (21, 4, True)
     assert workload.state.states == {1: "ready", 3: "ready", 4: "building"}
     assert workload.state.aliases == {"live": [Weight(1, 1.0)]}
+    assert workload.state.rollouts == {}, "both have ended"
     assert workload.same_as_latest("f4")
 
 

@@ -119,3 +119,11 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
     with contextlib.suppress(InvalidManifest):
         assert parse_manifest(content).name
+
+
+def test_how_it_is_rolled_out_is_a_table_of_its_own() -> None:
+    manifest = parse_manifest(b'name = "hello"\n[rollout]\nstrategy = "canary"\nsteps = [1, 100]\n')
+    plan = manifest.config("0" * 64).rollout
+    assert (plan.strategy, plan.steps, plan.step_s) == ("canary", (1.0, 100.0), 60.0)
+    with pytest.raises(InvalidManifest, match=r"rollout\.stragety: unknown key; did you mean rollout\.strategy"):
+        parse_manifest(b'name = "hello"\n[rollout]\nstragety = "canary"\n')

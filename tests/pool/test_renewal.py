@@ -184,7 +184,7 @@ async def test_preparing_again_takes_the_present_value(bench: PoolBench) -> None
     with pytest.raises(ImportFailed):
         await bench.pool.prepare_template(changed(spec, "wrong-value"))
     await bench.pool.prepare_template(changed(spec, "second-value"))
-    await bench.pool.prepare_instance(changed(spec, "second-value"))
+    await bench.pool.prepare_instances(changed(spec, "second-value"), 1)
     assert await bench.call(bench.pool.revision(spec)).value() == "second-value"
 
 

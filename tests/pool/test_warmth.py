@@ -140,7 +140,7 @@ async def test_upkeep_takes_nothing_from_a_revision_that_is_being_prepared(bench
     bench.driver.faults.start_delay_s = 0.1
     revision = bench.revision(warm={"keep_alive_s": 0, "template_keep_alive_s": 0, "spare": 0})
     await bench.pool.prepare_template(revision.spec)
-    preparing = asyncio.create_task(bench.pool.prepare_instance(revision.spec))
+    preparing = asyncio.create_task(bench.pool.prepare_instances(revision.spec, 1))
     while not preparing.done():
         bench.clock.skip(10)
         bench.maintain()

@@ -184,6 +184,17 @@ def test_parts_of_a_minute_add_up_whatever_batches_they_come_in(
     records._database.close()
 
 
+def test_minutes_of_one_revision_are_read_from_a_minute_on(records: Records) -> None:
+    for number, offset in enumerate((0, 1, 2)):
+        mine = [
+            minute(number + 1, minute=NOW_MINUTE + offset),
+            minute(9, minute=NOW_MINUTE + offset, revision_id="rev_other"),
+        ]
+        records.ingest(batch(100 + number, minutes=mine))
+    found = records.revision_minutes("rev_1", since_minute=NOW_MINUTE + 1)
+    assert [(each.minute - NOW_MINUTE, each.count) for each in found] == [(2, 3), (1, 2)]
+
+
 def test_histograms_of_another_version_add_up() -> None:
     (merged,) = merge_minutes([minute(1, latency=[1, 0]), minute(2, latency=[0, 1, 1], cold={"first": 1})])
     assert (merged.count, merged.latency, merged.cold) == (3, [1, 1, 1], {"first": 1})

@@ -14,9 +14,11 @@ from isotherm.events.changes import desired_changes, note_change
 from isotherm.functions.model import FunctionConfig
 from isotherm.tenancy.model import Key
 from isotherm.wire.desired import Desired, Item, item_id
-from isotherm.workloads import policy, store
+from isotherm.workloads import policy, rollout_store, store
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
+from isotherm.workloads.rollout_model import Mark, RolloutPlan
+from isotherm.workloads.rollout_policy import stages
 from tests.databases import Databases
 from tests.house import House, house, open_house
 
@@ -96,6 +98,25 @@ class Feed(RuleBasedStateMachine):
     def roll_back(self, name: str) -> None:
         self.attempt(lambda: self.house.functions.rollback(self.house.admin, "default", name))
 
+    @rule(
+        name=st.sampled_from("ab"), to=st.integers(1, 4), alias=st.sampled_from(["live", "beta"]), shadow=st.booleans()
+    )
+    def begin_rollout(self, name: str, to: int, alias: str, shadow: bool) -> None:
+        plan = RolloutPlan(strategy="canary", steps=(20, 100), shadow=5 if shadow else 0)
+        rollouts, admin = self.house.rollouts, self.house.admin
+        self.attempt(lambda: rollouts.start(admin, "default", name, to, plan, alias=alias))
+
+    @rule(end=st.sampled_from(["step", "step", "roll back", "finish"]))
+    def go_on(self, end: str) -> None:
+        for row in self.house.rollouts.open():
+            if end == "step" and row.step < len(stages(row.plan)):
+                mark = Mark(old_since=0, new_since=0)
+                self.attempt(lambda row=row, mark=mark: self.house.rollouts.step(row.id, row.step + 1, mark, None))
+            elif end == "roll back":
+                self.attempt(lambda row=row: self.house.rollouts.roll_back(row.id, "errors", None))
+            elif end == "finish" and row.step:
+                self.attempt(lambda row=row: self.house.rollouts.finish(row.id, None))
+
     @rule(name=st.sampled_from("ab"))
     def delete(self, name: str) -> None:
         self.attempt(lambda: self.house.functions.delete(self.house.admin, "default", name))
@@ -140,6 +161,10 @@ class Feed(RuleBasedStateMachine):
                 assert {one.spec.number: one.state for one in revisions} == history.state.states
                 assert {one.name: one.weights for one in aliases} == history.state.aliases
                 assert row.live == history.state.aliases.get("live", [])
+                moving = [one for _, one in rollout_store.list_rollouts(session, row.id, below=None, limit=1000)]
+                assert {one.alias: (one.id, one.step) for one in moving if one.state == "open"} == {
+                    alias: (one.id, one.step) for alias, one in history.state.rollouts.items()
+                }
 
     @invariant()
     def no_route_leads_nowhere(self) -> None:
@@ -151,6 +176,7 @@ class Feed(RuleBasedStateMachine):
             assert "live" in {alias.name for alias in route.aliases}
             assert {revision for alias in route.aliases for revision, _ in alias.weights} <= known
             assert {revision for _, revision in route.versions} <= known
+            assert {*route.standby, *(shadow.revision_id for shadow in route.shadows)} <= known
 
     def teardown(self) -> None:
         if hasattr(self, "house"):

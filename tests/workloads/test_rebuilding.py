@@ -12,6 +12,7 @@ from isotherm.events.rebuilding import Difference, Rebuilt, check, mend
 from isotherm.maintenance.projections import CACHES, PROJECTIONS, RECORDS, forget_derived
 from isotherm.workloads import policy
 from isotherm.workloads.model import Weight
+from isotherm.workloads.rollout_model import Mark, RolloutPlan
 from tests.house import House, house
 
 __all__ = ["house"]
@@ -36,6 +37,16 @@ def busy(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     house.functions.rollback(house.admin, "team", "many")
     failed = house.deploy("many", "team", memory_mb=99).revision
     house.functions.mark_failed(failed.id, {"code": "import_failed", "detail": "no such module"})
+    plan, mark = RolloutPlan(strategy="canary", steps=(20, 100), shadow=5), Mark(old_since=0, new_since=0)
+    house.functions.set_alias(house.admin, "team", "many", "next", [Weight(7, 1.0)])
+    first = house.rollouts.start(house.admin, "team", "many", 6, plan, alias="next")
+    house.clock.advance(1)
+    house.rollouts.step(first.id, 1, mark, None)
+    house.clock.advance(1)
+    house.rollouts.roll_back(first.id, "errors", None)
+    open_one = house.rollouts.start(house.admin, "team", "many", 8, plan, alias="next")
+    house.rollouts.step(open_one.id, 1, mark, None)
+    house.rollouts.pause(house.admin, "team", "many", open_one.id)
     for name in ("token", "gone", "back"):
         house.secrets.set(house.admin, "default", name, "first")
         house.clock.advance(1)
@@ -117,6 +128,7 @@ def test_tables_that_were_emptied_come_back_but_for_what_is_in_no_event(busy: Ho
         "UPDATE keys SET namespace = '', role = '', principal_id = '', created_at_ms = 0",
         "UPDATE secrets SET version = 9, created_at_ms = 0, updated_at_ms = 0",
         "DELETE FROM secret_uses",
+        "DELETE FROM rollouts",
     ):
         execute(busy, statement.replace("{false}", "0" if busy.database.is_sqlite else "false"))
     mend(busy.log, PROJECTIONS, lambda session: forget_derived(busy.log, session))

@@ -16,7 +16,7 @@ from isotherm.api.openapi import describe
 from isotherm.api.pages import index_page, reference_page
 from isotherm.api.port import ApiServices
 from isotherm.api.problems import handle_errors
-from isotherm.api.routes import functions, namespaces, observed, platform, queues, secrets
+from isotherm.api.routes import functions, namespaces, observed, platform, queues, rollouts, secrets
 from isotherm.api.routing import Declared
 
 __all__ = ["OPEN_PATHS", "Api", "declared_routes", "openapi_document"]
@@ -26,6 +26,7 @@ _tables = (
     namespaces.routes,
     secrets.routes,
     functions.routes,
+    rollouts.routes,
     observed.routes,
     queues.routes,
 )

@@ -13,6 +13,8 @@ from isotherm.tenancy.model import Grant, Key, Namespace, Secret
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
+from isotherm.workloads.model import LIVE
+from isotherm.workloads.rollout_model import Reading, RolloutPlan, RolloutState, Rule
 
 __all__ = [
     "AliasList",
@@ -34,6 +36,9 @@ __all__ = [
     "RedriveRequest",
     "RevisionList",
     "RollbackRequest",
+    "Rollout",
+    "RolloutList",
+    "RolloutRequest",
     "SecretList",
     "SecretRequest",
     "Share",
@@ -84,6 +89,32 @@ class RedriveRequest(_Request, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+
+
+class RolloutRequest(RolloutPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    to: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Number of a ready revision")]
+    alias: Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63, description="The alias to move")] = LIVE
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollout, as it is shown."""
+
+    id: str  # "roll_…"
+    alias: str
+    before: int  # the revision that the alias had
+    to: int
+    plan: RolloutPlan
+    state: RolloutState
+    paused: bool
+    step: int  # 0: nothing has moved yet
+    steps: int
+    percent: float  # of the calls that the new revision has now
+    by: str  # id of the principal who asked for it
+    created_at_ms: int
+    step_since_ms: int
+    ended_at_ms: int | None
+    rule: Rule | None  # why it was rolled back
+    reading: Reading | None  # what the gate sees now; where it has ended, what it ended by
 
 
 class CreatedKey(Key, frozen=True, kw_only=True):
@@ -148,4 +179,5 @@ LogList = _list_of(LogLine)
 QueuedCallList = _list_of(QueuedCall)
 NamespaceList = _list_of(Namespace)
 RevisionList = _list_of(Revision)
+RolloutList = _list_of(Rollout)
 SecretList = _list_of(Secret)

@@ -27,6 +27,7 @@ from isotherm.cli.views import (
     QueuedCall,
     QueueOverview,
     Revision,
+    Rollout,
     Secret,
     Trigger,
     Weight,
@@ -124,8 +125,9 @@ class Client:
         timeout = httpx.Timeout(UPLOAD_S, connect=CONNECT_S)
         return self._decode(self._send("POST", path, content=content, headers=headers, timeout=timeout), Package)
 
-    def deploy(self, name: str, config: dict[str, Any]) -> Revision:
-        return self._decode(self._send("PUT", self._function(name), json=config), Revision)
+    def deploy(self, name: str, config: dict[str, Any], *, abort_rollout: bool = False) -> Revision:
+        params = {"abort_rollout": "true"} if abort_rollout else {}
+        return self._decode(self._send("PUT", self._function(name), json=config, params=params), Revision)
 
     def progress(self, name: str, number: int, limit_s: float) -> Iterator[Progress]:
         """The steps of a deploy as they happen; the last has `done`. `limit_s` bounds the wait for each line."""
@@ -165,6 +167,21 @@ class Client:
 
     def delete_alias(self, name: str, alias: str) -> None:
         self._send("DELETE", self._alias(name, alias))
+
+    # Rollouts
+
+    def start_rollout(self, name: str, body: dict[str, Any]) -> Rollout:
+        return self._decode(self._send("POST", f"{self._function(name)}/rollouts", json=body), Rollout)
+
+    def rollouts(self, name: str, limit: int) -> list[Rollout]:
+        return self._pages(f"{self._function(name)}/rollouts", Rollout, limit)
+
+    def rollout(self, name: str, rollout_id: str) -> Rollout:
+        return self._decode(self._send("GET", self._rollout(name, rollout_id)), Rollout)
+
+    def steer_rollout(self, name: str, rollout_id: str, verb: str) -> Rollout:
+        """`verb`: pause, resume or abort."""
+        return self._decode(self._send("POST", f"{self._rollout(name, rollout_id)}/{verb}"), Rollout)
 
     # Seeing
 
@@ -259,6 +276,9 @@ class Client:
 
     def _function(self, name: str) -> str:
         return f"{self._namespace()}/functions/{quote(name, safe='')}"
+
+    def _rollout(self, name: str, rollout_id: str) -> str:
+        return f"{self._function(name)}/rollouts/{quote(rollout_id, safe='')}"
 
     def _alias(self, name: str, alias: str) -> str:
         return f"{self._function(name)}/aliases/{quote(alias, safe='')}"

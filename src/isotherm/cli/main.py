@@ -11,6 +11,8 @@ from isotherm.cli.connect import connect
 from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
+from isotherm.cli.rollout import BakeS, MinSamples, Shadow, StepS, Steps, Strategy, Watch, plan_of
+from isotherm.cli.rollout import register as register_rollout
 from isotherm.cli.secrets import secrets
 from isotherm.cli.state import audit, register_state
 from isotherm.replay.command import register as register_replay
@@ -152,14 +154,25 @@ def deploy(
     name: Annotated[str | None, typer.Option(help="Name of the function, other than the manifest's.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable.")] = None,
     public: Annotated[bool | None, typer.Option(help="Whether the URL needs no key.")] = None,
+    strategy: Strategy = None,
+    steps: Steps = None,
+    step_s: StepS = None,
+    min_samples: MinSamples = None,
+    bake_s: BakeS = None,
+    shadow: Shadow = None,
+    abort_rollout: Annotated[
+        bool, typer.Option("--abort-rollout", help="End the rollout that is moving `live`, if there is one.")
+    ] = False,
+    watch: Watch = False,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
-    """Deploy a folder of code and wait until it serves; prints its URL."""
+    """Deploy a folder of code and wait until it serves; prints its URL. Flags of a rollout win over the manifest's."""
     from isotherm.cli.commands import deploy as command
 
+    plan = plan_of(strategy, steps, step_s, min_samples, bake_s, shadow)
     with connect(namespace) as client:
-        command.run(client, folder, name, env or [], public)
+        command.run(client, folder, name, env or [], public, plan, abort_rollout=abort_rollout, watch=watch)
 
 
 @app.command()
@@ -236,7 +249,7 @@ def rollback(
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
-    """Send the calls back to an earlier revision."""
+    """Send the calls back to an earlier revision; ends a rollout that is moving them."""
     from isotherm.cli.commands import functions
 
     with connect(namespace) as client:
@@ -410,4 +423,5 @@ def _find_platform() -> tuple[str, str]:
     return profile.url, profile.key
 
 
+register_rollout(app, connect)
 register_replay(app, _find_platform)

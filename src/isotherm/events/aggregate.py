@@ -1,10 +1,10 @@
 """Aggregates: consistency borders that decide by replaying their own history. Pure."""
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-__all__ = ["Aggregate", "Fact", "kind_of"]
+__all__ = ["Aggregate", "Fact", "Happened", "kind_of"]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +15,14 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     class_version: ClassVar[int] = 1
+
+
+class Happened(NamedTuple):
+    """A fact as the log has it: with its time, and the id of the principal who decided it."""
+
+    fact: Fact
+    at_ms: int
+    by: str
 
 
 def kind_of(fact: Fact) -> str:

@@ -14,7 +14,7 @@ from isotherm.base.clock import Clock
 from isotherm.base.errors import Conflict
 from isotherm.db.engine import Database
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
-from isotherm.events.aggregate import Aggregate, Fact, kind_of
+from isotherm.events.aggregate import Aggregate, Happened, kind_of
 from isotherm.events.changes import take_noted
 from isotherm.events.forgetting import FORGOTTEN, ForgottenHistory
 from isotherm.events.listeners import Listeners
@@ -83,11 +83,18 @@ class EventLog:
             aggregate.version = event.originator_version
         return aggregate
 
-    def histories(self, session: Session, kind: type[A], prefix: str) -> Iterator[tuple[A, list[tuple[Fact, int]]]]:
+    def histories(self, session: Session, kind: type[A], prefix: str) -> Iterator[tuple[A, list[Happened]]]:
         """Every aggregate of a kind, by the prefix of its id, replayed from its first event without a snapshot; with
-        its facts and their times."""
+        its facts."""
         table = self._events.table
-        columns = (table.c.originator_id, table.c.originator_version, table.c.topic, table.c.state, table.c.at_ms)
+        columns = (
+            table.c.originator_id,
+            table.c.originator_version,
+            table.c.topic,
+            table.c.state,
+            table.c.at_ms,
+            table.c.principal_id,
+        )
         query = sqlalchemy.select(*columns).where(table.c.originator_id.startswith(prefix, autoescape=True))
         query = query.order_by(table.c.originator_id, table.c.originator_version).execution_options(yield_per=1000)
         for aggregate_id, rows in groupby(session.execute(query), key=lambda row: str(row.originator_id)):
@@ -96,7 +103,7 @@ class EventLog:
                 fact = decode_fact(kind, row.topic, bytes(row.state))
                 aggregate.apply(fact)
                 aggregate.version = row.originator_version
-                happened.append((fact, int(row.at_ms)))
+                happened.append(Happened(fact, int(row.at_ms), row.principal_id))
             yield aggregate, happened
 
     def forget_snapshots(self, session: Session) -> None:

@@ -13,15 +13,16 @@ import msgspec
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
 from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
+from isotherm.workloads.rollout_model import RolloutPlan
 
-__all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "RolloutPlan", "parse_manifest", "read_manifest"]
 
 MANIFEST = "isotherm.toml"
 _MAX_BYTES = 1 << 20
 _tables: dict[type, str] = {dict: "table", list: "list"}
 _types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in quotes", "`bool`": "true or false"}
 _types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
-_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig}
+_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig, "rollout": RolloutPlan}
 _forms = {  # of keys whose type alone does not say it
     "handler": "MODULE.FUNCTION, such as app.handler",
     "runtime": "python3.N, such as python3.11",

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.workloads.model import RevisionState, Weight
+from isotherm.workloads.rollout_model import RolloutPlan
 
 __all__ = [
     "Alias",
@@ -126,6 +127,9 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     warm: WarmConfig = WarmConfig()
     asynchronous: AsyncConfig = AsyncConfig()
     cron: Annotated[list[CronConfig], Meta(max_length=20)] = msgspec.field(default_factory=list)
+    rollout: Annotated[RolloutPlan, Meta(description="How `live` goes to it; no part of what makes a revision")] = (
+        RolloutPlan()
+    )
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

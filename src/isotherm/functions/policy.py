@@ -142,6 +142,7 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         ],
         warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
         asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
+        rollout=row.rollout,
         **values,
     )
 

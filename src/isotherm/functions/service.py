@@ -84,13 +84,21 @@ class Functions:
         return package
 
     def deploy(
-        self, principal: Principal, namespace: str, name: str, config: FunctionConfig, *, if_match: str | None = None
+        self,
+        principal: Principal,
+        namespace: str,
+        name: str,
+        config: FunctionConfig,
+        *,
+        abort_rollout: bool = False,
+        if_match: str | None = None,
     ) -> Deployed:
         """Make a revision in the state `building` (and the function, where it is new).
 
         Where code and configuration are those of the latest revision and it has not failed, that one is the answer
-        (and `live` goes to it, where it is ready and `live` was elsewhere).
-        Raises `Invalid` (name, configuration, unknown package), `NotFound`, `Forbidden`, `PreconditionFailed`.
+        (and `live` goes to it, where it is ready and `live` was elsewhere). It goes as `config.rollout` says.
+        Raises `Invalid` (name, configuration, unknown package), `Conflict` (a rollout is moving `live`, and
+        `abort_rollout` does not end it), `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
         self._check(name, config)
@@ -104,7 +112,15 @@ class Functions:
                 )
             draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
             row, created, etag = self._workloads.deploy(
-                session, principal.id, "function", namespace, name, draft, if_match=if_match
+                session,
+                principal.id,
+                "function",
+                namespace,
+                name,
+                draft,
+                plan=config.rollout,
+                abort_rollout=abort_rollout,
+                if_match=if_match,
             )
         if created:
             self._building.tell(row.spec.id)
@@ -282,6 +298,11 @@ class Functions:
                 return []
             row = self._workloads.revision(session, workload.id, leading(workload.live))
         return self._views.triggers(row, self._clock.time_ms())
+
+    def moves_at_once(self, revision_id: str) -> bool:
+        """Whether all calls go to the revision in one move once it is ready. Raises `NotFound`."""
+        with self._database.read() as session:
+            return self._workloads.moves_at_once(session, revision_id)
 
     def etag(self, principal: Principal, namespace: str, name: str) -> str:
         """The function's ETag, without quotes. Raises `NotFound`, `Forbidden`."""

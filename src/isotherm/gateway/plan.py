@@ -11,7 +11,8 @@ from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import Reference, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
-from isotherm.gateway.routes import Route, RouteTable, Target
+from isotherm.gateway.routes import RouteTable
+from isotherm.gateway.target import Route, Target
 
 __all__ = ["Plan", "Planner"]
 

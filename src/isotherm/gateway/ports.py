@@ -16,7 +16,7 @@ from isotherm.gateway.names import INVOKE_PREFIX
 from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
-from isotherm.gateway.routes import Target
+from isotherm.gateway.target import Target
 from isotherm.pool.call import Call
 
 __all__ = ["ApiPort", "ContentPort", "Operations"]
@@ -109,7 +109,7 @@ class FunctionPort(ABC):
             call.source = "invoke"
             if plan.tail:
                 call.tail = []
-        revision = target.pick()
+        revision = target.pick(call)
         connection.plan = plan
         connection.call = call
         connection.revision = revision

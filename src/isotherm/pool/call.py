@@ -6,8 +6,9 @@ from typing import Final, Protocol
 from isotherm.base.errors import IsothermError
 from isotherm.wire.telemetry import ColdCause, Source
 
-__all__ = ["WARM", "Call", "Carrier", "Sink"]
+__all__ = ["SHADOW", "WARM", "Call", "Carrier", "Sink"]
 
+SHADOW: Final = "shadow"  # that of a copy of a call: it is counted for its revision, and nobody waits for it
 WARM: Final = "warm"  # the source of a call that the platform makes itself; it is not counted
 
 

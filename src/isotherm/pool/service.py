@@ -26,6 +26,7 @@ from isotherm.wire.telemetry import WorkloadState
 __all__ = ["Pool"]
 
 BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
+PREPARE_WAIT_S = 30.0  # further instances that are asked for ahead of traffic; those under way go on
 REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
 
 
@@ -86,11 +87,16 @@ class Pool:
         revision.used_at_s = self._now()
         return await self.templates[revision].get()
 
-    async def prepare_instance(self, spec: RevisionSpec) -> None:
-        """Have one instance that is started, warmed and parked. Raises what `start_instance` raises."""
+    async def prepare_instances(self, spec: RevisionSpec, count: int) -> None:
+        """Have `count` instances that are started and warmed: one in any case, more as far as limits and memory let it.
+        Raises what `start_instance` raises for the one."""
         revision = self.revision(spec)
-        if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
+        if not _up(revision):
             await self.start_one(revision)
+        until_s = self._now() + PREPARE_WAIT_S
+        await self._poll(until_s, lambda: not revision.starting)  # what is being started counts twice for the limit
+        self.grow(revision, count - _up(revision) - revision.starting)
+        await self._poll(until_s, lambda: not revision.starting)
 
     async def forget(self, revision_id: str) -> None:
         """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""
@@ -324,3 +330,8 @@ class Pool:
             self._log.warning(
                 "template gone", namespace=revision.spec.namespace, name=revision.spec.name, reason=reason
             )
+
+
+def _up(revision: RevisionPool) -> int:
+    """Instances that are idle or serve."""
+    return sum(1 for each in revision.connections.values() if each.phase in (Phase.SPARE, Phase.READY))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from isotherm.events.aggregate import Fact
+from isotherm.events.aggregate import Happened
 from isotherm.events.rebuilding import Lost, ProjectedRoom, Row
 from isotherm.events.service import EventLog
 from isotherm.tenancy.history import (
@@ -27,11 +27,11 @@ __all__ = ["projected"]
 def _rows(session: Session, log: EventLog) -> Iterator[Row | Lost]:
     for space, happened in log.histories(session, NamespaceHistory, "ns_"):
         if space.state.exists:
-            made_at_ms = max(at_ms for fact, at_ms in happened if isinstance(fact, NamespaceCreated))
+            made_at_ms = max(at_ms for fact, at_ms, _ in happened if isinstance(fact, NamespaceCreated))
             yield namespaces, {"name": space.id.removeprefix("ns_"), "created_at_ms": made_at_ms}
     for key, happened in log.histories(session, KeyHistory, "key_"):
         if key.state.valid:
-            yield next(_key(session, key.id, fact, at) for fact, at in happened if isinstance(fact, KeyCreated))
+            yield next(_key(session, key.id, fact, at) for fact, at, _ in happened if isinstance(fact, KeyCreated))
     for secret, happened in log.histories(session, SecretHistory, "sec_"):
         if secret.state.exists:
             yield _secret(session, _since_removed(happened))
@@ -71,9 +71,9 @@ def _secret(session: Session, made: list[tuple[SecretSet, int]]) -> Row | Lost:
     }
 
 
-def _since_removed(happened: list[tuple[Fact, int]]) -> list[tuple[SecretSet, int]]:
+def _since_removed(happened: list[Happened]) -> list[tuple[SecretSet, int]]:
     found: list[tuple[SecretSet, int]] = []
-    for fact, at_ms in happened:
+    for fact, at_ms, _ in happened:
         if isinstance(fact, SecretSet):
             found.append((fact, at_ms))
         else:

@@ -16,6 +16,7 @@ __all__ = [
     "RevisionSpec",
     "Role",
     "RouteSpec",
+    "ShadowSpec",
     "WarmSpec",
     "item_id",
 ]
@@ -96,6 +97,14 @@ class CronSpec(msgspec.Struct, frozen=True, kw_only=True):
     qualifier: str | None = None  # an alias or a revision number; None: `live`
 
 
+class ShadowSpec(msgspec.Struct, frozen=True):
+    """A share of the calls of an alias is copied to a revision; nobody waits for what the copies come to."""
+
+    alias: str
+    revision_id: str
+    share: float  # above 0, at most 1
+
+
 class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a workload is reached. `aliases` always has `live`, which unqualified calls take."""
 
@@ -108,6 +117,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None  # calls a second, None: unlimited
     burst: int | None = None
     crons: list[CronSpec] = msgspec.field(default_factory=list)
+    standby: list[str] = msgspec.field(default_factory=list)  # kept as warm as what aliases have: rollouts move these
+    shadows: list[ShadowSpec] = msgspec.field(default_factory=list)
 
 
 class GrantSpec(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ LATENCY_BUCKETS_MS = (
 Outcome = Literal["ok", "handler_error", "timeout", "out_of_memory", "crash", "rejected", "import_error", "invalid"]
 
 # Who asked for a call. `async` is an Invoke of the type Event; `cron`, `destination` and `redrive` are queued, too.
-Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "warm", "prepare"]
+Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "warm", "prepare", "shadow"]
 
 # Why a call found no idle instance:
 #   first        the revision had neither template nor instance

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from isotherm.wire.desired import AliasSpec, RouteSpec
-from isotherm.workloads import policy
+from isotherm.wire.desired import AliasSpec, RouteSpec, ShadowSpec
+from isotherm.workloads import policy, rollout_policy
 from isotherm.workloads.history import WorkloadState
 from isotherm.workloads.model import LIVE, RevisionRow
 
@@ -32,4 +32,10 @@ def route_of(
         rate_per_s=row.rate_per_s,
         burst=row.burst,
         crons=[cron.spec for cron in row.crons if cron.enabled],
+        standby=sorted({state.ids[number] for each in state.rollouts.values() for number in (each.before, each.to)}),
+        shadows=[
+            ShadowSpec(alias, state.ids[each.to], stage.shadow)
+            for alias, each in sorted(state.rollouts.items())
+            if each.step and (stage := rollout_policy.stages(each.plan)[each.step - 1]).shadow
+        ],
     )
