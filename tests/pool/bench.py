@@ -11,6 +11,7 @@ from isotherm.base.clock import SystemClock
 from isotherm.base.errors import IsothermError
 from isotherm.base.settings import Settings
 from isotherm.invocations.recorder import Recorder
+from isotherm.pool.call import Answer as PoolAnswer
 from isotherm.pool.call import Call
 from isotherm.pool.model import limits_from
 from isotherm.pool.revision import RevisionPool
@@ -53,6 +54,9 @@ class Answer:
     def failed(self, _call: Call, error: IsothermError, _now_s: float) -> int:
         self.done.set_exception(error)
         return error.status
+
+    def begun(self, _call: Call, _answer: PoolAnswer, _flags: int, _head: bytes, _now_s: float) -> None:
+        self.done.set_exception(AssertionError("an answer in pieces"))
 
     async def value(self) -> Any:
         """What the handler returned. Raises what the call failed with."""

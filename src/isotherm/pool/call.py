@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from isotherm.base.errors import IsothermError
 from isotherm.wire.telemetry import ColdCause, Source
 
-__all__ = ["WARM", "Call", "Carrier", "Sink"]
+__all__ = ["WARM", "Answer", "Call", "Carrier", "Sink", "StreamSink"]
 
 WARM: Final = "warm"  # the source of a call that the platform makes itself; it is not counted
 
@@ -22,14 +22,38 @@ class Carrier(Protocol):
         """Tell the instance that nobody waits for this call any more."""
 
 
+class Answer(Protocol):
+    """An answer that comes in pieces, as far as its sink needs it."""
+
+    total_bytes: int  # so far
+
+    def taken(self, size: int) -> None:
+        """So much of what came is kept no more. What is never taken is never followed by more than a window."""
+
+
 class Sink(Protocol):
-    """Who waits for a call. Exactly one of the two is called, once; it returns the HTTP status that went out."""
+    """Who waits for a call. Exactly one of the three is called, once. The first two return the HTTP status that went
+    out."""
 
     def answered(self, call: "Call", flags: int, head: bytes, body: bytes, now_s: float) -> int:
         """The instance answered (a RESPONSE frame)."""
 
     def failed(self, call: "Call", error: IsothermError, now_s: float) -> int:
         """It did not, or the handler raised."""
+
+    def begun(self, call: "Call", answer: Answer, flags: int, head: bytes, now_s: float) -> "StreamSink | None":
+        """The answer comes in pieces; who takes them, and waits for the call from here on. None: nobody needs to."""
+
+
+class StreamSink(Sink, Protocol):
+    """Who waits for the rest of an answer: for pieces, then for `ended` or `failed`. An instance that keeps to the
+    protocol calls for nothing else."""
+
+    def piece(self, body: bytes) -> None:
+        """The next piece. Raises `InvalidResponse` where it may not go out."""
+
+    def ended(self, call: "Call", now_s: float) -> int:
+        """That was all of it; the HTTP status that went out. Raises `InvalidResponse` where it cannot have been."""
 
 
 class Call:
@@ -47,6 +71,7 @@ class Call:
         "head",
         "id",
         "principal_id",
+        "request_bytes",
         "sent_s",
         "sink",
         "source",
@@ -62,6 +87,7 @@ class Call:
         self.flags = flags
         self.head = head
         self.body = body
+        self.request_bytes = len(body)
         self.sink = sink  # None: nobody waits any more
         self.arrived_s = arrived_s
         self.sent_s = 0.0
