@@ -109,6 +109,7 @@ class PoolBench:
             function_arn=f"arn:aws:lambda:local:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region="local",
+            request_body=revision.request_body,
         )
 
     def spec(self, code: str = ECHO, *, warm: dict[str, Any] | None = None, **changes: Any) -> RevisionSpec:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
-from isotherm.base.errors import NotFound, TooManyRequests
+from isotherm.base.errors import IsothermError, NotFound, TooManyRequests, Unavailable
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.events import EventIntake
@@ -17,7 +17,8 @@ from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
 from isotherm.gateway.routes import Target
-from isotherm.pool.call import Call
+from isotherm.gateway.upload import Upload
+from isotherm.pool.call import Call, Sink
 
 __all__ = ["ApiPort", "ContentPort", "Operations"]
 
@@ -88,7 +89,14 @@ class FunctionPort(ABC):
     def admit(self, _connection: RequestReader, _request: Request) -> BodyStream | None:
         return None
 
-    def call(self, connection: ClientConnection, request: Request, plan: Plan, time_ms: int) -> None:
+    def call(
+        self,
+        connection: ClientConnection,
+        request: Request,
+        plan: Plan,
+        time_ms: int,
+        make: Callable[[str, int, bytes, bytes, Sink, float], Call] = Call,
+    ) -> Call:
         """Hand a request to the pool. Raises `TooManyRequests` over the route's rate."""
         target = plan.target
         now_s = request.arrived_s
@@ -102,7 +110,7 @@ class FunctionPort(ABC):
         else:
             flags = HTTP_FLAG
             head = f'["{call_id}",{time_ms}]{plan.head}'
-        call = Call(call_id, flags, head.encode(), request.body, connection, now_s)
+        call = make(call_id, flags, head.encode(), request.body, connection, now_s)
         call.alias = target.label
         call.principal_id = plan.principal_id
         if plan.invoke:
@@ -114,6 +122,7 @@ class FunctionPort(ABC):
         connection.call = call
         connection.revision = revision
         revision.submit(call, now_s)
+        return call
 
 
 def check_rate(target: Target, limiter: TokenBucket, request: Request) -> None:
@@ -131,6 +140,20 @@ def check_rate(target: Target, limiter: TokenBucket, request: Request) -> None:
 class ContentPort(FunctionPort):
     """Function URLs."""
 
+    def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
+        if not (request.length or connection.chunked) or not isinstance(connection, ClientConnection):
+            return None
+        try:
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+        except IsothermError:
+            return None  # it is refused in its turn, and the connection goes on
+        request.keep_plan(plan)
+        if not plan.target.streams_bodies:
+            return None
+        upload = Upload(self, connection, request, self.limits.max_stream_bytes)
+        upload.check()
+        return upload
+
     def serve(self, connection: ClientConnection, request: Request) -> None:
         time_ms = time_ns() // 1_000_000
         plan = request.plan
@@ -138,6 +161,17 @@ class ContentPort(FunctionPort):
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
             request.keep_plan(plan)
         self.call(connection, request, plan, time_ms)
+
+    def serve_upload(self, connection: ClientConnection, request: Request, upload: Upload) -> None:
+        """See `upload.UploadPort`."""
+        time_ms = time_ns() // 1_000_000
+        plan = request.plan
+        if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+        if not plan.target.streams_bodies:
+            raise Unavailable("the function was changed while this request waited for its turn; send it again")
+        if self.call(connection, request, plan, time_ms, upload.call).carrier is not None:
+            upload.opened()
 
 
 class ApiPort(FunctionPort):

@@ -5,8 +5,9 @@ from typing import Final, Protocol
 
 from isotherm.base.errors import IsothermError
 from isotherm.wire.telemetry import ColdCause, Source
+from isotherm_runtime.frames import Flag
 
-__all__ = ["WARM", "Answer", "Call", "Carrier", "Sink", "StreamSink"]
+__all__ = ["WARM", "Answer", "Call", "Carrier", "Feeder", "Sink", "StreamSink", "UploadCall"]
 
 WARM: Final = "warm"  # the source of a call that the platform makes itself; it is not counted
 
@@ -20,6 +21,22 @@ class Carrier(Protocol):
 
     def cancel(self, call: "Call") -> None:
         """Tell the instance that nobody waits for this call any more."""
+
+    def send_piece(self, call: "Call", data: bytes) -> None:
+        """Send the next piece of the request's body; the caller has seen that there is credit."""
+
+    def send_end(self, call: "Call") -> None:
+        """Say that the request's body is complete."""
+
+
+class Feeder(Protocol):
+    """Who has a request's body that comes in pieces."""
+
+    def opened(self) -> None:
+        """The call was sent to an instance: pieces may follow."""
+
+    def granted(self, size: int) -> bool:
+        """So much more may be sent; False where that is more than was sent before."""
 
 
 class Answer(Protocol):
@@ -113,3 +130,13 @@ class Call:
             return 0.0, waited
         start = min(waited, self.carrier.start_ms)
         return waited - start, start
+
+
+class UploadCall(Call):
+    """A call whose request's body follows in pieces."""
+
+    __slots__ = ("feeder",)
+
+    def __init__(self, call_id: str, flags: int, head: bytes, sink: Sink, arrived_s: float, feeder: Feeder) -> None:
+        super().__init__(call_id, flags | Flag.MORE, head, b"", sink, arrived_s)
+        self.feeder = feeder

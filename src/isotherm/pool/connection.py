@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Protocol, cast
 
 from isotherm.base.errors import InvalidResponse, IsothermError
-from isotherm.pool.call import Call
+from isotherm.pool.call import Call, UploadCall
 from isotherm.pool.model import Phase
 from isotherm.pool.stream import AnswerStream
 from isotherm.sandbox.model import Exit
@@ -184,6 +184,14 @@ class InstanceConnection(asyncio.Protocol):
         """Tell the instance that nobody waits for `call` any more."""
         self._write(pack_frame(Kind.CANCEL, call.stream))
 
+    def send_piece(self, call: Call, data: bytes) -> None:
+        """See `call.Carrier`."""
+        self._write(pack_frame(CHUNK, call.stream, b"", data))
+
+    def send_end(self, call: Call) -> None:
+        """See `call.Carrier`."""
+        self._write(pack_frame(END, call.stream))
+
     def grant(self, stream: int, size: int) -> None:
         """See `stream.Granter`."""
         self._write(pack_frame(WINDOW, stream, deadline_ms=size))
@@ -250,7 +258,7 @@ class InstanceConnection(asyncio.Protocol):
         calls = self.calls
         offset, end = 0, len(data)
         while end - offset >= header_size:
-            length, head_length, stream, _, kind, flags, _ = unpack_header(data, offset)
+            length, head_length, stream, number, kind, flags, _ = unpack_header(data, offset)
             start = offset + header_size
             if head_length > length or head_length > MAX_HEAD_BYTES or length > MAX_FRAME_BYTES:
                 self._broken(f"a frame of {length} bytes with a head of {head_length} is over the limit")
@@ -274,6 +282,9 @@ class InstanceConnection(asyncio.Protocol):
                     owner.answered(self, call, flags, data[start:middle], data[middle:offset], now_s)
                 elif not self._gave_up(stream, now_s):
                     self._broken(f"it answered call {stream}, which it does not have")
+                    return
+            elif kind == WINDOW:
+                if not self._window(stream, number):
                     return
             elif not self._other(kind, flags, stream, data[start:middle], data[middle:offset], now_s):
                 return
@@ -337,6 +348,14 @@ class InstanceConnection(asyncio.Protocol):
             self.hello.set_result(None)
         elif kind != PING:
             self._broken(f"it sent a frame of kind {kind}, which it may not send now")
+            return False
+        return True
+
+    def _window(self, stream: int, size: int) -> bool:
+        """Credit for the request's body of a call, which may be over by now."""
+        call = self.calls.get(stream)
+        if isinstance(call, UploadCall) and not call.feeder.granted(size):
+            self._broken(f"it granted call {stream} more than it was sent")
             return False
         return True
 

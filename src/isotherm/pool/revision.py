@@ -13,7 +13,7 @@ from typing import Protocol
 from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.invocations.aggregates import RevisionStats
 from isotherm.pool import policy
-from isotherm.pool.call import WARM, Call
+from isotherm.pool.call import WARM, Call, UploadCall
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.deadlines import check_deadlines
 from isotherm.pool.faults import error_of
@@ -155,6 +155,8 @@ class RevisionPool:
         if connection.served == 0 and not connection.calls:
             call.cold_cause = call.cold_hint
         connection.send(call, now_s)
+        if isinstance(call, UploadCall):
+            call.feeder.opened()
 
     def serve_queue(self, connection: InstanceConnection, now_s: float) -> None:
         """Give the instance as many of the waiting calls as it has room for; then it stands with the free ones."""
