@@ -6,7 +6,7 @@ from typing import Protocol
 from isotherm.base.errors import InvalidResponse, IsothermError
 from isotherm.pool.call import Answer, Call, StreamSink
 
-__all__ = ["Client", "Download", "Gathered"]
+__all__ = ["Client", "Download", "Gathered", "Paced"]
 
 
 class Client(Protocol):
@@ -44,49 +44,63 @@ class Pieces(ABC):
         """See `StreamSink`."""
 
 
-class Download(Pieces):
+class Paced(Pieces):
+    """One that goes out as it comes, as fast as the client reads."""
+
+    answer: Answer
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._unread_bytes = 0
+
+    def went(self, size: int) -> None:
+        """So much was written: the instance may send as much again, at once or when the client has read it."""
+        if self.client.blocked_since_s:
+            self._unread_bytes += size
+        else:
+            self.answer.taken(size)
+
+    def resume(self) -> None:
+        """The client reads again."""
+        if self._unread_bytes:
+            size, self._unread_bytes = self._unread_bytes, 0
+            self.answer.taken(size)
+
+
+class Download(Paced):
     """To a function URL's client. `length`: what the head promised; None: the body goes in chunks, or (not `chunked`)
     up to the connection's end."""
 
     def __init__(self, client: Client, answer: Answer, status: int, length: int | None, *, chunked: bool) -> None:
-        self._client = client
-        self._answer = answer
+        super().__init__(client)
+        self.answer = answer
         self._status = status
         self._length = length
         self._chunked = chunked
-        self._unread_bytes = 0
 
     def piece(self, body: bytes) -> None:
-        if self._length is not None and self._answer.total_bytes > self._length:
+        if self._length is not None and self.answer.total_bytes > self._length:
             raise InvalidResponse(f"the function's answer is longer than its content-length, {self._length} bytes")
         if self._chunked:
-            self._client.send(b"%x\r\n" % len(body), body, b"\r\n")
+            self.client.send(b"%x\r\n" % len(body), body, b"\r\n")
         else:
-            self._client.send(body)
-        if self._client.blocked_since_s:
-            self._unread_bytes += len(body)  # the instance may send more once the client has read this
-        else:
-            self._answer.taken(len(body))
-
-    def resume(self) -> None:
-        """The client reads again."""
-        size, self._unread_bytes = self._unread_bytes, 0
-        self._answer.taken(size)
+            self.client.send(body)
+        self.went(len(body))
 
     def ended(self, _call: Call, _now_s: float) -> int:
-        if self._length is not None and self._answer.total_bytes < self._length:
+        if self._length is not None and self.answer.total_bytes < self._length:
             raise InvalidResponse(
-                f"the function's answer has {self._answer.total_bytes} bytes; its content-length says {self._length}"
+                f"the function's answer has {self.answer.total_bytes} bytes; its content-length says {self._length}"
             )
         if self._chunked:
-            self._client.send(b"0\r\n\r\n")
-        self._client.finish()
+            self.client.send(b"0\r\n\r\n")
+        self.client.finish()
         return self._status
 
     def failed(self, _call: Call, _error: IsothermError, _now_s: float) -> int:
         """An end without the last chunk, or short of the length, is an error to every client. Where nothing but the
         end of the connection says that a body is complete, it has to be a reset."""
-        self._client.cut(at_once=not self._chunked and self._length is None)
+        self.client.cut(at_once=not self._chunked and self._length is None)
         return self._status
 
 

@@ -12,17 +12,18 @@ from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.limits import TokenBucket
 from isotherm.gateway.messages import HeadCache, date_line, status_line
-from isotherm.gateway.names import INVOKE_PREFIX
+from isotherm.gateway.names import INVOKE_PREFIX, STREAM_PREFIX
 from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
 from isotherm.gateway.routes import Target
 from isotherm.gateway.upload import Upload
-from isotherm.pool.call import Call, Sink
+from isotherm.pool.call import Call
 
 __all__ = ["ApiPort", "ContentPort", "Operations"]
 
 HTTP_FLAG = 1
+INVOKES = (INVOKE_PREFIX, STREAM_PREFIX)
 
 
 class Operations(Protocol):
@@ -95,7 +96,7 @@ class FunctionPort(ABC):
         request: Request,
         plan: Plan,
         time_ms: int,
-        make: Callable[[str, int, bytes, bytes, Sink, float], Call] = Call,
+        make: Callable[[str, int, bytes, bytes, ClientConnection, float], Call] = Call,
     ) -> Call:
         """Hand a request to the pool. Raises `TooManyRequests` over the route's rate."""
         target = plan.target
@@ -191,12 +192,12 @@ class ApiPort(FunctionPort):
         self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
-        if request.url.startswith(INVOKE_PREFIX) or not isinstance(connection, ClientConnection):
+        if request.url.startswith(INVOKES) or not isinstance(connection, ClientConnection):
             return None
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
-        if not request.url.startswith(INVOKE_PREFIX):
+        if not request.url.startswith(INVOKES):
             self._operations.serve(connection, request)
             return
         time_ms = time_ns() // 1_000_000
@@ -210,6 +211,8 @@ class ApiPort(FunctionPort):
             self.call(connection, request, plan, time_ms)
         elif plan.event:
             self._accept(connection, request, plan)
+        elif plan.streamed:
+            self.call(connection, request, plan, time_ms, _with_events)
         else:
             connection.request_id = self.new_id()
             connection.reply(status_line(204))
@@ -220,3 +223,8 @@ class ApiPort(FunctionPort):
             check_rate(plan.target, plan.target.route.limiter, request)
         self.requests += 1
         self._events.take(connection, request, plan, self.new_id())
+
+
+def _with_events(call_id: str, flags: int, head: bytes, body: bytes, sink: ClientConnection, arrived_s: float) -> Call:
+    """A call whose answer goes out as a stream of events."""
+    return Call(call_id, flags, head, body, sink.events(), arrived_s)
