@@ -165,7 +165,7 @@ class Client:
                 await pieces.changed.wait()
 
     async def upload(self, stream: int, data: bytes, piece: int = 64 * 1024) -> None:
-        """Send `data` as pieces of the request's body, within the credit."""
+        """Send `data` as the pieces of the request's body, within the credit, and its end."""
         sent = 0
         for start in range(0, len(data), piece):
             part = data[start : start + piece]
@@ -174,6 +174,7 @@ class Client:
                     await asyncio.sleep(0.001)
             await self._loop.sock_sendall(self.instance.stream, pack_frame(Kind.CHUNK, stream, b"", part))
             sent += len(part)
+        await self._loop.sock_sendall(self.instance.stream, pack_frame(Kind.END, stream))
 
     def send(self, kind: int, stream: int, head: object = None, body: bytes = b"", **more: int) -> None:
         raw = head if isinstance(head, bytes) else b"" if head is None else json.dumps(head).encode()

@@ -114,11 +114,12 @@ async def handler(event, context):
     assert (await client.invoke({})).value is True
 
 
-async def test_an_exception_is_told_with_the_users_frames_alone(start: Start) -> None:
-    client = await start("""
+@pytest.mark.parametrize("prefix", ["", "async "])
+async def test_an_exception_is_told_with_the_users_frames_alone(start: Start, prefix: str) -> None:
+    client = await start(f"""
 def inner(value):
     raise KeyError(value)
-def handler(event, context):
+{prefix}def handler(event, context):
     inner("missing")
 """)
     error = (await client.invoke({})).error

@@ -42,7 +42,6 @@ async def test_a_body_of_any_size_arrives_in_order(start: Start, code: str, chan
     for _ in range(2):
         stream = client.http_request("PUT", more=True)
         await client.upload(stream, data, piece=50_000)
-        client.send(Kind.END, stream)
         found = json.loads((await client.answer(stream)).body)
         assert (found["size"], found["digest"]) == (5_000_000, hashlib.sha256(data).hexdigest())
         assert (found["pieces"], found["body"]) == (100, None)
@@ -60,7 +59,6 @@ async def test_what_the_handler_does_not_take_is_not_granted(
     await asyncio.sleep(0.1)
     assert client.granted[stream] == WINDOW_BYTES
     await uploading
-    client.send(Kind.END, stream)
     assert json.loads((await client.answer(stream)).body)["size"] == WINDOW_BYTES
 
 
