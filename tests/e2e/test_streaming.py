@@ -132,8 +132,8 @@ def test_an_upload_of_100_mb_needs_no_memory_of_its_size(platform: Platform) -> 
 
 
 def test_an_instance_that_is_killed_in_the_middle_ends_the_body_and_not_the_function(platform: Platform) -> None:
-    url = platform.function("killed", TICKS, warm=ONE)
     earlier = set(descendants(platform.process.pid))
+    url = platform.function("killed", TICKS, warm=ONE)
     with platform.content() as http:
         with http.stream("GET", url) as answer:
             lines = answer.iter_lines()

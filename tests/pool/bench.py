@@ -46,6 +46,9 @@ class Answer:
         self._bench = bench
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.call: Call
+        self.pieces: bytes | None = None  # of an answer that comes in pieces
+        self.stream: PoolAnswer
+        self.takes = True  # False: the pieces are not taken, so no more are granted
 
     def answered(self, _call: Call, _flags: int, _head: bytes, body: bytes, _now_s: float) -> int:
         self.done.set_result(msgspec.json.decode(body))
@@ -55,8 +58,19 @@ class Answer:
         self.done.set_exception(error)
         return error.status
 
-    def begun(self, _call: Call, _answer: PoolAnswer, _flags: int, _head: bytes, _now_s: float) -> None:
-        self.done.set_exception(AssertionError("an answer in pieces"))
+    def begun(self, _call: Call, answer: PoolAnswer, _flags: int, _head: bytes, _now_s: float) -> "Answer":
+        self.pieces = b""
+        self.stream = answer
+        return self
+
+    def piece(self, body: bytes) -> None:
+        self.pieces += body
+        if self.takes:
+            self.stream.taken(len(body))
+
+    def ended(self, _call: Call, _now_s: float) -> int:
+        self.done.set_result(self.pieces)
+        return 200
 
     async def value(self) -> Any:
         """What the handler returned. Raises what the call failed with."""
