@@ -60,11 +60,19 @@ async def test_a_function_that_answers_whole_is_one_piece(front: Front) -> None:
 
 async def test_refusals_are_ordinary_errors(front: Front) -> None:
     front.function("echo")
-    front.function("full", queue_limit=0)
+    front.function(
+        "full",
+        "import time\ndef handler(event, context):\n    time.sleep(0.5)\n",
+        queue_limit=0,
+        warm={"max_instances": 1},
+    )
+    running = asyncio.create_task(events_of(front, "full", {}))
+    await front.bench.until(lambda: front.bench.driver.started, "the first call")
     assert (await events_of(front, "missing", {}))[0] == 404
     assert (await events_of(front, "echo", {}, token="iso_wrong"))[0] == 401
     assert (await events_of(front, "full", {}))[0] == 429
     assert (await events_of(front, "echo", {}))[0] == 200
+    assert (await running)[0] == 200
 
 
 async def test_a_connection_serves_plain_and_streamed_invokes_in_turn(front: Front) -> None:

@@ -212,12 +212,21 @@ async def test_the_key_is_looked_at_before_the_body(tmp_path: Path) -> None:
 async def test_a_call_that_is_turned_away_ends_its_upload(tmp_path: Path) -> None:
     front = await fronted(tmp_path)
     try:
-        front.function("digest", DIGEST, request_body="stream", queue_limit=0)
+        front.function(
+            "full",
+            "import time\ndef handler(event, context):\n    time.sleep(0.5)\n",
+            request_body="stream",
+            queue_limit=0,
+            warm={"max_instances": 1},
+        )
+        running = asyncio.create_task(front.get("/full"))
+        await front.bench.until(lambda: front.bench.driver.started, "the first call")
         wire = await front.wire()
-        wire.send(PUT % b"digest" + b"Content-Length: 4000000\r\n\r\n" + bytes(100_000))
+        wire.send(PUT % b"full" + b"Content-Length: 4000000\r\n\r\n" + bytes(100_000))
         assert (await wire.reply()).status == 429
         wire.send(bytes(3_900_000))
         assert await wire.ended()
+        assert (await running).status == 200
     finally:
         await front.stop()
 
