@@ -61,6 +61,15 @@ async def test_a_stream_that_breaks_off_fails_its_call(bench: PoolBench) -> None
     assert await bench.call(revision, {"count": 1}).value() == b"x"
 
 
+async def test_secrets_are_hidden_in_what_a_stream_breaks_off_with(bench: PoolBench) -> None:
+    code = "def handler(event, context):\n    yield 'x'\n    raise ValueError('the key is s3cret-value-1')\n"
+    revision = bench.revision(code, env={"KEY": "s3cret-value-1"}, secrets={"KEY": "key"})
+    with pytest.raises(HandlerFailed) as failed:
+        await bench.call(revision).value()
+    assert "the key is" in failed.value.message
+    assert "s3cret" not in str(failed.value.problem("id"))
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
 async def test_the_time_limit_is_for_the_whole_stream(bench: PoolBench, concurrency: int) -> None:
     revision = bench.revision(PIECES, timeout_s=0.3, concurrency=concurrency)

@@ -272,7 +272,7 @@ class RevisionPool:
             self.outcomes.left(self.stats, call, now_s, answer.total_bytes)
             return
         if head:
-            self.fail(call, error_of(head), now_s)
+            self.fail(call, self._told(head), now_s)
             return
         try:
             status = sink.ended(call, now_s)
@@ -284,15 +284,20 @@ class RevisionPool:
             sampled = random() < self._sample_rate  # noqa: S311 -- as above
             self.outcomes.answered(self.spec, self.stats, call, status, answer.total_bytes, now_s, sampled)
 
+    def _told(self, head: bytes) -> IsothermError:
+        """The error that an instance tells of, without the values of secrets."""
+        error = error_of(head)
+        if self.mask is not None:
+            self.mask.error(error)
+        return error
+
     def _break_off(self, connection: InstanceConnection, call: Call, error: InvalidResponse, now_s: float) -> None:
         """An answer in pieces that may not go on: its call fails, its instance stops it."""
         self.fail(call, error, now_s)
         connection.cancel(call)
 
     def errored(self, connection: InstanceConnection, call: Call | None, head: bytes, now_s: float) -> None:
-        error = error_of(head)
-        if self.mask is not None:
-            self.mask.error(error)
+        error = self._told(head)
         if call is None:
             connection.last_error = error
             if not connection.hello.done():
