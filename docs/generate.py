@@ -94,6 +94,7 @@ the same message and ends with the exit code.
 KEYS = {
     "handler": "`module.function`; a package's module as `package.module.function`",
     "dispatch": "How a sync handler takes calls at once: on threads, or one after the other",
+    "request_body": 'How a URL request\'s body comes: `"buffer"`, whole in the event, or `"stream"`, as `context.body`',
     "isolation": "The driver",
     "env": "Variables that the code sees; encrypted at rest",
     "secrets": "Variables that hold secrets: the name of a secret for each",

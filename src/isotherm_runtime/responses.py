@@ -32,7 +32,7 @@ class Responses:
         if not isinstance(result, dict) or "statusCode" not in result:
             return pack_frame(Kind.RESPONSE, stream, b"", _bounded(encode(result), limit_bytes))
         body = self._body(result, limit_bytes)
-        return pack_frame(Kind.RESPONSE, stream, self._head(result), body, flags=Flag.HTTP)
+        return pack_frame(Kind.RESPONSE, stream, self.head(result), body, flags=Flag.HTTP)
 
     def _body(self, result: dict[str, object], limit_bytes: int) -> bytes:
         body = result.get("body")
@@ -55,7 +55,8 @@ class Responses:
             raise BadResponse(f"isBase64Encoded is {encoded!r}; it must be true or false")
         return _bounded(body.encode("utf-8", "surrogatepass"), limit_bytes)
 
-    def _head(self, result: dict[str, object]) -> bytes:
+    def head(self, result: dict[str, object]) -> bytes:
+        """Status, headers and cookies of an answer as a RESPONSE's head. Raises `BadResponse`."""
         status, headers, cookies = result["statusCode"], result.get("headers"), result.get("cookies")
         key: object = None
         if not cookies and (headers is None or type(headers) is dict):

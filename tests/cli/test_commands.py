@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from isotherm.base.errors import all_errors
+from isotherm.wire.eventstream import encode_event
 
 Isotherm = Callable[..., Any]
 FUNCTIONS = "/api/v1/namespaces/default/functions"
@@ -184,6 +185,25 @@ def test_invoke_prints_the_answer_as_it_came(isotherm: Isotherm, platform: Any, 
     assert platform.asked[-1].body == b"[1]"
     as_json = isotherm("invoke", "hello", "--json").json
     assert (as_json["payload"], as_json["version"]) == ({"a": 1}, "3")
+
+
+def test_invoke_stream_prints_the_pieces_and_fails_with_the_function(isotherm: Isotherm, platform: Any) -> None:
+    path = "POST /2021-11-15/functions/default%2Fhello/response-streaming-invocations"
+    pieces = [encode_event("PayloadChunk", "a/b", piece) for piece in (b"one ", b"two")]
+    complete = [encode_event("InvokeComplete", "application/json", b"{}")]
+    platform.on(path, b"".join(pieces + complete))
+    ran = isotherm("invoke", "hello", "--stream", "-d", '{"x": 1}')
+    assert (ran.code, ran.out, platform.asked[-1].json) == (0, "one two\n", {"x": 1})
+    details = json.dumps({"errorType": "KeyError", "errorMessage": "late", "stackTrace": ["in handler"]})
+    failed = json.dumps({"ErrorCode": "Unhandled", "ErrorDetails": details}).encode()
+    platform.on(path, b"".join([*pieces, encode_event("InvokeComplete", "application/json", failed)]))
+    ran = isotherm("invoke", "hello", "--stream")
+    assert (ran.code, ran.out) == (1, "one two\n")
+    assert "KeyError: late" in ran.err
+    platform.on(path, b"".join(pieces))
+    ran = isotherm("invoke", "hello", "--stream")
+    assert ran.code != 0
+    assert "broke off" in ran.err
 
 
 def test_invoke_reads_standard_input(isotherm: Isotherm, platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Every example deploys, answers, and shows what it is there to show."""
 
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -159,3 +160,18 @@ def test_snapstart_hooks_run_once_per_template_and_in_each_fork(
     assert answer["prepared"] is True
     assert len(answer["instance"]) == 32
     assert answer["imported_at"] <= answer["restored_at"]
+
+
+def test_streaming_sends_words_one_by_one_and_takes_uploads(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("streaming")
+    with platform.content() as http:
+        with http.stream("GET", url) as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            times = [time.monotonic() for line in answer.iter_lines() if line.startswith("data: ")]
+        assert len(times) == 16  # fifteen words and the end
+        assert times[-1] - times[0] > 0.5  # 14 pauses of 0.05 s
+        body = b"x" * 20_000_000
+        found = http.put(url, content=body).json()
+        assert found == {"sha256": hashlib.sha256(body).hexdigest(), "bytes": 20_000_000}
+    ran = platform.cli("invoke", "streaming", "--stream", "-d", json.dumps(event_of("streaming")))
+    assert (ran.code, ran.out.count("data: ")) == (0, 16)

@@ -100,3 +100,12 @@ async def test_a_shadow_that_is_not_known_here_yet_is_no_obstacle(front: Front) 
     assert (await front.invoke("hello", 1)).status == 200
     await front.bench.until(lambda: count(front, shadow) == 1, "the copy")
     assert count(front, live) == 2
+
+
+async def test_a_copy_that_streams_runs_to_its_end_and_is_counted(front: Front) -> None:
+    """More than a window: it would stand still if nobody took its pieces."""
+    code = "def handler(event, context):\n    for _ in range(64):\n        yield b'x' * 16384\n"
+    _, shadow = shadowed(front, code, 1.0)
+    assert (await front.invoke("hello", 1)).status == 200
+    await front.bench.until(lambda: count(front, shadow) == 1, "the copy")
+    assert not front.bench.recorder.stats("default", "hello", shadow.id).so_far().outcomes

@@ -56,7 +56,7 @@ class WardenProcess:
         argv = [sys.executable, "-P", "-m", "isotherm.warden", "--boot-fd", str(boot)]
         launch = Launch(
             argv=tuple(argv),
-            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"},
             fds=(boot, theirs.fileno()),
             identity=identity,
             readable=interpreter_paths(),

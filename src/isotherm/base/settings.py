@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     region: Annotated[str, Meta(description="Region name in ARNs and signatures", max_length=32)] = "local"
 
     max_body_mb: Annotated[float, Meta(description="Largest request or response body, MB", gt=0, le=60)] = 6.0
+    max_stream_mb: Annotated[float, Meta(description="Largest body that is streamed, either way, MB", gt=0)] = 200.0
     max_header_kb: Annotated[int, Meta(description="Largest request head, KB", ge=1, le=128)] = 32
     header_timeout_s: Annotated[float, Meta(description="Time for a client to send a request's head", gt=0)] = 15.0
     body_timeout_s: Annotated[float, Meta(description="Longest pause while a client sends a body", gt=0)] = 30.0

@@ -32,6 +32,7 @@ from isotherm.cli.views import (
     Trigger,
     Weight,
 )
+from isotherm.wire.eventstream import Event, decode_events
 
 __all__ = ["Answer", "Client", "InvocationType"]
 
@@ -97,10 +98,9 @@ class Client:
         headers["X-Amz-Invocation-Type"] = kind
         if tail:
             headers["X-Amz-Log-Type"] = "Tail"
-        scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
         response = self._send(
             "POST",
-            f"/2015-03-31/functions/{quote(scoped, safe='')}/invocations",
+            f"/2015-03-31/functions/{self._scoped(name)}/invocations",
             content=payload,
             headers=headers,
             params={"Qualifier": qualifier} if qualifier else {},
@@ -116,6 +116,21 @@ class Client:
             timing=response.headers.get("Server-Timing", ""),
             log=base64.b64decode(log).decode("utf-8", "replace") if log else None,
         )
+
+    def invoke_stream(
+        self, name: str, payload: bytes, *, qualifier: str | None = None, tail: bool = False
+    ) -> Iterator[Event]:
+        """Call a function; the events of its answer as they come. Raises what the platform refused it with."""
+        headers = {"Content-Type": "application/json"} | ({"X-Amz-Log-Type": "Tail"} if tail else {})
+        path = f"/2021-11-15/functions/{self._scoped(name)}/response-streaming-invocations"
+        params = {"Qualifier": qualifier} if qualifier else {}
+        timeout = httpx.Timeout(CALL_S, connect=CONNECT_S)
+        request = self._http.stream("POST", path, content=payload, headers=headers, params=params, timeout=timeout)
+        with self._translated(), request as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            yield from decode_events(response.iter_raw())
 
     # Functions
 
@@ -270,6 +285,11 @@ class Client:
 
     def _secret(self, name: str) -> str:
         return f"{self._namespace()}/secrets/{quote(name, safe='')}"
+
+    def _scoped(self, name: str) -> str:
+        """The name of a function in Lambda's paths, in the namespace of the profile unless it says another."""
+        scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
+        return quote(scoped, safe="")
 
     def _namespace(self) -> str:
         return f"/api/v1/namespaces/{quote(self.profile.namespace, safe='')}"

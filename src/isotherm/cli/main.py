@@ -185,15 +185,19 @@ def invoke(
     async_: Annotated[
         bool, typer.Option("--async", help="Do not wait: print the id of the call, which is then durable.")
     ] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it comes.")] = False,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
     """Call a function and print its answer; exits 1 where the handler failed. With --async, see `isotherm queue`."""
     from isotherm.cli.commands import invoke as command
+    from isotherm.cli.commands import invoke_stream
 
     with connect(namespace) as client:
         if async_:
             command.run_async(client, name, data, qualifier)
+        elif stream and not dry_run:
+            invoke_stream.run(client, name, data, qualifier, tail)
         else:
             command.run(client, name, data, qualifier, tail, dry_run)
 

@@ -111,6 +111,7 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tmp_mb: Annotated[int, Meta(ge=1, le=10240, description="Size of /tmp, MB")] = 64
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="Calls at once in one instance")] = 1
     dispatch: Literal["threads", "serial"] = "threads"
+    request_body: Literal["buffer", "stream"] = "buffer"
     isolation: Literal["process"] = "process"
     threads: Annotated[int, Meta(ge=1, le=256, description="BLAS and OpenMP threads")] = 1
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from isotherm.base.errors import IsothermError
 from isotherm.gateway.target import GOLDEN, Route, Target
-from isotherm.pool.call import SHADOW, Call
+from isotherm.pool.call import SHADOW, Answer, Call, StreamSink
 from isotherm.pool.revision import RevisionPool
 
 __all__ = ["MAX_COPIES", "ShadowedTarget"]
@@ -35,6 +35,7 @@ class ShadowedTarget(Target):
         new_id: Callable[[], str],
     ) -> None:
         super().__init__(route, label, weighted, whole=whole)
+        self.streams_bodies = False  # a body that comes in pieces cannot be sent twice
         self._shadow = shadow
         self._share = share
         self._shadow_point = 0.0
@@ -64,6 +65,9 @@ class ShadowedTarget(Target):
         self._copies -= 1
         return error.status
 
+    def begun(self, _call: Call, answer: Answer, _flags: int, _head: bytes, _now_s: float) -> StreamSink:
+        return DrainedCopy(self, answer)
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _copy(self, call: Call) -> Call:
@@ -75,3 +79,26 @@ class ShadowedTarget(Target):
         copy.principal_id = call.principal_id
         copy.source = SHADOW
         return copy
+
+
+class DrainedCopy:
+    """Lets a copy's streamed answer run to its end, so that the gate sees how it ended. See `pool.call.StreamSink`."""
+
+    def __init__(self, target: ShadowedTarget, answer: Answer) -> None:
+        self._target = target
+        self._answer = answer
+
+    def piece(self, body: bytes) -> None:
+        self._answer.taken(len(body))
+
+    def ended(self, call: Call, now_s: float) -> int:
+        return self._target.answered(call, 0, b"", b"", now_s)
+
+    def answered(self, call: Call, flags: int, head: bytes, body: bytes, now_s: float) -> int:
+        return self._target.answered(call, flags, head, body, now_s)
+
+    def failed(self, call: Call, error: IsothermError, now_s: float) -> int:
+        return self._target.failed(call, error, now_s)
+
+    def begun(self, call: Call, answer: Answer, flags: int, head: bytes, now_s: float) -> StreamSink:
+        return self

@@ -13,7 +13,7 @@ GOLDEN = 0.6180339887498949  # steps of this ratio fill [0, 1) evenly, so weight
 class Target:
     """A route under one qualifier: the revisions that may take the call, by weight."""
 
-    __slots__ = ("_bounds", "_point", "_revisions", "label", "route", "whole")
+    __slots__ = ("_bounds", "_point", "_revisions", "label", "route", "streams_bodies", "whole")
 
     def __init__(
         self, route: "Route", label: str, weighted: list[tuple[RevisionPool, float]], *, whole: bool = True
@@ -22,6 +22,8 @@ class Target:
         self.whole = whole  # False: some of its revisions are not known here yet
         self.label = label
         self._revisions = [revision for revision, _ in weighted]
+        # While one of them takes its requests whole, all come whole: which takes one is not known before it is there.
+        self.streams_bodies = all(revision.spec.request_body == "stream" for revision in self._revisions)
         total = sum(weight for _, weight in weighted) or 1.0
         self._bounds: list[float] = []
         running = 0.0

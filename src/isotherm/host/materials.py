@@ -146,6 +146,7 @@ class MaterialStore:
             function_arn=f"arn:aws:lambda:{region}:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region=region,
+            request_body=revision.request_body,
         )
 
 

@@ -43,6 +43,7 @@ class SandboxSpec:
     function_arn: str
     memory_mb: int
     region: str
+    request_body: str = "buffer"
 
     def runtime_config(self, path: Sequence[str] = ()) -> RuntimeConfig:
         """What the runtime in the sandbox is told. `path` where the sandbox sees the folders elsewhere than at
@@ -62,6 +63,7 @@ class SandboxSpec:
             runtime=self.runtime,
             log_limit_bytes=self.log_limit_bytes,
             init_timeout_ms=round(self.init_timeout_s * 1000),
+            request_body=self.request_body,
         )
 
 

@@ -70,6 +70,7 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     init_timeout_s: float = 60.0
     concurrency: int = 1
     dispatch: Literal["threads", "serial"] = "threads"
+    request_body: Literal["buffer", "stream"] = "buffer"  # "stream": the handler gets a URL request's body as it comes
     isolation: Literal["process"] = "process"
     threads: int = 1  # BLAS and OpenMP threads
     queue_limit: int = 1000
