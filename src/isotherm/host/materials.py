@@ -18,6 +18,7 @@ from isotherm.pool.templates import DriverSlot
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.egress import allowed
 
 __all__ = ["MaterialStore", "OnStep"]
 
@@ -146,6 +147,7 @@ class MaterialStore:
             function_arn=f"arn:aws:lambda:{region}:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region=region,
+            egress=allowed(revision.egress),
         )
 
 
