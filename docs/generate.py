@@ -19,6 +19,7 @@ from isotherm.cli.main import app
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
+from isotherm.wire.egress import EgressAllow, EgressChoice
 from isotherm.workloads.rollout_model import RolloutPlan
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -137,8 +138,18 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
     """What may stand there, in words: type and bounds."""
     if options := [each for each in get_args(kind) if isinstance(each, str)]:
         return " or ".join(code(toml(option)) for option in options)
-    named = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "any JSON value"}
-    name = "list of numbers" if get_origin(kind) is tuple else named.get(kind, "table of texts")
+    if kind == EgressChoice:
+        return '`"deny"`, `"open"` or [a table](#egress)'
+    named = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Any: "any JSON value",
+        list: "list of texts",
+        tuple: "list of numbers",
+    }
+    name = named.get(get_origin(kind) or kind, "table of texts")
     lower = next((f"{meta.ge:g}" for meta in metas if meta.ge is not None), None)
     lower = lower or next((f"above {meta.gt:g}" for meta in metas if meta.gt is not None), None)
     upper = next((f"{meta.le:,}" for meta in metas if meta.le is not None), None)
@@ -173,6 +184,12 @@ See [the guide](../guides/async.md).
 Any number up to 20, each begun by `[[cron]]`.
 
 {keys_table(CronConfig, set())}
+
+## [egress]
+
+{keys_table(EgressAllow, set())}
+[The guide](../guides/egress.md) says what the rules mean.
+
 ## Example
 
 ```toml
@@ -186,6 +203,9 @@ GREETING = "hi"
 
 [secrets]
 DB_PASSWORD = "db-password"
+
+[egress]
+hosts = ["api.example.com:443"]
 
 [warm]
 max_instances = 20

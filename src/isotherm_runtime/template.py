@@ -110,7 +110,7 @@ class _Template:
 
     def serve(self) -> None:
         """Clone an instance for each message of the keeper."""
-        flags = linux.INSTANCE_FLAGS if self._boot.isolated else 0
+        flags = linux.instance_flags(own_network=self._boot.own_network) if self._boot.isolated else 0
         while True:
             try:
                 _, (go, stream, output, *tasks) = receive(self._keeper)

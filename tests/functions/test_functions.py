@@ -21,6 +21,7 @@ from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.functions.policy import MASK
 from isotherm.tenancy.model import Principal
 from isotherm.wire.desired import RevisionSpec, RouteSpec
+from isotherm.wire.egress import EgressAllow
 from isotherm.workloads.model import Weight
 from tests.house import House, house, zipped
 
@@ -192,6 +193,7 @@ def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: Hous
         public=True,
         rate_per_s=5.5,
         burst=10,
+        egress=EgressAllow(hosts=["api.example.com:443"], cidrs=["10.1.0.0/16"]),
         warm=WarmConfig(min_instances=1, warm_event={"ping": [1, None]}, spare=3),
     )
     shown = house.functions.deploy(house.admin, "default", "hello", config).revision.config
@@ -226,6 +228,11 @@ def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: Hous
         ({"burst": 5}, "without rate_per_s"),
         ({"warm": WarmConfig(min_instances=5, max_instances=4)}, r"warm\.min_instances is 5"),
         ({"warm": WarmConfig(warm_event="x" * 300_000)}, "warm_event"),
+        ({"egress": "most"}, "egress"),
+        ({"egress": EgressAllow()}, "egress allows nothing"),
+        ({"egress": EgressAllow(hosts=["https://a.b"])}, r"egress\.hosts: 'https://a\.b' is no host name"),
+        ({"egress": EgressAllow(hosts=["a.b"] * 65)}, "egress"),
+        ({"egress": EgressAllow(cidrs=["169.254.169.254"])}, r"egress\.cidrs: .* can never be reached"),
     ],
 )
 def test_bad_configurations_are_refused_with_the_key_named(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isotherm.base.errors import InvalidManifest
 from isotherm.functions.manifest import parse_manifest, read_manifest
 from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.wire.egress import EgressAllow
 
 DIGEST = "ab" * 32
 
@@ -93,11 +94,28 @@ def test_all_that_the_manifest_can_say() -> None:
             "cron[0].missed: expected skip or once or all; got 'no'",
         ),
         ('name = "a"\npackage = "x"', "package: unknown key"),
+        ('name = "a"\negress = "some"', 'egress: expected "deny", "open", or a table such as [egress]'),
+        ('name = "a"\n[egress]\nhost = ["a.b"]', "egress.host: unknown key; did you mean egress.hosts?"),
+        ('name = "a"\n[egress]\nhosts = "a.b"', "egress.hosts: expected a list of texts, such as"),
+        ('name = "a"\n[egress]\ncidrs = [80]', "egress.cidrs: expected a list of texts, such as"),
     ],
 )
 def test_a_mistake_names_the_key_and_what_was_expected(text: str, expected: str) -> None:
     (problem,) = problems_of(text)
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "egress"),
+    [
+        ("", "deny"),
+        ('egress = "open"', "open"),
+        ('[egress]\nhosts = ["a.b:443"]', EgressAllow(hosts=["a.b:443"])),
+        ('egress = { hosts = ["a.b"], cidrs = ["192.0.2.0/24"] }', EgressAllow(hosts=["a.b"], cidrs=["192.0.2.0/24"])),
+    ],
+)
+def test_egress_is_a_word_or_a_table(text: str, egress: object) -> None:
+    assert parse_manifest(f'name = "a"\n{text}'.encode()).config(DIGEST).egress == egress
 
 
 def test_all_mistakes_come_at_once() -> None:

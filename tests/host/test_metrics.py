@@ -7,6 +7,7 @@ from pathlib import Path
 from isotherm.base.clock import ManualClock
 from isotherm.host.metrics import ROWS_A_TURN, HostMetrics
 from isotherm.invocations.recorder import Recorder
+from isotherm.sandbox.model import EgressReport
 from isotherm.telemetry.prometheus import Exposition
 from tests.gateway.front import Front
 
@@ -37,6 +38,30 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
     assert sum(line.startswith("isotherm_request_seconds_count{") for line in lines) == FUNCTIONS
     assert 'isotherm_requests_total{namespace="default",function="f7",outcome="ok"} 1' in lines
     assert turns >= 2 * FUNCTIONS // ROWS_A_TURN, "the loop went round too seldom"
+
+
+async def test_what_goes_out_is_counted_by_function_and_said_in_its_log(tmp_path: Path) -> None:
+    front = Front(tmp_path)
+    bench = front.bench
+    try:
+        revision = bench.revision()
+        await bench.call(revision, 0).value()
+        (template,) = bench.driver.templates
+        template.on_egress(EgressReport(opened=2, open=2, sent_bytes=10, received_bytes=20))
+        template.on_egress(EgressReport(refused=3, open=1, lines=("egress to b.example:80 is not allowed",)))
+        page = await HostMetrics(bench.recorder, bench.pool, front.queue, {}, str(tmp_path / "none.sock")).text()
+        (line,) = [line for line in bench.recorder.collect().logs if line.stream == "platform"]
+    finally:
+        await bench.close()
+    of = f'namespace="default",function="{revision.spec.name}"'
+    assert {line for line in page.splitlines() if line.startswith("isotherm_egress")} == {
+        f"isotherm_egress_connections_total{{{of}}} 2",
+        f"isotherm_egress_refused_total{{{of}}} 3",
+        f"isotherm_egress_open{{{of}}} 1",
+        f'isotherm_egress_bytes_total{{{of},direction="sent"}} 10',
+        f'isotherm_egress_bytes_total{{{of},direction="received"}} 20',
+    }
+    assert (line.level, line.message) == ("warning", "egress to b.example:80 is not allowed")
 
 
 def test_a_histogram_is_cumulative_with_and_without_labels() -> None:

@@ -61,6 +61,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     build_memory_mb: Annotated[int, Meta(description="Memory for installing dependencies", ge=64)] = 2048
     pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: pip's own files")] = None
 
+    egress_resolver: Annotated[
+        str | None, Meta(description="DNS server for functions, ADDRESS or ADDRESS:PORT; default: the machine's own")
+    ] = None
+    egress_never: Annotated[str, Meta(description="Networks that no function reaches, between commas")] = ""
+    egress_connections: Annotated[int, Meta(description="Connections out of one revision at once", ge=1)] = 256
+    egress_idle_s: Annotated[float, Meta(description="Time that a silent connection out is kept", gt=0)] = 900.0
+
 
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """Flags that are not None win over the environment. Raises `Invalid` naming the setting and what was expected."""

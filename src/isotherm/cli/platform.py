@@ -157,4 +157,10 @@ def _boot_message(settings: Settings, console_fd: int, report_fd: int) -> dict[s
         "tls_key": settings.tls_key,
         "host_boot": {"settings": all_settings | {"database": None}},  # it has no use for the password in it
         "control_boot": {"settings": all_settings},
+        "egress_boot": {
+            "resolver": settings.egress_resolver,
+            "never": settings.egress_never,
+            "connections": settings.egress_connections,
+            "idle_s": settings.egress_idle_s,
+        },
     }

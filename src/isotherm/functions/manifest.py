@@ -13,6 +13,7 @@ import msgspec
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
 from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
+from isotherm.wire.egress import EgressAllow
 from isotherm.workloads.rollout_model import RolloutPlan
 
 __all__ = ["MANIFEST", "Manifest", "RolloutPlan", "parse_manifest", "read_manifest"]
@@ -26,6 +27,9 @@ _nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": 
 _forms = {  # of keys whose type alone does not say it
     "handler": "MODULE.FUNCTION, such as app.handler",
     "runtime": "python3.N, such as python3.11",
+    "egress": '"deny", "open", or a table such as [egress] and then hosts = ["api.example.com"]',
+    "hosts": 'a list of texts, such as ["api.example.com:443"]',
+    "cidrs": 'a list of texts, such as ["203.0.113.0/24:5432"]',
     "env": 'a table of names and texts, such as [env] and then MODE = "fast"',
     "secrets": 'a table of variables and names of secrets, such as [secrets] and then TOKEN = "api-token"',
 }
@@ -74,6 +78,7 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
     elif not isinstance(name, str) or not is_name(name):
         problems.append(f"name: expected a string that matches {NAME_PATTERN}, got {_shown(name)}")
     tables = {key: document.pop(key) for key in _nested if key in document}
+    egress = document.pop("egress") if isinstance(document.get("egress"), dict) else None
     crons = document.pop("cron", None)
     hidden = {"cron", *_nested}
     fields = _convert(FunctionConfig, document, "", {"package", *hidden}, {"name", *hidden}, problems)
@@ -86,6 +91,8 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
         fields["cron"] = [_cron(cron, f"cron[{number}].", problems) for number, cron in enumerate(crons)]
     elif crons is not None:
         problems.append(f"cron: expected tables, each begun by [[cron]], got {_shown(crons)}")
+    if egress is not None:
+        fields["egress"] = EgressAllow(**_convert(EgressAllow, egress, "egress.", set(), set(), problems))
     if problems:
         text = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
         raise InvalidManifest(f"{file}: {text}", file=file, problems=problems)

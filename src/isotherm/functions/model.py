@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from isotherm.base.ids import NAME_PATTERN
+from isotherm.wire.egress import EgressChoice
 from isotherm.workloads.model import RevisionState, Weight
 from isotherm.workloads.rollout_model import RolloutPlan
 
@@ -114,6 +115,9 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     request_body: Literal["buffer", "stream"] = "buffer"
     isolation: Literal["process"] = "process"
     threads: Annotated[int, Meta(ge=1, le=256, description="BLAS and OpenMP threads")] = 1
+    egress: Annotated[
+        EgressChoice, Meta(description='What it may reach: "deny", "open", or a table of hosts and cidrs')
+    ] = "deny"
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
     secrets: Annotated[dict[EnvName, SecretName], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False

@@ -7,6 +7,7 @@ from isotherm.base.errors import Invalid
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
+from isotherm.wire.egress import EgressAllow, EgressChoice, parse_cidr, parse_host
 from isotherm.workloads.model import CronRow, Draft, RevisionRow
 
 __all__ = ["MASK", "check_config", "config_of", "draft_of", "next_times", "url_path"]
@@ -41,6 +42,7 @@ def check_config(config: FunctionConfig) -> None:
         raise Invalid(f"warm.warm_event is over {_max_warm_event_bytes // 1024} KB of JSON", key="warm.warm_event")
     _check_env(config.env)
     _check_secrets(config.secrets, config.env)
+    _check_egress(config.egress)
     _check_crons(config.cron)
 
 
@@ -79,6 +81,19 @@ def _check_secrets(secrets: dict[str, str], env: dict[str, str]) -> None:
 def _check_variable(name: str, key: str) -> None:
     if name in _reserved_names or name.startswith(_reserved_prefixes):
         raise Invalid(f"{key} is set by the platform; choose another name", key=key)
+
+
+def _check_egress(choice: EgressChoice) -> None:
+    if not isinstance(choice, EgressAllow):
+        return
+    if not choice.hosts and not choice.cidrs:
+        raise Invalid('egress allows nothing: give hosts or cidrs, or egress = "deny"', key="egress")
+    for key, rules, parse in (("egress.hosts", choice.hosts, parse_host), ("egress.cidrs", choice.cidrs, parse_cidr)):
+        for rule in rules:
+            try:
+                parse(rule)
+            except ValueError as exc:
+                raise Invalid(f"{key}: {exc}", key=key) from exc
 
 
 def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str | None) -> Draft:

@@ -18,6 +18,7 @@ from isotherm.pool.templates import DriverSlot
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.egress import allowed
 
 __all__ = ["MaterialStore", "OnStep"]
 
@@ -147,6 +148,7 @@ class MaterialStore:
             memory_mb=revision.memory_mb,
             region=region,
             request_body=revision.request_body,
+            egress=allowed(revision.egress),
         )
 
 

@@ -11,6 +11,7 @@ from isotherm.base.ids import request_ids
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool import policy
 from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.egress import EgressBook
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
 from isotherm.pool.renewal import Renewals
@@ -50,6 +51,7 @@ class Pool:
         self._recorder = recorder
         self._materials = materials
         self._outcomes = Outcomes(recorder, limits, clock)
+        self.egress = EgressBook(self._outcomes)
         self._now = now
         self._builds = asyncio.Semaphore(limits.max_builds)
         self._starts = asyncio.Semaphore(limits.max_starts)
@@ -197,7 +199,12 @@ class Pool:
         stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
         made = RevisionPool(spec, self, self.limits, stats, self._outcomes, self._now)
         self.templates[made] = TemplateSlot(
-            spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(made, reason)
+            spec,
+            self._materials,
+            self.drivers,
+            self._builds,
+            lambda report: self.egress.take(made, spec, report),
+            lambda reason: self._template_gone(made, reason),
         )
         return made
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import isotherm_runtime
 from isotherm_runtime import linux
 
-__all__ = ["CODE", "DEPS", "OUT", "RUNTIME", "Bind", "Interpreter", "Tree", "own_interpreter"]
+__all__ = ["CODE", "DEPS", "NAME_SERVER", "OUT", "RUNTIME", "Bind", "Interpreter", "Tree", "own_interpreter"]
 
 CODE, DEPS, OUT, RUNTIME = "/code", "/deps", "/out", "/opt/isotherm"
+NAME_SERVER = "127.0.0.1"  # where a sandbox with egress asks for names
 
 _system = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _devices = ("null", "zero", "full", "random", "urandom")
@@ -52,7 +53,8 @@ class Interpreter:
 class Tree:
     interpreter: Interpreter
     binds: tuple[Bind, ...] = field(default=())
-    network: bool = False
+    network: bool = False  # names as on the machine itself
+    name_server: str | None = None  # where names are asked instead
 
     def build(self, root: str) -> None:
         """Mount it below the folder `root`, in the caller's own mount namespace. Raises `OSError`."""
@@ -78,6 +80,8 @@ class Tree:
         os.makedirs(root + "/etc", exist_ok=True)
         for path, text in _etc_texts.items():
             _write(root + path, text.encode())
+        if self.name_server is not None:
+            _write(root + "/etc/resolv.conf", f"nameserver {self.name_server}\n".encode())
         for path in (*_etc_copies, *(_etc_network if self.network else ())):
             if os.path.isfile(path):
                 os.makedirs(os.path.dirname(root + path), exist_ok=True)

@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from isotherm.wire.egress import EgressChoice
+
 __all__ = [
     "AliasSpec",
     "AsyncSpec",
@@ -73,6 +75,7 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     request_body: Literal["buffer", "stream"] = "buffer"  # "stream": the handler gets a URL request's body as it comes
     isolation: Literal["process"] = "process"
     threads: int = 1  # BLAS and OpenMP threads
+    egress: EgressChoice = "deny"
     queue_limit: int = 1000
     queue_wait_s: float = 30.0
     warm: WarmSpec = WarmSpec()

@@ -33,6 +33,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     detail: str
     enforced: str = ""
+    needed: bool = True
 
 
 def run(flags: dict[str, Any]) -> int:
@@ -41,10 +42,10 @@ def run(flags: dict[str, Any]) -> int:
     data = Path(settings.data or default_data())
     machine = [_linux(), _root(), _python(), _pip(), _memory(), _folder(data), *_ports(settings)]
     isolation = _isolation()
-    well = all(check.ok for check in (*machine, *isolation))
+    well = all(check.ok for check in (*machine, *isolation) if check.needed)
     if output.json:
         lists = {"machine": msgspec.to_builtins(machine), "isolation": msgspec.to_builtins(isolation)}
-        output.result({"ok": well, "isolated": all(check.ok for check in isolation), **lists})
+        output.result({"ok": well, "isolated": all(check.ok for check in isolation if check.needed), **lists})
     else:
         _print("machine", machine)
         _print("isolation (process driver)", isolation)
@@ -53,7 +54,7 @@ def run(flags: dict[str, Any]) -> int:
 
 
 def _verdict(machine: list[Check], isolation: list[Check]) -> str:
-    missing = [check for check in isolation if not check.ok]
+    missing = [check for check in isolation if check.needed and not check.ok]
     if missing:
         names = "; ".join(check.enforced or check.name for check in missing)
         return f"not enforced: {names}. Deploys are refused unless `isotherm up --allow-unisolated`."

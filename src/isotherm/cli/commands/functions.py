@@ -149,6 +149,7 @@ def _latest(latest: Revision | None) -> tuple[str, str, str]:
 
 
 def _show_lists(latest: Revision) -> None:
+    output.line(f"  egress          {_egress_text(latest.config.get('egress'))}")
     env: Any = latest.config.get("env") or {}
     if env:
         output.line(f"  env             {', '.join(sorted(env))}")
@@ -159,6 +160,13 @@ def _show_lists(latest: Revision) -> None:
         output.line(f"  template        {'yes' if latest.template else 'no: ' + '; '.join(latest.unfit)}")
     if latest.problem is not None:
         output.line(f"  problem         {latest.problem.get('detail') or latest.problem.get('title')}")
+
+
+def _egress_text(egress: Any) -> str:
+    """The rules on one line; a word where it is one."""
+    if isinstance(egress, dict):
+        return ", ".join([*egress.get("hosts", []), *egress.get("cidrs", [])])
+    return str(egress)
 
 
 def _state_text(state: State) -> str:
