@@ -16,6 +16,7 @@ from isotherm.host.installer import install_job, installer_error
 from isotherm.host.packages import readable_by_all, unpack
 from isotherm.pool.templates import DriverSlot
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
+from isotherm.sandbox.policy import unforkable
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
 
@@ -138,7 +139,7 @@ class MaterialStore:
             init_timeout_s=revision.init_timeout_s,
             concurrency=revision.concurrency,
             dispatch=revision.dispatch,
-            template=revision.warm.template,
+            template=revision.warm.template and not unforkable(revision.runtime),
             threads=revision.threads,
             log_limit_bytes=self._settings.log_call_kb * 1024,
             function_name=revision.name,

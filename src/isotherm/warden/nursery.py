@@ -39,6 +39,7 @@ _runtime_modules = (
     "invoke",
     "context",
     "events",
+    "bridge",
 )
 
 
@@ -53,6 +54,7 @@ class LaunchOrder:
     deps_dir: str | None
     id_base: int
     tmp_bytes: int
+    prefixes: tuple[str, ...]  # shown beside those of this interpreter
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,7 +91,7 @@ def main(channel_fd: int) -> NoReturn:
             join_files=tuple(descriptors[1:]),
             become=become_keeper,
             isolated=order.isolated,
-            tree=Tree(interpreter, order.binds()),
+            tree=Tree(interpreter, order.binds(), tuple(order.prefixes)),
             id_base=order.id_base,
             tmp_bytes=order.tmp_bytes,
             tmp_uid=TEMPLATE_UID,

@@ -87,7 +87,8 @@ class Revision:
             joins = self._make_groups()
             os.set_blocking(output, False)
             interpreter = have.interpreter(request.runtime)
-            self._nurseries.launch(request.tenant, interpreter, self._order(), [theirs.fileno(), *joins])
+            order = self._order(interpreter.prefixes)
+            self._nurseries.launch(request.tenant, have.python, order, [theirs.fileno(), *joins])
             self._launched = Launched()
             self._channel = AsyncChannel(ours, self._on_message, self._on_channel_closed)
             self._instances = self._make_instances(self._channel)
@@ -104,7 +105,7 @@ class Revision:
             if self._channel is None:
                 ours.close()
 
-    def _order(self) -> LaunchOrder:
+    def _order(self, prefixes: tuple[str, ...]) -> LaunchOrder:
         assert self._id_base is not None
         return LaunchOrder(
             isolated=self._have.isolated,
@@ -114,6 +115,7 @@ class Revision:
             deps_dir=self._request.deps_dir,
             id_base=self._id_base,
             tmp_bytes=self._request.limits.tmp_bytes,
+            prefixes=prefixes,
         )
 
     def _make_groups(self) -> list[int]:
@@ -166,6 +168,7 @@ class Revision:
             groups=0 if self._group is None else len(self._group.directories),
             seccomp=self._have.seccomp,
             max_namespaces=_MAX_NAMESPACES,
+            executable=self._have.interpreter(request.runtime).executable,
         )
 
     # The keeper's messages
