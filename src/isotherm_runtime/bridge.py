@@ -38,12 +38,12 @@ KEPT = ("PATH", "HOME", "LANG")
 SIGNAL_BASE = 128  # as a shell tells of a program that a signal ended
 
 
-def serve(stream_fd: int, config: RuntimeConfig, executable: str) -> int:
+def serve(stream_fd: int, config: RuntimeConfig) -> int:
     """Serve until the host closes the stream or sends DRAIN, or the bootstrap ends. Returns the exit status."""
     stream = Stream(stream_fd)
     try:
         bridge = _Bridge(stream, config)
-        bridge.start(bootstrap_environment(config, os.environ, executable, bridge.address))
+        bridge.start(bootstrap_environment(config, os.environ, bridge.address))
     except ImportProblem as problem:
         stream.send(pack_frame(Kind.ERROR, 0, problem.head()))
         return EXIT_REFUSED
@@ -55,14 +55,10 @@ def serve(stream_fd: int, config: RuntimeConfig, executable: str) -> int:
         bridge.end()
 
 
-def bootstrap_environment(
-    config: RuntimeConfig, environ: Mapping[str, str], executable: str, address: str
-) -> dict[str, str]:
+def bootstrap_environment(config: RuntimeConfig, environ: Mapping[str, str], address: str) -> dict[str, str]:
     """The user's variables over ours, and over them the reserved ones."""
-    folder = os.path.dirname(executable)
     code, *deps = config.path
     env = {name: environ[name] for name in KEPT if name in environ}
-    env["PATH"] = f"{env['PATH']}:{folder}" if "PATH" in env else folder
     env["LD_LIBRARY_PATH"] = f"{code}:{code}/lib"
     if deps:
         env["PYTHONPATH"] = deps[0]

@@ -10,6 +10,7 @@ from isotherm_runtime.handler import reserved_environment
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import NoReturn
 
 __all__ = ["become", "node_argv", "node_environment"]
@@ -28,7 +29,7 @@ def become(executable: str, stream_fd: int, config: RuntimeConfig) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python ignores them, and a program that is run would too
     argv = [*node_argv(executable, config.memory_mb), MAIN, str(stream_fd), str(config_fd)]
-    os.execve(executable, argv, node_environment(config, os.environ, executable))  # noqa: S606 - no shell is the point
+    os.execve(executable, argv, node_environment(config, os.environ))  # noqa: S606 - no shell is the point
 
 
 def node_argv(executable: str, memory_mb: int) -> list[str]:
@@ -37,13 +38,9 @@ def node_argv(executable: str, memory_mb: int) -> list[str]:
     return [executable, f"--max-old-space-size={heap_mb}", f"--max-semi-space-size={max(1, memory_mb // 32)}"]
 
 
-def node_environment(
-    config: RuntimeConfig, environ: os._Environ[str] | dict[str, str], executable: str
-) -> dict[str, str]:
+def node_environment(config: RuntimeConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The user's variables, then the reserved ones, which win."""
     env = {name: environ[name] for name in KEPT if name in environ}
-    folder = os.path.dirname(executable)
-    env["PATH"] = f"{folder}:{env['PATH']}" if "PATH" in env else folder
     if len(config.path) > 1:
         env["NODE_PATH"] = f"{config.path[1]}/node_modules"
     return env | config.env | reserved_environment(config)

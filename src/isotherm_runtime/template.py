@@ -166,7 +166,7 @@ class _Template:
         if self._config.runtime == "provided":
             from isotherm_runtime import bridge
 
-            return bridge.serve(stream, self._config, self._boot.executable)
+            return bridge.serve(stream, self._config)
         return self._run_python(stream)
 
     def _run_python(self, stream: int) -> int:

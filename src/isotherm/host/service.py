@@ -273,9 +273,10 @@ def _pool_and_materials(
     drivers = DriverSlot()
     materials = MaterialStore(folder, blobs, drivers, boot.settings)
     pool = Pool(limits_from(boot.settings, machine_memory_bytes(), cores()), recorder, materials, drivers, clock)
-    config = Path(boot.settings.pip_config or "/etc/pip.conf")
-    if config.is_file():
-        shutil.copyfile(config, folder / "pip.conf")
+    for name, config in (("pip.conf", boot.settings.pip_config), ("npmrc", boot.settings.npm_config)):
+        path = Path(config or f"/etc/{name}")
+        if path.is_file():
+            shutil.copyfile(path, folder / name)
     return pool, materials
 
 

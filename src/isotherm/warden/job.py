@@ -166,7 +166,7 @@ class Job:
         """Arguments and environment; without a tree of its own, paths inside become those of the machine."""
         request = self._request
         program = interpreter.executable if request.argv[0] == "python" else request.argv[0]
-        argv, env = (program, *request.argv[1:]), base_environment(interpreter) | request.env
+        argv, env = (program, *request.argv[1:]), base_environment(self._have.interpreters.values()) | request.env
         if self._have.isolated:
             return argv, env
         places = {inside: path for path, inside in request.read_only} | {
