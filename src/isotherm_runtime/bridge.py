@@ -187,13 +187,15 @@ class _Bridge:
 
     def _read_printed(self) -> None:
         """What it has printed, to the log of the call that it works on."""
-        while True:
+        while self._printed >= 0:
             try:
                 data = os.read(self._printed, OUTPUT_BYTES)
             except BlockingIOError:
                 return
             if not data:
-                self._forget(self._printed)
+                self._poll.unregister(self._printed)
+                os.close(self._printed)
+                self._printed = -1
                 return
             text = self._decode(data)
             if not self._ready:
@@ -255,7 +257,7 @@ class _Bridge:
         self._end_if_drained()
 
     def _close(self, connection: HttpConnection) -> None:
-        self._forget(connection.peer.fileno())
+        self._poll.unregister(connection.peer)
         del self._connections[connection.peer.fileno()]
         connection.peer.close()
         self._api.closed(connection)
@@ -264,9 +266,6 @@ class _Bridge:
         for descriptor, connection in self._connections.items():
             reading = select.POLLIN if connection.wants_to_read else 0
             self._poll.modify(descriptor, reading | (select.POLLOUT if connection.wants_to_write else 0))
-
-    def _forget(self, descriptor: int) -> None:
-        self._poll.unregister(descriptor)
 
 
 def _check_program(program: str) -> None:

@@ -62,7 +62,7 @@ class Calls {
       const { event, context } = this._begin(request);
       const answer = await callContext.run(call.log, () => this._call(request, call, event, context));
       call.log.close();
-      if (answer !== null && this._running.has(stream)) this._send(answer);
+      if (this._running.has(stream)) this._send(answer);
     } catch (thrown) {
       this._fail(stream, call, thrown);
     }
@@ -84,12 +84,12 @@ class Calls {
     }
   }
 
-  /** The frame that answers; null where the answer was streamed. */
+  /** The frame that answers, or that ends a streamed answer. */
   async _call({ stream, isHttp }, call, event, context) {
     if (isStreaming(this._handler)) {
       call.response = new ResponseStream(this._send, stream, isHttp);
       await callStreaming(this._handler, event, call.response, context);
-      return null;
+      return call.response.endFrame;
     }
     const result = await callPlain(this._handler, event, context);
     return packResponse(stream, isHttp, result, this._config.max_response_bytes);

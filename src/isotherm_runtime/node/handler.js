@@ -1,6 +1,7 @@
 'use strict';
 // Finding and importing the user's handler: CommonJS or an ES module, with or without top-level await.
 
+const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { createRequire } = require('node:module');
@@ -9,6 +10,7 @@ const { ImportProblem, describe } = require('./errors');
 
 const HANDLER = /^((?:[^/]+\/)*)([^/.]+)\.([^/]+)$/; // folder/module.export, the export perhaps within others
 const ENDINGS = ['.js', '.mjs', '.cjs'];
+const CHECK_MS = 5_000;
 const NOT_BY_REQUIRE = new Set(['ERR_REQUIRE_ESM', 'ERR_REQUIRE_ASYNC_MODULE']);
 const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_PACKAGE_PATH_NOT_EXPORTED']);
 
@@ -44,7 +46,7 @@ async function importFile(file, root) {
       return await import(pathToFileURL(file).href);
     }
   } catch (error) {
-    throw problemOf(error);
+    throw problemOf(error, file);
   }
 }
 
@@ -62,17 +64,25 @@ function isModule(file, root) {
   return false;
 }
 
-function problemOf(error) {
+function problemOf(error, file) {
   const { type, message, trace } = describe(error);
-  const isSyntax = error instanceof SyntaxError && !String(error.stack).startsWith('SyntaxError');
-  if (isSyntax) {
-    const [where] = String(error.stack).split('\n', 1);
-    return new ImportProblem('Runtime.UserCodeSyntaxError', `${message} (${where.replace(/^file:\/\//, '')})`, trace);
+  const hasRun = trace.some((line) => line.startsWith('    at ')); // then it is of JSON.parse or the like
+  if (error instanceof SyntaxError && !hasRun) {
+    return new ImportProblem('Runtime.UserCodeSyntaxError', `${message} (${placeOf(error, file)})`, trace);
   }
   if (NOT_FOUND.has(error?.code)) {
     return new ImportProblem('Runtime.ImportModuleError', message.split('\n', 1)[0], trace);
   }
   return new ImportProblem(type, message, trace);
+}
+
+/** Where the syntax is wrong: of ES modules the error does not say it, but `node --check` does. */
+function placeOf(error, file) {
+  const [first] = String(error.stack).split('\n', 1);
+  if (!first.startsWith('SyntaxError')) return first;
+  const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: CHECK_MS });
+  const [place] = (stderr ?? '').split('\n', 1);
+  return place === '' ? `in what ${path.basename(file)} imports` : place.replace(/^file:\/\//, '');
 }
 
 function pick(found, exported, module) {

@@ -84,7 +84,7 @@ class InstanceLog extends CallLog {
   }
 }
 
-/** Take over `console` and the two standard streams. Until `attach`, they write where they always did. */
+/** Take over `console` and the two standard streams. Needs `attach` right after. */
 function install() {
   for (const [name, level] of Object.entries(LEVELS)) {
     const original = console[name];
@@ -101,17 +101,15 @@ function install() {
   for (const name of ['stdout', 'stderr']) takeOver(process[name], name);
 }
 
-/** From now on output outside calls goes to the host too. */
+/** From now on output outside calls goes to this log. */
 function attach(instanceLog) {
   state.instance = instanceLog;
 }
 
 function takeOver(stream, name) {
-  const original = stream.write.bind(stream);
   stream.write = (chunk, encoding, callback) => {
     const call = calls.getStore();
     const log = call !== undefined && !call.ended ? call : state.instance;
-    if (log === null) return original(chunk, encoding, callback);
     const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
     if (state.level === null) log.write(name, text);
     else log.emit(text.endsWith('\n') ? text.slice(0, -1) : text, state.level); // all that one console call writes

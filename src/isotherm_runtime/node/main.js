@@ -20,9 +20,11 @@ async function main(streamFd, configFd) {
   const config = readConfig(configFd);
   logs.install();
   streaming.install();
+  const early = []; // what the import prints: the host reads nothing before HELLO
+  logs.attach(new logs.InstanceLog((frame) => early.push(frame), config.log_limit_bytes));
   const began = performance.now();
   const handler = await importHandler(streamFd, config);
-  serve(streamFd, handler, config, performance.now() - began);
+  serve(streamFd, handler, config, performance.now() - began, early);
 }
 
 function readConfig(fd) {
@@ -39,9 +41,13 @@ async function importHandler(streamFd, config) {
     process.exit(EXIT_REFUSED);
   };
   const refuseThrown = (thrown) => refuse(describe(thrown));
-  const refuseExit = (status) => refuse({ type: 'Runtime.ExitError', message: exitMessage(config.handler, status), trace: [] });
+  const module = config.handler.split('.', 1)[0];
+  const refuseEnd = (what) => refuse({ type: 'Runtime.ExitError', message: `Module '${module}' ${what}`, trace: [] });
+  const refuseExit = (status) => refuseEnd(`called process.exit(${status}) while it was imported`);
+  const refuseIdle = () => refuseEnd('waits at its top level for what can never come');
   process.on('uncaughtException', refuseThrown);
   process.on('exit', refuseExit);
+  process.on('beforeExit', refuseIdle);
   let handler = null;
   try {
     handler = await load(config.handler, config.path[0]);
@@ -51,17 +57,11 @@ async function importHandler(streamFd, config) {
   }
   process.removeListener('uncaughtException', refuseThrown);
   process.removeListener('exit', refuseExit);
+  process.removeListener('beforeExit', refuseIdle);
   return handler;
 }
 
-function exitMessage(handler, status) {
-  const module = handler.split('.', 1)[0];
-  const neverSettled = 13; // Node.js ends by itself: nothing is left that could settle a top-level await
-  if (status === neverSettled) return `Module '${module}' waits at its top level for what never comes`;
-  return `Module '${module}' called process.exit(${status}) while it was imported`;
-}
-
-function serve(streamFd, handler, config, importMs) {
+function serve(streamFd, handler, config, importMs, early) {
   const stream = new Stream(streamFd, (...frame) => calls.onFrame(...frame), onEnd);
   const send = (frame) => stream.send(frame);
   const calls = new Calls(handler, config, send, () => finish(stream, 0));
@@ -77,6 +77,7 @@ function serve(streamFd, handler, config, importMs) {
   process.on('exit', () => stream.flush()); // what was printed before process.exit()
   const hello = { v: PROTOCOL_VERSION, runtime: config.runtime, import_ms: Math.round(importMs * 1000) / 1000 };
   send(packFrame(Kind.HELLO, 0, Buffer.from(JSON.stringify(hello))));
+  early.forEach(send);
 
   function onEnd(error) {
     if (error instanceof FrameError) process.stderr.write(`the host broke the protocol: ${error.message}\n`);

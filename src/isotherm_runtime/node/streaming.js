@@ -43,6 +43,11 @@ class ResponseStream extends Writable {
     this._pump();
   }
 
+  /** The frame that ends the answer. */
+  get endFrame() {
+    return packFrame(Kind.END, this._stream);
+  }
+
   /** End the answer with an error. */
   fail(kind, type, message, trace) {
     this.on('error', () => {}); // the handler may have left it without a listener
@@ -58,16 +63,11 @@ class ResponseStream extends Writable {
 
   _final(done) {
     if (this._begun) {
-      this._end(done);
+      done();
     } else {
-      this._waiting = { data: this._prelude(), done: () => this._end(done) };
+      this._waiting = { data: this._prelude(), done };
       this._pump();
     }
-  }
-
-  _end(done) {
-    this._send(packFrame(Kind.END, this._stream));
-    done();
   }
 
   _pump() {
