@@ -56,7 +56,8 @@ class WardenProcess:
         argv = [sys.executable, "-P", "-m", "isotherm.warden", "--boot-fd", str(boot)]
         launch = Launch(
             argv=tuple(argv),
-            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+            | {"PYTHONDONTWRITEBYTECODE": "1"},
             fds=(boot, theirs.fileno()),
             identity=identity,
             readable=interpreter_paths(),

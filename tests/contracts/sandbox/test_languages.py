@@ -1,4 +1,4 @@
-"""The promises of the port where the code is no Python: front ends that begin in the instance, on the process driver."""
+"""The promises of the port where the code is no Python: front ends that begin in the instance (process driver)."""
 
 import asyncio
 import json
@@ -30,8 +30,9 @@ exports.handler = async (event) => {
   if (event.do === 'crash') process.exit(3);
   if (event.do === 'hoard') for (const all = []; ;) all.push(Buffer.alloc(8 << 20, 1));
   if (event.do === 'look') return {
-    status: fs.readFileSync('/proc/self/status', 'utf8'), root: fs.readdirSync('/'), pid: process.ppid ? 2 : 1,
-    interfaces: Object.keys(require('node:os').networkInterfaces()), write: attempt(() => fs.writeFileSync('/code/x', '')),
+    status: fs.readFileSync('/proc/self/status', 'utf8'), root: fs.readdirSync('/'),
+    network: fs.readFileSync('/proc/net/dev', 'utf8'),
+    write: attempt(() => fs.writeFileSync('/code/x', '')),
   };
   return event;
 };
@@ -40,7 +41,7 @@ function attempt(action) { try { action(); return ''; } catch (error) { return e
     },
     "provided": {
         "bootstrap": """#!/usr/bin/env python3
-import http.client, json, os, socket
+import http.client, json, os
 print("imported", flush=True)
 api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 def attempt(action):
@@ -62,7 +63,7 @@ while True:
             hoard.append(b"x" * (8 << 20))
     if isinstance(event, dict) and event.get("do") == "look":
         event = {"status": open("/proc/self/status").read(), "root": os.listdir("/"),
-                 "interfaces": [name for _, name in socket.if_nameindex()],
+                 "network": open("/proc/net/dev").read(),
                  "write": attempt(lambda: open("/code/x", "w"))}
     api.request("POST", f"/2018-06-01/runtime/invocation/{call}/response", json.dumps(event))
     api.getresponse().read()
@@ -125,7 +126,7 @@ async def test_an_instance_is_confined_as_one_of_python_is(template: Template) -
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert status["Uid"].split() == ["1000"] * 4
-    assert found["interfaces"] == ["lo"]
+    assert [line.split(":")[0].strip() for line in found["network"].splitlines()[2:]] == ["lo"]
     assert found["write"] == "EROFS"
     assert {"code", "tmp", "usr"} <= set(found["root"])
     assert not {"home", "root", "var"} & set(found["root"])
