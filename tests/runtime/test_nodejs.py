@@ -322,6 +322,26 @@ async def test_a_handler_may_lie_in_a_folder_and_inside_an_export(begin: Begin) 
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "import word from 'word'; export const handler = () => word;",
+        "import m from 'node:module'; export const handler = () => m.createRequire(import.meta.url)('word');",
+    ],
+)
+async def test_dependencies_are_found_where_there_is_no_tree_of_its_own(
+    begin: Begin, tmp_path: Path, code: str
+) -> None:
+    module = tmp_path / "deps/node_modules/word"
+    module.mkdir(parents=True)
+    (module / "package.json").write_text('{"name": "word", "main": "main.js"}')
+    (module / "main.js").write_text("module.exports = 'here';")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/index.mjs").write_text(code)
+    client = await begin_node(begin, "", path=[str(tmp_path / "code"), str(tmp_path / "deps")])
+    assert (await client.invoke({})).value == "here"
+
+
+@pytest.mark.parametrize(
     ("files", "handler", "error_type", "words"),
     [
         ({"index.js": ""}, "index.handler", "Runtime.HandlerNotFound", "'handler' missing on module 'index'"),

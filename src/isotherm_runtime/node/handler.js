@@ -4,22 +4,26 @@
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { createRequire } = require('node:module');
+const { createRequire, register } = require('node:module');
 const { pathToFileURL } = require('node:url');
 const { ImportProblem, describe } = require('./errors');
 
 const HANDLER = /^((?:[^/]+\/)*)([^/.]+)\.([^/]+)$/; // folder/module.export, the export perhaps within others
 const ENDINGS = ['.js', '.mjs', '.cjs'];
+const ABOVE = '/deps'; // in a tree of its own: a link above the code leads there
 const CHECK_MS = 5_000;
 const NOT_BY_REQUIRE = new Set(['ERR_REQUIRE_ESM', 'ERR_REQUIRE_ASYNC_MODULE']);
 const NOT_FOUND = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND', 'ERR_PACKAGE_PATH_NOT_EXPORTED']);
 
-/** The handler function. Throws `ImportProblem`. */
-async function load(name, root) {
+/** The handler function. `deps` is where dependencies lie, where that is not above the code. Throws `ImportProblem`. */
+async function load(name, root, deps) {
   const parts = HANDLER.exec(name);
   if (parts === null || parts[1].split('/').includes('..')) {
     const rule = 'it must be FILE.FUNCTION, for instance index.handler or src/index.handler';
     throw new ImportProblem('Runtime.MalformedHandlerName', `Bad handler '${name}': ${rule}`);
+  }
+  if (deps !== undefined && deps !== ABOVE) {
+    register('./elsewhere.mjs', pathToFileURL(__filename), { data: pathToFileURL(path.join(deps, 'package.json')).href });
   }
   const [, folder, module, exported] = parts;
   const file = findFile(path.join(root, folder, module), folder + module);

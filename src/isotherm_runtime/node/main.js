@@ -50,7 +50,7 @@ async function importHandler(streamFd, config) {
   process.on('beforeExit', refuseIdle);
   let handler = null;
   try {
-    handler = await load(config.handler, config.path[0]);
+    handler = await load(config.handler, ...config.path);
   } catch (problem) {
     if (!(problem instanceof ImportProblem)) throw problem;
     refuse(problem);
