@@ -119,8 +119,11 @@ class RuntimeApi:
         if self._waiting is None or not self._pending:
             return
         connection, self._waiting = self._waiting, None
+        try:
+            connection.answer(200, self._pending[0].event, self._pending[0].headers)
+        except OSError:
+            return  # it is gone: whoever asks next gets the call
         self.call = self._pending.pop(0)
-        connection.answer(200, self.call.event, self.call.headers)
 
     # From the bootstrap
 

@@ -278,11 +278,12 @@ async def test_what_nobody_catches_fails_the_call_and_ends_the_instance(
 
 
 async def test_a_crash_closes_the_stream_after_what_was_printed(begin: Begin) -> None:
-    client = await begin_node(begin, "exports.handler = () => { console.log('last words'); process.exit(3); };")
+    code = "exports.handler = () => { console.log('last'); process.stdout.write('words'); process.exit(3); };"
+    client = await begin_node(begin, code)
     with pytest.raises(Ended):
         await client.invoke({})
     assert (await asyncio.wait_for(client.instance.exited, TIME_LIMIT_S)).status == 3
-    assert client.lines_of(1) == ["last words"]
+    assert client.lines_of(1) == ["last", "words"]
 
 
 # Modules

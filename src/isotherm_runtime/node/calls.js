@@ -44,6 +44,11 @@ class Calls {
     }
   }
 
+  /** The process ends: what was printed without a line's end goes out. */
+  closeLogs() {
+    for (const { log } of this._running.values()) log.close();
+  }
+
   /** The process is about to end: answer all that runs. `type` instead of the error's own, where given. */
   fail(thrown, type) {
     const { type: own, message, trace } = describe(thrown);

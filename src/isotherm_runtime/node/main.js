@@ -74,7 +74,10 @@ function serve(streamFd, handler, config, importMs, early) {
   };
   process.on('uncaughtException', (thrown) => crash(thrown));
   process.on('unhandledRejection', (thrown) => crash(thrown, 'Runtime.UnhandledPromiseRejection'));
-  process.on('exit', () => stream.flush()); // what was printed before process.exit()
+  process.on('exit', () => {
+    calls.closeLogs();
+    stream.flush();
+  });
   const hello = { v: PROTOCOL_VERSION, runtime: config.runtime, import_ms: Math.round(importMs * 1000) / 1000 };
   send(packFrame(Kind.HELLO, 0, Buffer.from(JSON.stringify(hello))));
   early.forEach(send);
