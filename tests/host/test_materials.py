@@ -20,6 +20,8 @@ from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.wire.desired import RevisionSpec, WarmSpec
 from tests.conftest import require
 
+NODE = find_node()
+
 
 def package(**files: str) -> bytes:
     return zipped(files)
@@ -132,7 +134,7 @@ async def test_unused_folders_go_after_a_while(store: Store) -> None:
 
 
 async def test_what_package_json_names_is_installed_once_per_content_lock_and_permission(store: Store) -> None:
-    require(find_node() is not None, "needs Node.js 18 or newer")
+    require(NODE, "needs Node.js 18 or newer")
     manifest = json.dumps({"dependencies": {"ms": "2.1.3"}})
     files = {"package__json": manifest, "index__js": "1"}
     one = store.revision(package(**files), runtime="nodejs20")
@@ -174,7 +176,7 @@ async def test_a_bad_package_json_is_said_so_and_does_not_stop_the_sweep(store: 
 
 
 async def test_a_failed_npm_names_npm(store: Store) -> None:
-    require(find_node() is not None, "needs Node.js 18 or newer")
+    require(NODE, "needs Node.js 18 or newer")
     store.driver.faults.job_result = JobResult(exit=Exit(status=1), output="npm error 404")
     revision = store.revision(package(package__json='{"dependencies": {"nothing": "1"}}'), runtime="nodejs20")
     with pytest.raises(BuildFailed, match=r"npm could not install what package\.json asks for") as caught:
