@@ -93,13 +93,14 @@ the same message and ends with the exit code.
 
 # Keys whose meaning needs more than their bounds say.
 KEYS = {
-    "handler": "`module.function`; a package's module as `package.module.function`",
+    "handler": "`module.function` of Python, `file.function` of Node.js, any text for `provided`; "
+    "default: `app.handler`, `index.handler`, `bootstrap`",
     "dispatch": "How a sync handler takes calls at once: on threads, or one after the other",
     "request_body": 'How a URL request\'s body comes: `"buffer"`, whole in the event, or `"stream"`, as `context.body`',
     "isolation": "The driver",
     "env": "Variables that the code sees; encrypted at rest",
     "secrets": "Variables that hold secrets: the name of a secret for each",
-    "runtime": "`python3.11` or newer, of those that the host has; default: the platform's own",
+    "runtime": "`python3.N`, `nodejs`, `nodejsN` or `provided`, of those that the host has; default: its own Python",
 }
 
 

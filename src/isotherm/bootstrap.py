@@ -5,7 +5,6 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from isotherm.api.app import Api
 from isotherm.api.port import ApiServices, LogBus
 from isotherm.base.clock import Clock, SystemClock
+from isotherm.base.runtimes import runtimes
 from isotherm.base.settings import Settings
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
@@ -102,7 +102,7 @@ def build_rooms(
         limits=PackageLimits(
             max_bytes=settings.max_package_mb * _megabyte, max_unpacked_bytes=settings.max_unpacked_mb * _megabyte
         ),
-        runtimes=[f"python3.{sys.version_info.minor}"],
+        runtimes=runtimes(),
         content_url=content_url,
     )
     return Rooms(

@@ -17,6 +17,7 @@ class KeeperBoot:
 
     __slots__ = (
         "config",
+        "executable",
         "groups",
         "init_timeout_s",
         "isolated",
@@ -45,6 +46,7 @@ class KeeperBoot:
         seccomp: bool,
         max_namespaces: int,
         own_network: bool,
+        executable: str,
     ) -> None:
         self.config = config  # JSON of RuntimeConfig; opaque to the keeper
         self.path = path  # entries of sys.path for the user's code, as the sandbox sees them
@@ -58,6 +60,7 @@ class KeeperBoot:
         self.seccomp = seccomp
         self.max_namespaces = max_namespaces  # of each kind, in the whole revision
         self.own_network = own_network  # each instance has one; otherwise all are in the revision's, which has egress
+        self.executable = executable  # what runs the user's code: this Python, or another program
 
     def to_message(self) -> dict[str, Any]:
         return {"op": "boot"} | {name: getattr(self, name) for name in self.__slots__}

@@ -53,13 +53,14 @@ def apply_environment(config: RuntimeConfig) -> None:
 
 def reserved_environment(config: RuntimeConfig) -> dict[str, str]:
     """Lambda's reserved variables. TZ may be set by the user, as there."""
+    lambdas_name = f"{config.runtime}.x" if config.runtime.startswith("nodejs") else config.runtime
     return {
         "AWS_DEFAULT_REGION": config.region,
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{config.runtime}",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{lambdas_name}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": config.function_name,
         "AWS_LAMBDA_FUNCTION_VERSION": config.function_version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if config.runtime.startswith("python") else "on-demand",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{config.function_name}",
         "AWS_REGION": config.region,
         "LAMBDA_TASK_ROOT": config.path[0] if config.path else "/code",

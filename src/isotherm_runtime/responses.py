@@ -9,7 +9,7 @@ import re
 from isotherm_runtime.frames import MAX_HEAD_BYTES, Flag, Kind, pack_frame
 from isotherm_runtime.values import encode
 
-__all__ = ["BadResponse", "Responses"]
+__all__ = ["BadResponse", "Responses", "pack_head"]
 
 CACHE_SIZE = 64
 CACHE_HEAD_BYTES = 1024
@@ -97,7 +97,7 @@ def _status(value: object) -> int:
     return int(number)
 
 
-def _headers(value: object) -> list[list[str]]:
+def _headers(value: object, default_type: str = "application/json") -> list[list[str]]:
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -118,7 +118,7 @@ def _headers(value: object) -> list[list[str]]:
         typed = typed or name.lower() == "content-type"
         found.append([name, content])
     if not typed:
-        found.append(["content-type", "application/json"])
+        found.append(["content-type", default_type])
     return found
 
 
@@ -138,3 +138,11 @@ def _cookies(value: object) -> list[str]:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
+
+
+def pack_head(status: object, headers: object, cookies: object, default_type: str) -> bytes:
+    """The head of an answer whose body follows in pieces. Raises `BadResponse`."""
+    head = encode([_status(status), _headers(headers, default_type), _cookies(cookies)])
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadResponse(f"headers take {len(head)} bytes; the limit is {MAX_HEAD_BYTES}")
+    return head

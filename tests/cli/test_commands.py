@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from isotherm.base.errors import all_errors
+from isotherm.base.runtimes import find_node
+from isotherm.functions.manifest import read_manifest
 from isotherm.wire.eventstream import encode_event
 
 Isotherm = Callable[..., Any]
@@ -410,6 +412,19 @@ def test_init_makes_a_function_whose_test_passes(isotherm: Isotherm, tmp_path: P
     assert "--force" in again.err
     assert isotherm("init", str(folder), "--force").code == 0
     assert isotherm("init", str(tmp_path / "123"), "--json").json["code"] == "invalid"
+
+
+def test_init_makes_a_function_for_each_runtime(isotherm: Isotherm, tmp_path: Path) -> None:
+    assert isotherm("init", str(tmp_path / "js"), "--runtime", "nodejs").code == 0
+    if find_node() is not None:
+        subprocess.run(["node", "--test"], cwd=tmp_path / "js", check=True, timeout=30, capture_output=True)
+    assert isotherm("init", str(tmp_path / "sh"), "--runtime", "provided").code == 0
+    assert os.access(tmp_path / "sh" / "bootstrap", os.X_OK)
+    subprocess.run(["bash", "-n", tmp_path / "sh" / "bootstrap"], check=True, timeout=30)
+    for folder in ("js", "sh"):
+        read_manifest(tmp_path / folder / "isotherm.toml")
+    refused = isotherm("init", str(tmp_path / "go"), "--runtime", "go", "--json")
+    assert (refused.code, refused.json["code"]) == (64, "invalid")
 
 
 def test_settings_are_all_listed(isotherm: Isotherm) -> None:

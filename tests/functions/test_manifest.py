@@ -73,7 +73,10 @@ def test_all_that_the_manifest_can_say() -> None:
         ('name = "a"\ntimeout_s = 0', "timeout_s: expected a number > 0.0; got 0"),
         ('name = "a"\npublic = "yes"', "public: expected true or false; got 'yes'"),
         ('name = "a"\ndispatch = "fast"', "dispatch: expected threads or serial; got 'fast'"),
-        ('name = "a"\nruntime = "python2.7"', "runtime: expected python3.N, such as python3.11; got 'python2.7'"),
+        (
+            'name = "a"\nruntime = "python2.7"',
+            "runtime: expected python3.N, nodejs, nodejsN or provided; got 'python2.7'",
+        ),
         ('name = "a"\n[env]\nPORT = 80', "env.PORT: expected text in quotes, at most 32768 characters; got 80"),
         ('name = "a"\n[env]\n"A B" = "x"', "env.A B: expected a name of letters, digits and _"),
         ('name = "a"\nenv = 3', "env: expected a table of names and texts"),

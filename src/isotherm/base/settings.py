@@ -59,7 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250
     build_timeout_s: Annotated[float, Meta(description="Time for installing dependencies", gt=0)] = 600.0
     build_memory_mb: Annotated[int, Meta(description="Memory for installing dependencies", ge=64)] = 2048
-    pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: pip's own files")] = None
+    pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: /etc/pip.conf")] = None
+    npm_config: Annotated[str | None, Meta(description="npmrc for builds; default: /etc/npmrc")] = None
 
     egress_resolver: Annotated[
         str | None, Meta(description="DNS server for functions, ADDRESS or ADDRESS:PORT; default: the machine's own")

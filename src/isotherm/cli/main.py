@@ -126,13 +126,14 @@ def doctor(
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to make it in.")] = Path(),
     name: Annotated[str | None, typer.Option(help="Name of the function; default: that of the folder.")] = None,
+    runtime: Annotated[str, typer.Option(help="python, nodejs or provided.")] = "python",
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     json_: Json = False,
 ) -> None:
-    """Make a function to start from: isotherm.toml, app.py, an event and a test."""
+    """Make a function to start from: isotherm.toml, the code, an event and a test."""
     from isotherm.cli.commands import init as command
 
-    command.run(folder, name, force)
+    command.run(folder, name, runtime, force)
 
 
 @app.command()

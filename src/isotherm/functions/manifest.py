@@ -12,6 +12,7 @@ import msgspec
 
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
+from isotherm.functions.languages import expected_handler
 from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
 from isotherm.wire.egress import EgressAllow
 from isotherm.workloads.rollout_model import RolloutPlan
@@ -25,8 +26,8 @@ _types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in qu
 _types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
 _nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig, "rollout": RolloutPlan}
 _forms = {  # of keys whose type alone does not say it
-    "handler": "MODULE.FUNCTION, such as app.handler",
-    "runtime": "python3.N, such as python3.11",
+    "handler": "text without spaces, such as app.handler",
+    "runtime": "python3.N, nodejs, nodejsN or provided",
     "egress": '"deny", "open", or a table such as [egress] and then hosts = ["api.example.com"]',
     "hosts": 'a list of texts, such as ["api.example.com:443"]',
     "cidrs": 'a list of texts, such as ["203.0.113.0/24:5432"]',
@@ -82,6 +83,7 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
     crons = document.pop("cron", None)
     hidden = {"cron", *_nested}
     fields = _convert(FunctionConfig, document, "", {"package", *hidden}, {"name", *hidden}, problems)
+    problems += _problems_of_handler(fields)
     for key, table in tables.items():
         if isinstance(table, dict):
             fields[key] = _nested[key](**_convert(_nested[key], table, f"{key}.", set(), set(), problems))
@@ -128,6 +130,12 @@ def _convert(
         except msgspec.ValidationError as exc:
             problems += found or [f"{prefix}{key}: {_expectation(key, hints[key], exc)}; got {_shown(value)}"]
     return values
+
+
+def _problems_of_handler(fields: dict[str, Any]) -> list[str]:
+    """Whether it is named as its runtime finds it."""
+    expected = expected_handler(fields.get("runtime"), fields["handler"]) if "handler" in fields else None
+    return [] if expected is None else [f"handler: expected {expected}; got {_shown(fields['handler'])}"]
 
 
 def _problems_of_entries(key: str, table: dict[str, Any]) -> list[str]:

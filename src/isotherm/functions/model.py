@@ -98,12 +98,13 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     package: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Digest of the uploaded zip")]
     runtime: Annotated[
-        Annotated[str, Meta(pattern=r"^python3\.[0-9]{1,2}$")] | None,
+        Annotated[str, Meta(pattern=r"^(python3\.[0-9]{1,2}|nodejs([0-9]{1,2}(\.x)?)?|provided)$")] | None,
         Meta(description="Default: the platform's own Python"),
     ] = None
-    handler: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)+$", max_length=256)] = (
-        "app.handler"
-    )
+    handler: Annotated[
+        Annotated[str, Meta(pattern=r"^[^\x00-\x20\x7f]+$", max_length=256)] | None,
+        Meta(description="Default: app.handler; of nodejs index.handler, of provided bootstrap"),
+    ] = None
     memory_mb: Annotated[int, Meta(ge=32, le=65536, description="Memory of one instance, MB")] = 256
     timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for one call")] = 30.0
     init_timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for the import")] = 60.0
@@ -118,6 +119,7 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     egress: Annotated[
         EgressChoice, Meta(description='What it may reach: "deny", "open", or a table of hosts and cidrs')
     ] = "deny"
+    install_scripts: Annotated[bool, Meta(description="Whether npm may run what packages bring to be run")] = False
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
     secrets: Annotated[dict[EnvName, SecretName], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False

@@ -96,10 +96,9 @@ def _check_egress(choice: EgressChoice) -> None:
                 raise Invalid(f"{key}: {exc}", key=key) from exc
 
 
-def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str | None) -> Draft:
-    """What a revision is made from; the runtime is settled here."""
+def draft_of(config: FunctionConfig, *, requirements: str | None) -> Draft:
+    """What a revision is made from. `config` is settled."""
     values = {name: getattr(config, name) for name in _in_spec}
-    values["runtime"] = config.runtime or default_runtime
     spec = RevisionSpec(
         id="",
         workload_id="",
@@ -135,7 +134,7 @@ def _crons(crons: list[CronConfig]) -> list[CronRow]:
 
 
 def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
-    """The configuration that a revision was made from, its runtime settled. `env` None: masked."""
+    """The configuration that a revision was made from, settled. `env` None: masked."""
     values = {name: getattr(row.spec, name) for name in _in_spec}
     values["env"] = dict.fromkeys(row.env_names, MASK) if env is None else env
     return FunctionConfig(

@@ -17,7 +17,7 @@ from isotherm.base.ids import is_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
-from isotherm.functions import policy, store
+from isotherm.functions import languages, policy, store
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
@@ -101,7 +101,7 @@ class Functions:
         `abort_rollout` does not end it), `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
-        self._check(name, config)
+        config = self._checked(name, config)
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
             package = store.find_package(session, namespace, config.package)
@@ -110,7 +110,7 @@ class Functions:
                     f"the package {config.package} was not uploaded to the namespace {namespace!r}; upload it first",
                     key="package",
                 )
-            draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
+            draft = policy.draft_of(config, requirements=package.requirements)
             row, created, etag = self._workloads.deploy(
                 session,
                 principal.id,
@@ -321,7 +321,8 @@ class Functions:
                 self._blobs.delete(digest)
         return len(gone)
 
-    def _check(self, name: str, config: FunctionConfig) -> None:
+    def _checked(self, name: str, config: FunctionConfig) -> FunctionConfig:
+        """The configuration, runtime and handler settled. Raises `Invalid`."""
         if not is_name(name):
             raise Invalid(
                 f"{name[:100]!r} cannot name a function: 1 to 63 lower-case letters, digits and hyphens, the first a "
@@ -329,12 +330,9 @@ class Functions:
                 key="name",
             )
         policy.check_config(config)
-        if config.runtime is not None and config.runtime not in self._runtimes:
-            raise Invalid(
-                f"runtime is {config.runtime!r}; this platform has {', '.join(self._runtimes)}",
-                key="runtime",
-                expected=list(self._runtimes),
-            )
+        settled = languages.settle(config, self._runtimes)
+        languages.check(settled)
+        return settled
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
         try:

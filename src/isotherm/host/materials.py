@@ -1,21 +1,21 @@
 """Code and dependencies of revisions on this host's disk, by content: unpacked and installed once, found again."""
 
 import asyncio
-import hashlib
 import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from isotherm.base.errors import BuildFailed, InvalidPackage, NotFound, Unavailable
+from isotherm.base.runtimes import find_node
 from isotherm.base.settings import Settings
-from isotherm.host.installer import install_job, installer_error
+from isotherm.host.installer import install_jobs, installer_error
 from isotherm.host.packages import readable_by_all, unpack
+from isotherm.host.wanted import Wanted, read_wanted
 from isotherm.pool.templates import DriverSlot
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
+from isotherm.sandbox.policy import unforkable
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.egress import allowed
@@ -53,17 +53,17 @@ class MaterialStore:
         """Unpack and install what is missing. Raises `InvalidPackage`, `BuildFailed`, `NotIsolated`, `Unavailable`."""
         code = self._code / revision.package
         await self._once("unpack", code, on_step, lambda: self._unpack(revision.package, code))
-        digest = await asyncio.to_thread(_deps_digest, code, revision.runtime)
-        deps = None if digest is None else self._deps / digest
-        if deps is not None:
-            folder = deps
-            await self._once("dependencies", folder, on_step, lambda: self._install(code, folder, on_step))
+        wanted = await asyncio.to_thread(_wanted, code, revision)
+        if wanted is None:
+            return self._spec(revision, code, None)
+        deps = self._deps / wanted.digest
+        await self._once("dependencies", deps, on_step, lambda: self._install(wanted, code, deps, on_step))
         return self._spec(revision, code, deps)
 
     def sweep(self, revisions: list[RevisionSpec]) -> None:
         """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
         codes = {revision.package for revision in revisions}
-        deps = {_deps_digest(self._code / revision.package, revision.runtime) for revision in revisions}
+        deps = {_digest(self._code / revision.package, revision) for revision in revisions}
         for place, used in ((self._code, codes), (self._deps, deps)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
@@ -98,16 +98,18 @@ class MaterialStore:
         with self._blobs.open(digest) as source:
             unpack(source, folder, self._settings.max_unpacked_mb * MIB)
 
-    async def _install(self, code: Path, folder: Path, on_step: OnStep) -> None:
+    async def _install(self, wanted: Wanted, code: Path, folder: Path, on_step: OnStep) -> None:
         fresh = folder.with_name(f".{folder.name}.new")
         try:
-            await asyncio.to_thread(_empty, fresh)
+            await asyncio.to_thread(_make_ready, fresh, wanted.npm)
             driver = await self._drivers.get()
-            job = await asyncio.to_thread(install_job, folder.name, code, fresh, self._settings, os.environ)
-            result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
-            problem = installer_error(result, self._settings.build_timeout_s, job.memory_bytes)
-            if problem is not None:
-                raise problem
+            node = await asyncio.to_thread(find_node)
+            jobs = await asyncio.to_thread(install_jobs, wanted, code, fresh, self._settings, os.environ, node)
+            for tool, job in jobs.items():
+                result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
+                problem = installer_error(tool, result, self._settings.build_timeout_s, job.memory_bytes)
+                if problem is not None:
+                    raise problem
             await asyncio.to_thread(_publish, fresh, folder)
         except OSError as exc:
             raise BuildFailed(
@@ -139,7 +141,7 @@ class MaterialStore:
             init_timeout_s=revision.init_timeout_s,
             concurrency=revision.concurrency,
             dispatch=revision.dispatch,
-            template=revision.warm.template,
+            template=revision.warm.template and not unforkable(revision.runtime),
             threads=revision.threads,
             log_limit_bytes=self._settings.log_call_kb * 1024,
             function_name=revision.name,
@@ -152,20 +154,25 @@ class MaterialStore:
         )
 
 
-def _deps_digest(code: Path, runtime: str) -> str | None:
-    """What an installation is the same for: the requirements, the interpreter and the kind of machine. None where
-    nothing is asked for. Blocks. Raises `InvalidPackage`."""
+def _wanted(code: Path, revision: RevisionSpec) -> Wanted | None:
+    """Blocks. Raises `InvalidPackage`."""
+    return read_wanted(code, revision.runtime, scripts=revision.install_scripts)
+
+
+def _digest(code: Path, revision: RevisionSpec) -> str | None:
+    """Of what was installed for a revision; None where nothing was. Blocks."""
     try:
-        with open(code / "requirements.txt", "rb") as file:
-            requirements = file.read(MIB + 1)
-    except (FileNotFoundError, IsADirectoryError):
+        wanted = _wanted(code, revision)
+    except InvalidPackage:  # so its deploy failed
         return None
-    if len(requirements) > MIB:
-        raise InvalidPackage("requirements.txt is larger than 1 MB")
-    if not requirements.strip():
-        return None
-    text = f"{runtime}\0{platform.python_version()}\0{sys.platform}\0{platform.machine()}\0".encode()
-    return hashlib.sha256(text + requirements).hexdigest()
+    return None if wanted is None else wanted.digest
+
+
+def _make_ready(folder: Path, files: dict[str, bytes]) -> None:
+    """An empty folder, but for these files."""
+    _empty(folder)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def _empty(folder: Path) -> None:

@@ -39,6 +39,7 @@ _runtime_modules = (
     "invoke",
     "context",
     "events",
+    "bridge",
 )
 
 
@@ -54,6 +55,7 @@ class LaunchOrder:
     id_base: int
     tmp_bytes: int
     egress: bool  # in a network namespace that is given, with names
+    prefixes: tuple[str, ...]  # shown beside those of this interpreter
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,7 +93,12 @@ def main(channel_fd: int) -> NoReturn:
             join_files=tuple(descriptors[1 + len(network) :]),
             become=become_keeper,
             isolated=order.isolated,
-            tree=Tree(interpreter, order.binds(), name_server=NAME_SERVER if order.egress else None),
+            tree=Tree(
+                interpreter,
+                order.binds(),
+                tuple(order.prefixes),
+                name_server=NAME_SERVER if order.egress else None,
+            ),
             id_base=order.id_base,
             tmp_bytes=order.tmp_bytes,
             tmp_uid=TEMPLATE_UID,

@@ -111,11 +111,10 @@ def _group_checks(have: Facilities) -> Iterator[Check]:
 
 
 def _file_checks(have: Facilities) -> Iterator[Check]:
-    interpreter = next(iter(have.interpreters.values()))
     yield Check(
         "interpreter",
-        os.access(interpreter.executable, os.X_OK),
-        f"{interpreter.name} at {interpreter.executable}",
+        os.access(have.python.executable, os.X_OK),
+        f"{have.python.name} at {have.python.executable}",
         "that handlers can run",
     )
 

@@ -29,10 +29,10 @@ __all__ = [
 
 _template_id, _instance_id = re.compile(r"t[0-9]{1,12}\Z"), re.compile(r"i[0-9]{1,12}\Z")
 _job_id, _probe_id = re.compile(r"j[0-9]{1,12}\Z"), re.compile(r"p[0-9]{1,12}\Z")
-_runtime = re.compile(r"python3\.[0-9]{1,2}\Z")
+_runtime = re.compile(r"(?:python3\.[0-9]{1,2}|nodejs[0-9]{1,3}|provided)\Z")
 _tenant = re.compile(r"[a-z0-9-]{1,63}\Z")
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
-_inside = re.compile(r"/(?:code|deps|in|opt)(?:/[A-Za-z0-9._@+-]{1,128}){0,8}\Z|/etc/pip\.conf\Z")
+_inside = re.compile(r"/(?:code|deps|in|opt)(?:/[A-Za-z0-9._@+-]{1,128}){0,8}\Z|/etc/(?:pip\.conf|npmrc)\Z")
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _MAX_CONFIG_BYTES = 128 * 1024

@@ -98,7 +98,8 @@ class Revision:
             interpreter = have.interpreter(request.runtime)
             self._open_network()
             network = [] if self._network is None else [self._network.namespace_fd]
-            self._nurseries.launch(request.tenant, interpreter, self._order(), [theirs.fileno(), *network, *joins])
+            order = self._order(interpreter.prefixes)
+            self._nurseries.launch(request.tenant, have.python, order, [theirs.fileno(), *network, *joins])
             self._launched = Launched()
             self._channel = AsyncChannel(ours, self._on_message, self._on_channel_closed)
             self._instances = self._make_instances(self._channel)
@@ -116,7 +117,7 @@ class Revision:
             if self._channel is None:
                 ours.close()
 
-    def _order(self) -> LaunchOrder:
+    def _order(self, prefixes: tuple[str, ...]) -> LaunchOrder:
         assert self._id_base is not None
         return LaunchOrder(
             isolated=self._have.isolated,
@@ -127,6 +128,7 @@ class Revision:
             id_base=self._id_base,
             tmp_bytes=self._request.limits.tmp_bytes,
             egress=self._network is not None,
+            prefixes=prefixes,
         )
 
     def _open_network(self) -> None:
@@ -195,6 +197,7 @@ class Revision:
             seccomp=self._have.seccomp,
             max_namespaces=_MAX_NAMESPACES,
             own_network=self._network is None,
+            executable=self._have.interpreter(request.runtime).executable,
         )
 
     # The keeper's messages

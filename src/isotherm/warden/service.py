@@ -32,9 +32,9 @@ class Warden:
         self._next: socket.socket | None = None
         self._session: Session | None = None
         self._checks: list[dict[str, Any]] = []
-        self._nurseries = Nurseries()
+        self._nurseries = Nurseries(facilities.interpreters.values())
         self._egress = EgressDesk()
-        self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
+        self._nurseries.warm(_FIRST_TENANT, facilities.python)
         self._channel = AsyncChannel(supervisor, self._on_message, lambda _: self._stop())
 
     async def serve(self) -> None:

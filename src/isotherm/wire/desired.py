@@ -58,7 +58,7 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     name: str
     number: int
-    runtime: str  # "python3.11"
+    runtime: str  # "python3.11", "nodejs20", "provided"
     handler: str  # "module.function"
     package: str  # digest of the code's zip, as uploaded
     requirements: str | None = None  # digest of requirements.txt, where there is one
@@ -76,6 +76,7 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Literal["process"] = "process"
     threads: int = 1  # BLAS and OpenMP threads
     egress: EgressChoice = "deny"
+    install_scripts: bool = False  # npm may run what packages bring to be run
     queue_limit: int = 1000
     queue_wait_s: float = 30.0
     warm: WarmSpec = WarmSpec()

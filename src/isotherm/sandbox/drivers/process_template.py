@@ -23,6 +23,7 @@ from isotherm.sandbox.drivers.process_instance import (
 )
 from isotherm.sandbox.drivers.warden_link import WardenLink
 from isotherm.sandbox.model import EgressReport, SandboxSpec, TemplateInfo
+from isotherm.sandbox.policy import unforkable
 from isotherm.sandbox.port import OnEgress
 from isotherm_runtime.seqpacket import close_all
 
@@ -152,7 +153,9 @@ class ProcessTemplate:
         elif operation == "prepared":
             self._memory_file = message["memory_file"]
             self.info = TemplateInfo(
-                unfit=tuple(message["unfit"]), import_ms=message["import_ms"], memory_bytes=message["memory_bytes"]
+                unfit=unforkable(self._spec.runtime) or tuple(message["unfit"]),
+                import_ms=message["import_ms"],
+                memory_bytes=message["memory_bytes"],
             )
             if not self._prepared.done():
                 self._prepared.set_result(None)
