@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import typer.main
@@ -19,6 +19,8 @@ from isotherm.cli.main import app
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
+from isotherm.wire.egress import EgressAllow, EgressChoice
+from isotherm.workloads.rollout_model import RolloutPlan
 
 REFERENCE = Path(__file__).parent / "reference"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -91,11 +93,14 @@ the same message and ends with the exit code.
 
 # Keys whose meaning needs more than their bounds say.
 KEYS = {
-    "handler": "`module.function`; a package's module as `package.module.function`",
+    "handler": "`module.function` of Python, `file.function` of Node.js, any text for `provided`; "
+    "default: `app.handler`, `index.handler`, `bootstrap`",
     "dispatch": "How a sync handler takes calls at once: on threads, or one after the other",
+    "request_body": 'How a URL request\'s body comes: `"buffer"`, whole in the event, or `"stream"`, as `context.body`',
     "isolation": "The driver",
     "env": "Variables that the code sees; encrypted at rest",
-    "runtime": "`python3.11` or newer, of those that the host has; default: the platform's own",
+    "secrets": "Variables that hold secrets: the name of a secret for each",
+    "runtime": "`python3.N`, `nodejs`, `nodejsN` or `provided`, of those that the host has; default: its own Python",
 }
 
 
@@ -134,11 +139,22 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
     """What may stand there, in words: type and bounds."""
     if options := [each for each in get_args(kind) if isinstance(each, str)]:
         return " or ".join(code(toml(option)) for option in options)
-    named = {bool: "true or false", int: "whole number", float: "number", str: "text", Any: "any JSON value"}
-    name = named.get(kind, "table of texts")
+    if kind == EgressChoice:
+        return '`"deny"`, `"open"` or [a table](#egress)'
+    named = {
+        bool: "true or false",
+        int: "whole number",
+        float: "number",
+        str: "text",
+        Any: "any JSON value",
+        list: "list of texts",
+        tuple: "list of numbers",
+    }
+    name = named.get(get_origin(kind) or kind, "table of texts")
     lower = next((f"{meta.ge:g}" for meta in metas if meta.ge is not None), None)
     lower = lower or next((f"above {meta.gt:g}" for meta in metas if meta.gt is not None), None)
     upper = next((f"{meta.le:,}" for meta in metas if meta.le is not None), None)
+    upper = upper or next((f"below {meta.lt:g}" for meta in metas if meta.lt is not None), None)
     return f"{name}, {lower} to {upper}" if lower and upper else f"{name}, {lower}" if lower else name
 
 
@@ -149,10 +165,16 @@ The manifest stands beside the code. `name` is the function's name: lower-case l
 characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
 expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
 
-{keys_table(FunctionConfig, {"package", "warm", "asynchronous", "cron"})}
+{keys_table(FunctionConfig, {"package", "warm", "rollout", "asynchronous", "cron"})}
 ## [warm]
 
 {keys_table(WarmConfig, set())}
+## [rollout]
+
+How `live` goes to the revision once it is ready ([the guide](../guides/rollouts.md)). It is no part of what makes one
+revision another.
+
+{keys_table(RolloutPlan, set())}
 ## [asynchronous]
 
 See [the guide](../guides/async.md).
@@ -163,6 +185,12 @@ See [the guide](../guides/async.md).
 Any number up to 20, each begun by `[[cron]]`.
 
 {keys_table(CronConfig, set())}
+
+## [egress]
+
+{keys_table(EgressAllow, set())}
+[The guide](../guides/egress.md) says what the rules mean.
+
 ## Example
 
 ```toml
@@ -173,6 +201,12 @@ timeout_s = 30
 
 [env]
 GREETING = "hi"
+
+[secrets]
+DB_PASSWORD = "db-password"
+
+[egress]
+hosts = ["api.example.com:443"]
 
 [warm]
 max_instances = 20

@@ -15,6 +15,10 @@ import psutil
 import pytest
 from blockbuster import blockbuster_ctx
 
+from tests.databases import databases, postgres
+
+__all__ = ["databases", "postgres"]
+
 IN_CI = bool(os.environ.get("CI"))
 
 # Rooms whose code runs on an event loop that must never wait for a disk, a lock or another process.

@@ -1,12 +1,12 @@
-"""The rooms of control over SQLite in a folder, with a clock that the test moves."""
+"""The rooms of control over either database, with a clock that the test moves."""
 
 import io
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import MetaData
 
 from isotherm.base.clock import ManualClock
 from isotherm.db.engine import Database
@@ -15,16 +15,21 @@ from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.model import Deployed, FunctionConfig
 from isotherm.functions.packages import PackageLimits
+from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import Principal
 from isotherm.tenancy.quotas import Quotas
+from isotherm.tenancy.sealed import SealedSecrets
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import Role
 from isotherm.wire.quota import Quota
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.service import Workloads
+from isotherm.workloads.uses import WorkloadSecrets
+from tests.databases import Databases
 
 __all__ = ["House", "house", "open_house", "zipped"]
 
@@ -47,8 +52,10 @@ class House:
     denials: Denials
     tenancy: Tenancy
     quotas: Quotas
+    secrets: Secrets
     workloads: Workloads
     functions: Functions
+    rollouts: FunctionRollouts
     feed: DesiredFeed
     blobs: MemoryBlobs
     admin: Principal
@@ -74,22 +81,37 @@ class House:
         self.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=5.0)
         return revision.number
 
+    def stored(self) -> bytes:
+        """All that is at rest: on SQLite the files, else every cell of every table. The database is closed."""
+        self.database.close()
+        path = Path(self.database.engine.url.database or "")
+        if self.database.is_sqlite:
+            return b"".join(part.read_bytes() for part in path.parent.iterdir())
+        tables = MetaData()
+        with self.database.read() as session:
+            tables.reflect(session.connection())
+            rows = [row for table in tables.sorted_tables for row in session.execute(table.select())]
+        cells = (cell if isinstance(cell, bytes) else str(cell).encode() for row in rows for cell in row)
+        return b"\n".join(cells)
+
     def kinds(self, limit: int = 1000) -> list[str]:
         """Kinds of all events, the oldest first."""
         return [entry.kind for entry in self.log.entries(limit=limit, newest_first=False).items]
 
 
-def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
-    """The state in `folder`, made where it is missing."""
+def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) -> House:
+    """The state that belongs to `folder`, made where it is missing."""
     clock = ManualClock()
-    database = Database(folder / "control.db")
+    database = databases.open(folder / "control.db")
     upgrade(database, "control")
     vault = Vault(bytes(range(32)))
     log = EventLog(database, clock, snapshot_every=snapshot_every)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
     quotas = Quotas(log=log, tenancy=tenancy, default=Quota())
-    workloads = Workloads(log=log, vault=vault, clock=clock)
+    sealed = SealedSecrets(vault)
+    workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
+    secrets = Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=WorkloadSecrets(workloads), clock=clock)
     blobs = MemoryBlobs()
     functions = Functions(
         log=log,
@@ -102,13 +124,27 @@ def open_house(folder: Path, *, snapshot_every: int = 50) -> House:
         runtimes=["python3.11"],
         content_url="http://localhost:7071/",
     )
+    rollouts = FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads)
     feed = DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads)
     admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
-    return House(clock, database, vault, log, denials, tenancy, quotas, workloads, functions, feed, blobs, admin)
+    return House(
+        clock,
+        database,
+        vault,
+        log,
+        denials,
+        tenancy,
+        quotas,
+        secrets,
+        workloads,
+        functions,
+        rollouts,
+        feed,
+        blobs,
+        admin,
+    )
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    opened = open_house(tmp_path)
-    yield opened
-    opened.database.close()
+def house(tmp_path: Path, databases: Databases) -> House:
+    return open_house(tmp_path, databases)

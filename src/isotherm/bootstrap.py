@@ -5,7 +5,6 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,35 +13,42 @@ from pathlib import Path
 from isotherm.api.app import Api
 from isotherm.api.port import ApiServices, LogBus
 from isotherm.base.clock import Clock, SystemClock
+from isotherm.base.runtimes import runtimes
 from isotherm.base.settings import Settings
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
+from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
 from isotherm.controllers.deploy import DeployController
 from isotherm.controllers.link import LinkServer
 from isotherm.controllers.process import ControlParts, ReadyLine
 from isotherm.controllers.queues import HostQueues
 from isotherm.controllers.retention import SweepController
-from isotherm.db.engine import Database
-from isotherm.db.migrate import upgrade
+from isotherm.controllers.rollouts import RolloutController
+from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
 from isotherm.functions.packages import PackageLimits
 from isotherm.functions.policy import url_path
 from isotherm.functions.pruning import Pruning
+from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
 from isotherm.tenancy.quotas import Quotas
+from isotherm.tenancy.sealed import SealedSecrets
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.quota import default_quota
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.desired import DesiredFeed
+from isotherm.workloads.rollout_model import Reading
 from isotherm.workloads.service import Workloads
+from isotherm.workloads.uses import WorkloadSecrets
 
 __all__ = ["Rooms", "build_control", "build_pruning", "build_rooms", "isotherm_version"]
 
@@ -61,20 +67,21 @@ class Rooms:
 
     tenancy: Tenancy
     quotas: Quotas
+    secrets: Secrets
     workloads: Workloads
     functions: Functions
+    rollouts: FunctionRollouts
     records: Records
     events: EventLog
     clock: Clock
     denials: Denials
     feed: DesiredFeed
-    databases: tuple[Database, ...]
+    databases: Databases
 
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
         self.denials.flush()
-        for database in self.databases:
-            database.close()
+        self.databases.close()
 
 
 def build_rooms(
@@ -83,15 +90,15 @@ def build_rooms(
     """Open (or make) the state in `data_dir`. Raises `Unavailable` (a newer schema), `Invalid` (keys, URL)."""
     clock = clock or SystemClock()
     vault = Vault(create_master_key(data_dir, environ))
-    database = Database(settings.database or data_dir / "control.db")
-    upgrade(database, "control")
-    records_database = Database(data_dir / "records.db")
-    upgrade(records_database, "records")
-    log = EventLog(database, clock)
+    databases = open_databases(data_dir, settings.database)
+    databases.upgrade()
+    log = EventLog(databases.control, clock)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
     quotas = Quotas(log=log, tenancy=tenancy, default=default_quota(settings))
-    workloads = Workloads(log=log, vault=vault, clock=clock)
+    sealed = SealedSecrets(vault)
+    workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
+    uses = WorkloadSecrets(workloads)
     functions = Functions(
         log=log,
         tenancy=tenancy,
@@ -102,26 +109,28 @@ def build_rooms(
         limits=PackageLimits(
             max_bytes=settings.max_package_mb * _megabyte, max_unpacked_bytes=settings.max_unpacked_mb * _megabyte
         ),
-        runtimes=[f"python3.{sys.version_info.minor}"],
+        runtimes=runtimes(),
         content_url=content_url,
     )
     return Rooms(
         tenancy=tenancy,
         quotas=quotas,
+        secrets=Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=uses, clock=clock),
         workloads=workloads,
         functions=functions,
         records=Records(
-            records_database,
+            databases.records,
             clock,
             retention=_retention(settings),
             spec_of=functions.spec,
             log_limits=quotas.log_limits,
         ),
+        rollouts=FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads),
         events=log,
         clock=clock,
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
-        databases=(database, records_database),
+        databases=databases,
     )
 
 
@@ -144,10 +153,20 @@ def build_control(boot: ControlBoot) -> ControlParts:
     deploys = DeployController(
         deploys=rooms.functions,
         link=link,
+        board=board,
         progress=progress,
         url_of=lambda spec: _url(boot.content_url, spec),
         clock=clock,
         build_timeout_s=boot.settings.build_timeout_s,
+    )
+    readings: Latest[str, Reading] = Latest()
+    rollouts = RolloutController(
+        rollouts=rooms.rollouts,
+        minutes=rooms.records.revision_minutes,
+        link=link,
+        board=board,
+        readings=readings,
+        clock=clock,
     )
 
     def settle() -> None:
@@ -163,8 +182,11 @@ def build_control(boot: ControlBoot) -> ControlParts:
         upload_dir=_fresh_folder(data_dir / "uploads"),
         tenancy=rooms.tenancy,
         quotas=rooms.quotas,
+        secrets=rooms.secrets,
         functions=rooms.functions,
         pruning=pruning,
+        rollouts=rooms.rollouts,
+        readings=readings,
         records=rooms.records,
         events=rooms.events,
         board=board,
@@ -173,8 +195,12 @@ def build_control(boot: ControlBoot) -> ControlParts:
         settle=settle,
         queues=HostQueues(link),
     )
-    forget = [rooms.feed.on_change(link.desired_changed), rooms.functions.on_building(deploys.announce)]
-    forget.append(rooms.functions.on_building(lambda _: revision_sweep.wake()))
+    forget = [
+        rooms.feed.on_change(link.desired_changed),
+        rooms.functions.on_building(deploys.announce),
+        rooms.functions.on_building(lambda _: revision_sweep.wake()),
+        rooms.rollouts.on_steered(rollouts.look),
+    ]
 
     def close() -> None:
         for take_off in forget:
@@ -187,6 +213,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         app=Api(services).asgi,
         link=link,
         deploys=deploys,
+        rollouts=rollouts,
         sweeps=[*_sweeps(rooms), revision_sweep],
         ready=ReadyLine(
             admin_key=admin.token,

@@ -17,11 +17,13 @@ class KeeperBoot:
 
     __slots__ = (
         "config",
+        "executable",
         "groups",
         "init_timeout_s",
         "isolated",
         "max_namespaces",
         "memory_bytes",
+        "own_network",
         "path",
         "seccomp",
         "template",
@@ -43,6 +45,8 @@ class KeeperBoot:
         groups: int,
         seccomp: bool,
         max_namespaces: int,
+        own_network: bool,
+        executable: str,
     ) -> None:
         self.config = config  # JSON of RuntimeConfig; opaque to the keeper
         self.path = path  # entries of sys.path for the user's code, as the sandbox sees them
@@ -55,6 +59,8 @@ class KeeperBoot:
         self.groups = groups
         self.seccomp = seccomp
         self.max_namespaces = max_namespaces  # of each kind, in the whole revision
+        self.own_network = own_network  # each instance has one; otherwise all are in the revision's, which has egress
+        self.executable = executable  # what runs the user's code: this Python, or another program
 
     def to_message(self) -> dict[str, Any]:
         return {"op": "boot"} | {name: getattr(self, name) for name in self.__slots__}

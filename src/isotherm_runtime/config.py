@@ -14,6 +14,7 @@ class RuntimeConfig:
 
     `path` are the first entries of sys.path, as the sandbox sees them; the first is the code's folder.
     `dispatch` says how sync handlers run where `concurrency` > 1: "threads", or "serial" (one at a time, in order).
+    `request_body` "stream": the handler gets a URL request's body as `context.body`, not in its event.
     `timeout_ms` counts where a request brings no deadline. `log_limit_bytes` is for one invocation.
     """
 
@@ -31,6 +32,7 @@ class RuntimeConfig:
         "memory_mb",
         "path",
         "region",
+        "request_body",
         "runtime",
         "timeout_ms",
     )
@@ -50,6 +52,7 @@ class RuntimeConfig:
     log_limit_bytes: int
     init_timeout_ms: int
     max_response_bytes: int
+    request_body: str
 
     def __init__(
         self,
@@ -69,9 +72,12 @@ class RuntimeConfig:
         log_limit_bytes: int = 256 * 1024,
         init_timeout_ms: int = 60_000,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
+        request_body: str = "buffer",
     ) -> None:
         if dispatch not in ("threads", "serial"):
             raise ValueError(f'dispatch is {dispatch!r}; it must be "threads" or "serial"')
+        if request_body not in ("buffer", "stream"):
+            raise ValueError(f'request_body is {request_body!r}; it must be "buffer" or "stream"')
         if concurrency < 1:
             raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
         put = object.__setattr__
@@ -90,6 +96,7 @@ class RuntimeConfig:
         put(self, "log_limit_bytes", log_limit_bytes)
         put(self, "init_timeout_ms", init_timeout_ms)
         put(self, "max_response_bytes", min(max_response_bytes, MAX_RESPONSE_BYTES))
+        put(self, "request_body", request_body)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"RuntimeConfig is immutable: {name}")

@@ -56,7 +56,7 @@ def become_template(boot: KeeperBoot) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (bound, bound))
     linux.set_no_new_privileges()
     if boot.seccomp:
-        linux.set_seccomp_filter(template_filter())
+        linux.set_seccomp_filter(template_filter(own_network=boot.own_network))
     linux.set_dumpable()
     linux.set_parent_death_signal(signal.SIGKILL)
 
@@ -67,7 +67,8 @@ def settle_instance(boot: KeeperBoot) -> None:
     linux.set_process_name("iso-instance")
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if boot.isolated:
-        linux.bring_up_loopback()
+        if boot.own_network:
+            linux.bring_up_loopback()
         linux.set_host_name("sandbox")
 
 

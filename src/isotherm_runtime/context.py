@@ -9,6 +9,10 @@ import time
 
 from isotherm_runtime.config import RuntimeConfig
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from isotherm_runtime.body import AsyncBody, Body
+
 __all__ = ["Context", "context_class"]
 
 _monotonic = time.monotonic
@@ -51,6 +55,7 @@ class Context:
     log_stream_name: str
     identity = Identity()
     client_context: ClientContext | None = None
+    body: Body | AsyncBody | None = None  # the request's body, where the manifest says request_body = "stream"
 
     def __init__(self, request_id: str, deadline: float) -> None:
         self.aws_request_id = request_id

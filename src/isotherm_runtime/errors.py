@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import isotherm_runtime
 from isotherm_runtime.frames import MAX_HEAD_BYTES, ErrorKind
 
 __all__ = ["ImportProblem", "RestoreProblem", "describe", "error_head", "full_text"]
@@ -87,7 +88,9 @@ def _keep_user_frames(found: object) -> None:
 
 
 def _is_platform(filename: str) -> bool:
-    return filename.startswith((RUNTIME_DIR, "<frozen importlib", "<frozen runpy"))
+    # In a sandbox, what was imported late has its files elsewhere than what was imported before it.
+    places = [place + os.sep for place in isotherm_runtime.__path__]
+    return filename.startswith((RUNTIME_DIR, *places, "<frozen importlib", "<frozen runpy"))
 
 
 def _message(exc: BaseException) -> str:

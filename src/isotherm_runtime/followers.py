@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from collections import deque
 
-from isotherm_runtime.frames import FrameError, Kind, pack_frame
+from isotherm_runtime.frames import Flag, FrameError, Kind, pack_frame
 from isotherm_runtime.invoke import Invoker, cancelled
 from isotherm_runtime.stream import Frame, Stream
 from isotherm_runtime.watch import Watch
@@ -20,20 +20,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from isotherm_runtime.flow import Bell
+
 __all__ = ["Followers"]
 
 SLOW_S = 0.0005  # a call that takes longer keeps the function in slow mode
+HEAR_S = 1.0  # a thread that waits for frames of its call looks by itself this often
 SLOW_CALLS = 16  # fast calls in a row that end slow mode
 REQUEST, CANCEL, PING, DRAIN = int(Kind.REQUEST), int(Kind.CANCEL), int(Kind.PING), int(Kind.DRAIN)
+MORE = int(Flag.MORE)
 _monotonic = time.monotonic
 
 
 class _Worker:
     """A thread's own state. `step` counts its calls; `busy` while it runs calls: what the watch compares."""
 
-    __slots__ = ("busy", "has_slot", "step", "wake")
+    __slots__ = ("busy", "has_slot", "ident", "step", "wake")
 
     def __init__(self) -> None:
+        self.ident = 0
         self.busy = False
         self.has_slot = False
         self.step = 0
@@ -51,6 +56,7 @@ class Followers:
         self.stream = stream
         self._notice = notice
         self._run = invoker.run
+        self._flows = invoker.flows
         self._concurrency = concurrency
         self._slots: deque[None] = deque([None] * concurrency)  # one is held by each thread that may run a handler
         self._pending: deque[tuple[Frame, float]] = deque()  # requests that came and have not begun
@@ -66,6 +72,7 @@ class Followers:
         self._burst = 1
         self._complained = False
         self._main = self._leader = _Worker()
+        invoker.waits = self
 
     def serve(self) -> int:
         """Serve until the stream's end or DRAIN; returns 0. Raises `OSError`, `FrameError`."""
@@ -88,6 +95,7 @@ class Followers:
         self._work(me)
 
     def _work(self, me: _Worker) -> None:
+        me.ident = get_ident()
         try:
             while not self._ended:
                 if self._leader is me:
@@ -117,7 +125,7 @@ class Followers:
                     self._end(None)
                     return
                 self._sort(frames)
-            if self._draining:
+            if self._draining and not self._flows:
                 self._run_pending(me)
                 return
 
@@ -160,6 +168,7 @@ class Followers:
         started = _monotonic()
         if started - arrived > frame[3] / 1000 > 0:
             self.stream.queue.append(cancelled(frame[2], "its time was over before its turn came"))
+            self._flows.close(frame[2])
             return
         self.stream.queue.append(self._run(frame, arrived))
         self._slow = SLOW_CALLS if _monotonic() - started > SLOW_S else max(0, self._slow - 1)
@@ -183,24 +192,61 @@ class Followers:
         for frame in frames:
             kind = frame[0]
             if kind == REQUEST:
+                if frame[1] & MORE:
+                    self._flows.open(frame[2])  # its CHUNK frames may come before its turn
                 pending.append((frame, arrived))
             elif kind == PING:
                 self.stream.send(pack_frame(PING, frame[2]))
             elif kind == CANCEL:
+                self._flows.take(frame)
                 self._cancel(frame[2])
             elif kind == DRAIN:
                 self._draining = True
+            else:
+                self._flows.take(frame)
 
     def _cancel(self, stream_id: int) -> None:
-        """A call that has not begun is dropped; a running thread cannot be stopped, and its answer is sent as ever."""
+        """A call that has not begun is dropped; a running thread cannot be stopped, and its answer is sent as ever,
+        but one that sends pieces stops at the next."""
         for entry in list(self._pending):
             if entry[0][2] == stream_id:
                 try:
                     self._pending.remove(entry)
                 except (ValueError, IndexError):
                     return  # it began just now
+                self._flows.close(stream_id)
                 self.stream.send(cancelled(stream_id, "cancelled before its turn came"))
                 return
+
+    # Calls with streamed bodies
+
+    def wait(self, bell: Bell, ready: Callable[[], bool], until: float) -> None:
+        """See `invoke.Waits`. Whoever leads reads; a leader that has to wait hands over first."""
+        while not ready():
+            left = until - _monotonic()
+            if left <= 0:
+                return
+            if self._leader.ident == get_ident() and not self._promote():
+                self._read_alone(left)
+            else:
+                bell.wait(min(left, HEAR_S))
+
+    def look(self) -> None:
+        """See `invoke.Waits`: the leader reads, and a call that lasts has handed over to one."""
+
+    def settle(self) -> None:
+        """See `invoke.Waits`: only the leader reads."""
+
+    def _read_alone(self, limit_s: float) -> None:
+        """Read as the leader in the middle of a call, because there is no other thread to do it."""
+        with self._reading:
+            if not self.stream.has_more(min(limit_s, HEAR_S)):
+                return
+            frames = self.stream.read()
+        if frames is None:
+            self._end(None)
+            raise EOFError("the host has closed the stream")
+        self._sort(frames)
 
     # Leadership
 
@@ -226,17 +272,19 @@ class Followers:
         self._seen = seen
         return True
 
-    def _promote(self) -> None:
-        """Make a parked thread, or a new one, the leader. One thread more than handlers may run: it reads."""
+    def _promote(self) -> bool:
+        """Make a parked thread, or a new one, the leader; False where there is none. One thread more than handlers may
+        run: it reads."""
         try:
             worker = self._idle.pop()
         except IndexError:
             found = self._start_thread()
             if found is None:
-                return
+                return False
             worker = found
         self._leader = worker
         worker.wake.release()
+        return True
 
     def _start_thread(self) -> _Worker | None:
         """A new thread, parked; None where there are enough, or the instance may have no more."""

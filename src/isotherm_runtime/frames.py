@@ -5,7 +5,7 @@ A frame is a fixed header, a JSON head and a raw body:
     u32 length       bytes after the header: head and body
     u32 head_length  bytes of the head, the first part
     u32 stream       which call (0: the instance itself); chosen by the host, never reused on a connection
-    u32 deadline_ms  REQUEST: milliseconds left; otherwise 0
+    u32 deadline_ms  REQUEST: milliseconds left; WINDOW: bytes granted; otherwise 0
     u8  kind         one of `Kind`
     u8  flags        one of `Flag`, or-ed
     u16 reserved     0
@@ -25,7 +25,15 @@ Heads (JSON, UTF-8; `?` may be null):
     CANCEL     > (empty)                                          nobody waits for this call any more
     PING      <> (empty)                                          answered by the same frame
     DRAIN      > (empty)                                          no more requests come: finish and exit
-    CHUNK, END, WINDOW                                            streamed bodies and their credit
+    CHUNK     <> (empty)                                          the body is the next piece of a streamed body
+    END       <> (empty)                                          the streamed body is complete
+    END       <  as ERROR                                         it broke off, and why
+    WINDOW    <> (empty)                                          so many bytes more may be sent of a streamed body
+
+A body may come in pieces (docs/adr/0015-streaming.md). Its REQUEST or RESPONSE has Flag.MORE, and a body that is the
+first piece, or empty; CHUNK frames follow, then END. Whoever sends it may have sent at most `WINDOW_BYTES` of body
+beyond what the other side has granted. A call whose answer has begun ends with END and nothing else. CANCEL ends a
+call with a streamed body as any other: the instance lets go of the handler's generator, then sends END or ERROR.
 """
 
 from __future__ import annotations
@@ -38,7 +46,9 @@ __all__ = [
     "MAX_BODY_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_HEAD_BYTES",
+    "MAX_PIECE_BYTES",
     "PROTOCOL_VERSION",
+    "WINDOW_BYTES",
     "ErrorKind",
     "Flag",
     "FrameError",
@@ -52,6 +62,8 @@ HEADER = struct.Struct("<IIIIBBH")
 MAX_HEAD_BYTES = 256 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_FRAME_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
+WINDOW_BYTES = 256 * 1024
+MAX_PIECE_BYTES = 64 * 1024  # of a CHUNK frame: longer pieces are cut, so that calls beside them get their turns
 
 
 class Kind(enum.IntEnum):
@@ -71,7 +83,7 @@ class Kind(enum.IntEnum):
 class Flag(enum.IntFlag):
     NONE = 0
     HTTP = 1  # REQUEST: a function URL's request; RESPONSE: has a head
-    MORE = 2  # CHUNK frames follow, then END
+    MORE = 2  # REQUEST, RESPONSE: CHUNK frames follow, then END
     TRUNCATED = 4  # LOG: the invocation's log limit was reached
 
 

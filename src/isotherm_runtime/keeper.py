@@ -237,7 +237,7 @@ class Keeper:
         """From a bare clone to a confined process that waits for its last word. Raises where anything is amiss."""
         pid = linux.pid_of(pidfd)
         if self._boot.isolated:
-            check_namespaces(pid, self._own_namespaces)
+            check_namespaces(pid, self._own_namespaces, own_network=self._boot.own_network)
             self._map_ids(pid, uid)
             times.append(time.perf_counter())
             self._mount(pid, pidfd, uid)

@@ -33,6 +33,7 @@ __all__ = [
     "change_owner",
     "clone",
     "drop_capabilities",
+    "instance_flags",
     "is_exiting",
     "keep_capabilities",
     "machine",
@@ -114,6 +115,11 @@ def clone(flags: int) -> tuple[int, int]:
     if pid < 0:
         raise OSError(code, f"clone: {os.strerror(code)}")
     return pid, pidfd.value
+
+
+def instance_flags(*, own_network: bool) -> int:
+    """What an instance is cloned with. Without a network of its own it stays in its revision's."""
+    return INSTANCE_FLAGS if own_network else INSTANCE_FLAGS & ~NEWNET
 
 
 def unshare(flags: int) -> None:

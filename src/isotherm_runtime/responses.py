@@ -9,7 +9,7 @@ import re
 from isotherm_runtime.frames import MAX_HEAD_BYTES, Flag, Kind, pack_frame
 from isotherm_runtime.values import encode
 
-__all__ = ["BadResponse", "Responses"]
+__all__ = ["BadResponse", "Responses", "pack_head"]
 
 CACHE_SIZE = 64
 CACHE_HEAD_BYTES = 1024
@@ -32,7 +32,7 @@ class Responses:
         if not isinstance(result, dict) or "statusCode" not in result:
             return pack_frame(Kind.RESPONSE, stream, b"", _bounded(encode(result), limit_bytes))
         body = self._body(result, limit_bytes)
-        return pack_frame(Kind.RESPONSE, stream, self._head(result), body, flags=Flag.HTTP)
+        return pack_frame(Kind.RESPONSE, stream, self.head(result), body, flags=Flag.HTTP)
 
     def _body(self, result: dict[str, object], limit_bytes: int) -> bytes:
         body = result.get("body")
@@ -55,7 +55,8 @@ class Responses:
             raise BadResponse(f"isBase64Encoded is {encoded!r}; it must be true or false")
         return _bounded(body.encode("utf-8", "surrogatepass"), limit_bytes)
 
-    def _head(self, result: dict[str, object]) -> bytes:
+    def head(self, result: dict[str, object]) -> bytes:
+        """Status, headers and cookies of an answer as a RESPONSE's head. Raises `BadResponse`."""
         status, headers, cookies = result["statusCode"], result.get("headers"), result.get("cookies")
         key: object = None
         if not cookies and (headers is None or type(headers) is dict):
@@ -96,7 +97,7 @@ def _status(value: object) -> int:
     return int(number)
 
 
-def _headers(value: object) -> list[list[str]]:
+def _headers(value: object, default_type: str = "application/json") -> list[list[str]]:
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -117,7 +118,7 @@ def _headers(value: object) -> list[list[str]]:
         typed = typed or name.lower() == "content-type"
         found.append([name, content])
     if not typed:
-        found.append(["content-type", "application/json"])
+        found.append(["content-type", default_type])
     return found
 
 
@@ -137,3 +138,11 @@ def _cookies(value: object) -> list[str]:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:80] + "…"
+
+
+def pack_head(status: object, headers: object, cookies: object, default_type: str) -> bytes:
+    """The head of an answer whose body follows in pieces. Raises `BadResponse`."""
+    head = encode([_status(status), _headers(headers, default_type), _cookies(cookies)])
+    if len(head) > MAX_HEAD_BYTES:
+        raise BadResponse(f"headers take {len(head)} bytes; the limit is {MAX_HEAD_BYTES}")
+    return head

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from isotherm_runtime.linux import ANY_NAMESPACE, CLONE_FIXED, INSTANCE_FLAGS, machine
+from isotherm_runtime.linux import ANY_NAMESPACE, CLONE_FIXED, instance_flags, machine
 from isotherm_runtime.syscalls import ALLOWED, INSPECTED, LAST_KNOWN
 
 __all__ = ["compile_filter", "instance_filter", "supported", "template_filter"]
@@ -32,8 +32,9 @@ def supported() -> bool:
     return machine in _column
 
 
-def template_filter() -> bytes:
-    return compile_filter(nested_clone=INSTANCE_FLAGS | CLONE_FIXED, may_filter=True)
+def template_filter(*, own_network: bool = True) -> bytes:
+    """`own_network`: whether instances have one each."""
+    return compile_filter(nested_clone=instance_flags(own_network=own_network) | CLONE_FIXED, may_filter=True)
 
 
 def instance_filter() -> bytes:

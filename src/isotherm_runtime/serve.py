@@ -10,7 +10,7 @@ from isotherm_runtime.config import RuntimeConfig
 from isotherm_runtime.errors import describe, error_head
 from isotherm_runtime.frames import PROTOCOL_VERSION, ErrorKind, FrameError, Kind, pack_frame
 from isotherm_runtime.handler import Handler
-from isotherm_runtime.invoke import Invoker
+from isotherm_runtime.invoke import BodyInvoker, Invoker
 from isotherm_runtime.stream import Stream, StreamBroken
 
 __all__ = ["EXIT_BROKEN_STREAM", "EXIT_INTERNAL", "refuse", "serve"]
@@ -39,7 +39,8 @@ def serve(stream_fd: int, handler: Handler, config: RuntimeConfig, *, owns_proce
     try:
         hello = {"v": PROTOCOL_VERSION, "runtime": config.runtime, "import_ms": round(handler.import_ms, 3)}
         stream.send(pack_frame(Kind.HELLO, 0, json.dumps(hello).encode()))
-        return _dispatch(stream, Invoker(handler, config, output), handler, config, instance_log)
+        invoker = (BodyInvoker if config.request_body == "stream" else Invoker)(handler, config, output)
+        return _dispatch(stream, invoker, handler, config, instance_log)
     except StreamBroken:
         return EXIT_BROKEN_STREAM
     except BaseException as exc:  # noqa: BLE001 - whatever broke the serving loop, perhaps the user's signal handler, ends it
@@ -67,9 +68,9 @@ def _dispatch(
 
         return Tasks(stream, invoker, 1 if serial else config.concurrency).serve()
     if serial or config.concurrency == 1:
-        from isotherm_runtime.serial import serve_serial
+        from isotherm_runtime.serial import Serial
 
-        return serve_serial(stream, invoker, config.concurrency)
+        return Serial(stream, invoker, config.concurrency).serve()
     from isotherm_runtime.followers import Followers
 
     def notice(text: str) -> None:

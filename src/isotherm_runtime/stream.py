@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 import weakref
 from _thread import allocate_lock
@@ -22,7 +23,7 @@ QUEUE_LIMIT = 512  # frames queued before those who write logs have to wait
 EXIT_FORKED = 73
 
 _read, _write, _exit = os.read, os.write, os._exit  # bound early: the user's code may patch `os`
-_sleep = time.sleep
+_sleep, _poll = time.sleep, select.poll
 
 
 class StreamBroken(OSError):
@@ -73,6 +74,12 @@ class Stream:
         del rest[:used]
         self._needed = _length_of_first(rest)
         return frames
+
+    def has_more(self, limit_s: float) -> bool:
+        """Whether there is something to read, waited for at most so long."""
+        poll = _poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, limit_s) * 1000))
 
     def send(self, frame: bytes) -> None:
         self.queue.append(frame)

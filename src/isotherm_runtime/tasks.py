@@ -6,13 +6,18 @@ import asyncio
 import time
 from collections import deque
 
-from isotherm_runtime.frames import Kind, pack_frame
-from isotherm_runtime.invoke import Invoker, cancelled
+from isotherm_runtime.answer import Outgoing, Pieces
+from isotherm_runtime.flow import Bell, Flow, chunks
+from isotherm_runtime.frames import Flag, Kind, pack_frame
+from isotherm_runtime.invoke import BodyInvoker, Invoker, cancelled
 from isotherm_runtime.logs import CallLog, enter_call
 from isotherm_runtime.stream import Frame, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from isotherm_runtime.context import Context
 
 __all__ = ["Tasks"]
@@ -20,7 +25,41 @@ __all__ = ["Tasks"]
 CLOSE_S = 0.2
 SWEEP_S = 0.005  # deadlines are looked at no more often than this
 REQUEST, CANCEL, PING, DRAIN = int(Kind.REQUEST), int(Kind.CANCEL), int(Kind.PING), int(Kind.DRAIN)
+MORE = int(Flag.MORE)
 _monotonic = time.monotonic
+_turn = asyncio.sleep
+
+
+class TaskBell(Bell):
+    """Wakes a task that waits for frames of its call. Used on the loop's thread alone."""
+
+    __slots__ = ("_heard",)
+
+    def __init__(self) -> None:
+        self._heard = asyncio.Event()
+
+    def ring(self) -> None:
+        self._heard.set()
+
+    async def heard(self) -> None:
+        await self._heard.wait()
+        self._heard.clear()
+
+
+class _Stepping:
+    """A plain iterator that an async handler returned, as an async one."""
+
+    def __init__(self, source: Iterator[object]) -> None:
+        self._source = source
+
+    def __aiter__(self) -> _Stepping:
+        return self
+
+    async def __anext__(self) -> object:
+        try:
+            return next(self._source)
+        except StopIteration:
+            raise StopAsyncIteration from None
 
 
 class Tasks:
@@ -29,6 +68,10 @@ class Tasks:
     def __init__(self, stream: Stream, invoker: Invoker, limit: int) -> None:
         self.stream = stream
         self._invoker = invoker
+        self._flows = invoker.flows
+        self._flows.make_bell = TaskBell
+        if isinstance(invoker, BodyInvoker):
+            invoker.awaits = TaskBell.heard  # type: ignore[assignment]  # all bells of its flows are of this kind
         self._limit = limit
         self._loop = asyncio.new_event_loop()
         self._running: dict[int, tuple[asyncio.Task[None], float]] = {}  # by stream: task and deadline
@@ -78,11 +121,13 @@ class Tasks:
             for frame in frames:
                 kind = frame[0]
                 if kind == REQUEST:
+                    if frame[1] & MORE:
+                        self._flows.open(frame[2])  # its CHUNK frames may come before its turn
                     if len(self._running) < self._limit:
                         self._start(frame, arrived)
                     else:
                         self._pending.append((frame, arrived))
-                else:
+                elif kind == CANCEL or not (self._flows and self._flows.take(frame)):
                     self._control(kind, frame[2])
         except BaseException as exc:  # noqa: BLE001 - ends the instance; a loop would log it and go on
             self._end(exc)
@@ -94,7 +139,6 @@ class Tasks:
             self._cancel(stream_id, "nobody waits for this call any more")
         elif kind == DRAIN:
             self._draining = True
-            self._loop.remove_reader(self.stream.fd)
             self._end_if_drained()
 
     def _start(self, frame: Frame, arrived: float) -> None:
@@ -103,6 +147,7 @@ class Tasks:
         try:
             event, context, variables = self._invoker.begin(frame, arrived)
         except Exception as exc:  # noqa: BLE001 - `fail` makes the answer of it
+            self._flows.close(stream_id)
             self._send(self._invoker.fail(stream_id, exc, log))
             return
         call = self._call(stream_id, frame[1], event, context, log)
@@ -118,22 +163,63 @@ class Tasks:
         try:
             result = await invoker.function(event, context)  # type: ignore[misc]  # a coroutine function: see handler
             answer = invoker.finish(stream_id, flags, result)
+        except Pieces as pieces:
+            answer = await self._send_pieces(stream_id, flags, pieces, log)
         except BaseException as exc:  # noqa: BLE001 - whatever the user's code raised ends this call alone
-            why = self._cancelled.get(stream_id)
-            if why is not None and isinstance(exc, asyncio.CancelledError):
-                answer = cancelled(stream_id, why)
-            else:
-                answer = invoker.fail(stream_id, exc, log)
+            answer = self._failed(stream_id, exc, log)
         log.close()
         self._finished(stream_id)
         self._send(answer)
 
+    async def _send_pieces(self, stream_id: int, flags: int, pieces: Pieces, log: CallLog) -> bytes:
+        """Send an answer piece by piece; the frame that ends it."""
+        out = self._invoker.outgoing(stream_id, flags)
+        try:
+            await self._feed(pieces, out, self._flows.open(stream_id))
+            return out.end()
+        except BaseException as exc:  # noqa: BLE001 - whatever the user's code raised ends this call alone
+            return self._failed(stream_id, exc, log, begun=out.begun)
+
+    async def _feed(self, pieces: Pieces, out: Outgoing, flow: Flow) -> None:
+        """Each item goes out before the next is asked for. Raises what the handler raises, and `CancelledError`."""
+        source: Any = pieces.source
+        try:
+            if pieces.head is not None:
+                self._send(out.begin(pieces.head))
+            async for item in source if pieces.is_async else _Stepping(source):
+                if flow.stream_id in self._cancelled:
+                    raise asyncio.CancelledError  # the handler caught the first, and goes on
+                before, data = (b"", out.data(item)) if out.begun else out.begin_with(item)
+                if not data:
+                    self._send(before)
+                for chunk in chunks(flow, data):
+                    if chunk is not None:
+                        self._send(before + chunk)
+                        before = b""
+                    else:
+                        await flow.room.heard()  # type: ignore[attr-defined]  # a TaskBell
+                await _turn(0)  # it goes out now, however long the handler computes the next
+        finally:
+            if hasattr(source, "aclose"):
+                await source.aclose()
+            elif hasattr(source, "close"):
+                source.close()
+
+    def _failed(self, stream_id: int, exc: BaseException, log: CallLog, *, begun: bool = False) -> bytes:
+        why = self._cancelled.get(stream_id)
+        if why is not None and isinstance(exc, asyncio.CancelledError):
+            return cancelled(stream_id, why, begun=begun)
+        return self._invoker.fail(stream_id, exc, log, begun=begun)
+
     def _finished(self, stream_id: int) -> None:
         self._running.pop(stream_id, None)
         self._cancelled.pop(stream_id, None)
+        if self._flows:
+            self._flows.close(stream_id)
         while self._pending and len(self._running) < self._limit:
             frame, arrived = self._pending.popleft()
             if _monotonic() - arrived > frame[3] / 1000 > 0:
+                self._flows.close(frame[2])
                 self._send(cancelled(frame[2], "its time was over before its turn came"))
             else:
                 self._start(frame, arrived)
@@ -150,6 +236,7 @@ class Tasks:
         for entry in list(self._pending):
             if entry[0][2] == stream_id:
                 self._pending.remove(entry)
+                self._flows.close(stream_id)
                 self._send(cancelled(stream_id, why))
 
     def _answer_unbegun(self, stream_id: int, why: str) -> None:

@@ -110,7 +110,7 @@ class _Template:
 
     def serve(self) -> None:
         """Clone an instance for each message of the keeper."""
-        flags = linux.INSTANCE_FLAGS if self._boot.isolated else 0
+        flags = linux.instance_flags(own_network=self._boot.own_network) if self._boot.isolated else 0
         while True:
             try:
                 _, (go, stream, output, *tasks) = receive(self._keeper)
@@ -158,6 +158,18 @@ class _Template:
             os._exit(status)
 
     def _run(self, stream: int) -> int:
+        """Serve with the front end of the runtime; the exit status, unless another program takes over."""
+        if self._config.runtime.startswith("nodejs"):
+            from isotherm_runtime import nodejs
+
+            nodejs.become(self._boot.executable, stream, self._config)
+        if self._config.runtime == "provided":
+            from isotherm_runtime import bridge
+
+            return bridge.serve(stream, self._config)
+        return self._run_python(stream)
+
+    def _run_python(self, stream: int) -> int:
         from isotherm_runtime import restore, serve
         from isotherm_runtime.handler import ImportProblem, load
 

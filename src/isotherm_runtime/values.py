@@ -136,7 +136,7 @@ def _kind(value: object) -> str:
     if hasattr(value, "__await__"):
         return f"a {name}: declare the handler with `async def`, or await what it calls"
     if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-        return f"a {name}: a streamed answer is not available yet; return the whole"
+        return f"a {name}: to stream it, return it by itself, or as the body beside a statusCode"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return f"{name}: decode it, or send it as base64 text"
     return f"of type {name}, which JSON cannot hold"

@@ -14,9 +14,15 @@ class NotConfined(Exception):
     """The process is not what it should be; it must be killed."""
 
 
-def check_namespaces(pid: int, own: dict[str, int]) -> None:
-    """All of the process's namespaces differ from `own`. Raises `NotConfined`."""
+def check_namespaces(pid: int, own: dict[str, int], *, own_network: bool) -> None:
+    """All of the process's namespaces differ from `own`; without a network of its own, that is the same one.
+
+    Raises `NotConfined`.
+    """
     shared = [name for name, inode in linux.namespaces_of(pid).items() if own[name] == inode]
+    if not own_network and "net" not in shared:
+        raise NotConfined("is in another network namespace than its revision")
+    shared = [name for name in shared if own_network or name != "net"]
     if shared:
         raise NotConfined(f"shares its {', '.join(shared)} namespace with the template")
 

@@ -18,6 +18,7 @@ from isotherm.base.settings import Settings
 from isotherm.bootstrap import Rooms, build_pruning, build_rooms
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
+from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
 from isotherm.tenancy.model import SYSTEM
 from isotherm.wire.desired import Role
@@ -89,8 +90,11 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         upload_dir=str(data_dir),
         tenancy=rooms.tenancy,
         quotas=rooms.quotas,
+        secrets=rooms.secrets,
         functions=rooms.functions,
         pruning=build_pruning(rooms, settings, board),
+        rollouts=rooms.rollouts,
+        readings=Latest(),
         records=rooms.records,
         events=rooms.events,
         board=board,

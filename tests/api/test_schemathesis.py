@@ -59,9 +59,15 @@ def world() -> Iterator[World]:
 def _fill(world: World) -> None:
     """A function with a revision that is live, one that failed and one that builds; a call and its log."""
     functions = world.rooms.functions
+    world.rooms.secrets.set(SYSTEM, "default", "token", "a value")
     package = functions.upload_package(SYSTEM, "default", make_zip()).digest
     revisions = [
-        functions.deploy(SYSTEM, "default", "hello", FunctionConfig(package=package, memory_mb=memory_mb)).revision
+        functions.deploy(
+            SYSTEM,
+            "default",
+            "hello",
+            FunctionConfig(package=package, memory_mb=memory_mb, secrets={"TOKEN": "token"}),
+        ).revision
         for memory_mb in (64, 128, 256)
     ]
     functions.mark_ready(revisions[0].id, template=True, unfit=[], elapsed_ms=5.0)
@@ -109,6 +115,7 @@ _there: dict[str, list[Any]] = {
     "name": ["hello", "hello", "hello", "absent"],
     "number": [1, 2, 3, 4],
     "alias": ["live", "beta"],
+    "secret": ["token", "token", "absent"],
     "invocation_id": ["call-1", "call-2"],
 }
 

@@ -1,5 +1,6 @@
 """The board: the last word of each host; states of a boot that is over are not shown."""
 
+import msgspec
 from msgspec.structs import replace
 
 from isotherm.bus.board import HostBoard
@@ -127,3 +128,21 @@ def counted(namespace: str, count: int) -> MinuteAggregate:
         run_ms=0,
         queue_ms=0,
     )
+
+
+def test_live_instances_are_those_of_a_revision_or_of_the_largest_one() -> None:
+    board = HostBoard()
+    board.host_connected(hello(), 1)
+    board.telemetry_came(
+        batch(
+            states=[
+                msgspec.structs.replace(state(2), temperatures={"hot": 1, "warm": 2, "spare": 9, "template": 1}),
+                msgspec.structs.replace(state(1), revision_id="rev_2"),
+            ]
+        ),
+        2,
+    )
+    assert board.live_instances("host_1", "default", "hello") == 3
+    assert board.live_instances("host_1", "default", "hello", "rev_2") == 1
+    assert board.live_instances("host_1", "default", "hello", "rev_9") == 0
+    assert board.live_instances("host_2", "default", "hello") == 0

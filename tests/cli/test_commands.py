@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from isotherm.base.errors import all_errors
+from isotherm.base.runtimes import find_node
+from isotherm.functions.manifest import read_manifest
+from isotherm.wire.eventstream import encode_event
 
 Isotherm = Callable[..., Any]
 FUNCTIONS = "/api/v1/namespaces/default/functions"
@@ -92,12 +95,12 @@ def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:
     listing = isotherm("--help").out
     for name in (
         "up", "doctor", "init", "login", "deploy", "invoke", "ls", "show", "logs", "versions", "alias", "rollback",
-        "rm", "keys", "explain", "namespaces", "status", "settings", "replay",
+        "rm", "keys", "explain", "namespaces", "secrets", "status", "settings", "replay",
     ):  # fmt: skip
         assert name in listing
         ran = isotherm(name, "--help")
         assert ran.code == 0
-        assert "--json" in ran.out or name in ("alias", "keys", "namespaces")
+        assert "--json" in ran.out or name in ("alias", "keys", "namespaces", "secrets")
 
 
 def test_deploy_uploads_the_folder_and_ends_with_the_url(isotherm: Isotherm, deployable: Any, code: Path) -> None:
@@ -184,6 +187,25 @@ def test_invoke_prints_the_answer_as_it_came(isotherm: Isotherm, platform: Any, 
     assert platform.asked[-1].body == b"[1]"
     as_json = isotherm("invoke", "hello", "--json").json
     assert (as_json["payload"], as_json["version"]) == ({"a": 1}, "3")
+
+
+def test_invoke_stream_prints_the_pieces_and_fails_with_the_function(isotherm: Isotherm, platform: Any) -> None:
+    path = "POST /2021-11-15/functions/default%2Fhello/response-streaming-invocations"
+    pieces = [encode_event("PayloadChunk", "a/b", piece) for piece in (b"one ", b"two")]
+    complete = [encode_event("InvokeComplete", "application/json", b"{}")]
+    platform.on(path, b"".join(pieces + complete))
+    ran = isotherm("invoke", "hello", "--stream", "-d", '{"x": 1}')
+    assert (ran.code, ran.out, platform.asked[-1].json) == (0, "one two\n", {"x": 1})
+    details = json.dumps({"errorType": "KeyError", "errorMessage": "late", "stackTrace": ["in handler"]})
+    failed = json.dumps({"ErrorCode": "Unhandled", "ErrorDetails": details}).encode()
+    platform.on(path, b"".join([*pieces, encode_event("InvokeComplete", "application/json", failed)]))
+    ran = isotherm("invoke", "hello", "--stream")
+    assert (ran.code, ran.out) == (1, "one two\n")
+    assert "KeyError: late" in ran.err
+    platform.on(path, b"".join(pieces))
+    ran = isotherm("invoke", "hello", "--stream")
+    assert ran.code != 0
+    assert "broke off" in ran.err
 
 
 def test_invoke_reads_standard_input(isotherm: Isotherm, platform: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,6 +412,19 @@ def test_init_makes_a_function_whose_test_passes(isotherm: Isotherm, tmp_path: P
     assert "--force" in again.err
     assert isotherm("init", str(folder), "--force").code == 0
     assert isotherm("init", str(tmp_path / "123"), "--json").json["code"] == "invalid"
+
+
+def test_init_makes_a_function_for_each_runtime(isotherm: Isotherm, tmp_path: Path) -> None:
+    assert isotherm("init", str(tmp_path / "js"), "--runtime", "nodejs").code == 0
+    if find_node() is not None:
+        subprocess.run(["node", "--test"], cwd=tmp_path / "js", check=True, timeout=30, capture_output=True)
+    assert isotherm("init", str(tmp_path / "sh"), "--runtime", "provided").code == 0
+    assert os.access(tmp_path / "sh" / "bootstrap", os.X_OK)
+    subprocess.run(["bash", "-n", tmp_path / "sh" / "bootstrap"], check=True, timeout=30)
+    for folder in ("js", "sh"):
+        read_manifest(tmp_path / folder / "isotherm.toml")
+    refused = isotherm("init", str(tmp_path / "go"), "--runtime", "go", "--json")
+    assert (refused.code, refused.json["code"]) == (64, "invalid")
 
 
 def test_settings_are_all_listed(isotherm: Isotherm) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from isotherm.base.runtimes import runtimes
+
 Isotherm = Callable[..., Any]
 
 
@@ -15,7 +17,9 @@ def test_doctor_tries_the_isolation_and_leaves_nothing(isotherm: Isotherm, tmp_p
     before = {path.name for path in Path("/tmp").glob("isotherm-doctor-*")}
     ran = isotherm("doctor", "--json", "--port", "0", "--content-port", "0", "--data", str(tmp_path))
     checks = {check["name"]: check for check in ran.json["isolation"]}
-    assert {"root", "seccomp", "user namespaces", "memory control group"} <= set(checks)
+    assert {"root", "seccomp", "user namespaces", "memory control group", "egress"} <= set(checks)
+    assert ran.json["runtimes"] == runtimes()
+    assert "node" in {check["name"] for check in ran.json["machine"]}
     assert all(check["detail"] and check["enforced"] for check in checks.values())
     assert ran.code == (0 if ran.json["ok"] else 69)
     assert {path.name for path in Path("/tmp").glob("isotherm-doctor-*")} == before

@@ -71,3 +71,11 @@ def test_no_examples_is_an_error_that_says_where_to_go(monkeypatch: pytest.Monke
     monkeypatch.setattr("isotherm.__file__", str(tmp_path / "a" / "b" / "isotherm" / "__init__.py"))
     with pytest.raises(NotFound, match="checkout"):
         demo.examples_folder()
+
+
+def test_an_example_that_must_be_compiled_is_left_out_until_it_is(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").touch()
+    assert not demo.is_built(tmp_path)
+    (tmp_path / "bootstrap").touch()
+    assert demo.is_built(tmp_path)
+    assert demo.is_built(demo.examples_folder() / "hello")

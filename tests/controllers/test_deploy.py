@@ -17,8 +17,8 @@ from isotherm.bus.progress import Finished, ProgressBook, ProgressStep
 from isotherm.controllers.deploy import DeployController
 from isotherm.controllers.link import LinkServer
 from isotherm.wire.desired import Desired, RevisionSpec
-from isotherm.wire.link import Order, Progress, Reply
-from isotherm.wire.telemetry import Batch
+from isotherm.wire.link import Ack, Order, Progress, Reply
+from isotherm.wire.telemetry import Batch, WorkloadState
 from tests.controllers.hosts import ScriptedHost, connect, unix_listener
 
 
@@ -43,6 +43,7 @@ class MemoryDeploys:
     waiting: dict[str, RevisionSpec] = field(default_factory=dict)
     ready: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    at_once: bool = True
 
     def add(self, revision: RevisionSpec) -> None:
         self.waiting[revision.id] = revision
@@ -54,6 +55,9 @@ class MemoryDeploys:
         if revision_id not in self.waiting:
             raise NotFound("no such revision")
         return self.waiting[revision_id]
+
+    def moves_at_once(self, revision_id: str) -> bool:
+        return self.at_once
 
     def mark_ready(self, revision_id: str, *, template: bool, unfit: Sequence[str], elapsed_ms: float) -> None:
         if revision_id in self.failed:
@@ -101,11 +105,12 @@ class Stage:
 @asynccontextmanager
 async def control(deploys: MemoryDeploys, *, host_wait_s: float = 30.0) -> AsyncIterator[Stage]:
     """A control process's link and deploy controller; leaving it is what its death does."""
+    board = HostBoard()
     with ThreadPoolExecutor(1) as pool:
         link = LinkServer(
             source=NothingDesired(),
             ingest=keep_nothing,
-            board=HostBoard(),
+            board=board,
             on_logs=lambda lines: None,
             store_on=pool,
             clock=SystemClock(),
@@ -115,6 +120,7 @@ async def control(deploys: MemoryDeploys, *, host_wait_s: float = 30.0) -> Async
         controller = DeployController(
             deploys=deploys,
             link=link,
+            board=board,
             progress=progress,
             url_of=lambda revision: f"http://here/{revision.name}",
             clock=SystemClock(),
@@ -139,6 +145,27 @@ async def take_prepare(host: ScriptedHost) -> Order:
         if order.verb == "prepare":
             return order
         await host.send(Reply(order_id=order.id, result={"states": []}))
+
+
+@pytest.mark.parametrize(("at_once", "expected"), [(True, 7), (False, 1)])
+async def test_it_is_as_warm_as_what_it_relieves_where_all_calls_come_at_once(at_once: bool, expected: int) -> None:
+    deploys = MemoryDeploys(at_once=at_once)
+    relieved = WorkloadState(
+        namespace="default",
+        name="hello",
+        revision_id="rev_0",
+        temperatures={"hot": 4, "warm": 3, "spare": 1, "template": 1},
+        memory_bytes=1,
+        cpu_s=0,
+        queued=0,
+    )
+    async with control(deploys) as stage:
+        host = await connect(stage.path)
+        await host.send_batch(Batch(host_id="host_1", boot_id="boot_1", sequence=1, sent_at_ms=1, states=[relieved]))
+        await host.take(Ack)
+        deploys.add(spec())
+        stage.controller.announce("rev_1")
+        assert (await take_prepare(host)).instances == expected
 
 
 async def test_a_revision_becomes_ready_once_a_host_has_prepared_it() -> None:

@@ -24,7 +24,8 @@ BINARY = {".png", ".zip", ".gz", ".bin", ".ico"}
 NOUNS = [
     "Alias", "Deploy", "Driver", "Event", "Fleet", "Grant", "Handler", "Host", "Instance", "Invocation", "Keeper",
     "Key", "Link", "Manifest", "Namespace", "Package", "Pool", "Principal", "Probe", "Quota", "Record", "Revision",
-    "Role", "Rollout", "Runtime", "Sandbox", "Spare", "Template", "Temperature", "Unfit", "Warden", "Workload",
+    "Role", "Rollout", "Runtime", "Sandbox", "Secret", "Spare", "Template", "Temperature", "Unfit", "Warden",
+    "Workload",
 ]  # fmt: skip
 
 

@@ -20,7 +20,12 @@ from tests.conftest import groups_of, mounts_below, processes_with, require
 
 START_S = 60.0
 STOP_S = 60.0
-MODULES = {"warden": "isotherm.warden", "host": "isotherm.host", "control": "isotherm.controllers"}
+MODULES = {
+    "warden": "isotherm.warden",
+    "host": "isotherm.host",
+    "control": "isotherm.controllers",
+    "egress": "isotherm.egress",
+}
 
 
 class Ran:

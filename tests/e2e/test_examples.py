@@ -1,7 +1,10 @@
 """Every example deploys, answers, and shows what it is there to show."""
 
 import base64
+import hashlib
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from isotherm.base.runtimes import find_node
+from tests.conftest import require
 from tests.e2e.conftest import Platform
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
@@ -159,3 +164,57 @@ def test_snapstart_hooks_run_once_per_template_and_in_each_fork(
     assert answer["prepared"] is True
     assert len(answer["instance"]) == 32
     assert answer["imported_at"] <= answer["restored_at"]
+
+
+def test_streaming_sends_words_one_by_one_and_takes_uploads(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("streaming")
+    with platform.content() as http:
+        with http.stream("GET", url) as answer:
+            assert answer.headers["content-type"] == "text/event-stream"
+            times = [time.monotonic() for line in answer.iter_lines() if line.startswith("data: ")]
+        assert len(times) == 16  # fifteen words and the end
+        assert times[-1] - times[0] > 0.5  # 14 pauses of 0.05 s
+        body = b"x" * 20_000_000
+        found = http.put(url, content=body).json()
+        assert found == {"sha256": hashlib.sha256(body).hexdigest(), "bytes": 20_000_000}
+    ran = platform.cli("invoke", "streaming", "--stream", "-d", json.dumps(event_of("streaming")))
+    assert (ran.code, ran.out.count("data: ")) == (0, 16)
+
+
+@pytest.mark.network
+def test_node_orders_is_an_es_module_with_a_dependency(platform: Platform, deployed: Callable[[str], str]) -> None:
+    require(find_node() is not None, "needs Node.js 18 or newer")
+    url = deployed("node-orders")
+    assert platform.invoke("node-orders", event_of("node-orders")).json() == {
+        "item": "cake", "count": 2, "price": 6, "prepared_in_ms": 20,
+    }  # fmt: skip
+    with platform.content() as http:
+        assert http.post(url, json={}).json()["item"] == "tea"
+    failed = platform.invoke("node-orders", {"item": "gold"})
+    assert failed.headers["X-Amz-Function-Error"] == "Unhandled"
+    assert (failed.json()["errorType"], failed.json()["errorMessage"]) == ("RangeError", "nobody sells gold")
+    assert "isotherm" not in failed.text
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as threads:
+        calls = [threads.submit(platform.invoke, "node-orders", {"prepares": "1s"}) for _ in range(16)]
+        assert {call.result().json()["price"] for call in calls} == {2}
+    assert time.monotonic() - started < 8.0  # one after the other: 16 s
+    assert "Node.js has threads" in platform.cli("show", "node-orders").out
+
+
+def test_bash_words_counts_with_curl(platform: Platform, deployed: Callable[[str], str]) -> None:
+    url = deployed("bash-words")
+    answer = platform.invoke("bash-words", event_of("bash-words"), headers={"X-Amz-Log-Type": "Tail"})
+    assert answer.json() == {"words": 6, "handler": "bootstrap"}
+    assert b"counted 6 words" in base64.b64decode(answer.headers["X-Amz-Log-Result"])
+    with platform.content() as http:
+        assert http.get(url).json()["words"] > 20  # a whole event of payload format 2.0
+
+
+def test_c_words_is_compiled_and_counts(platform: Platform, tmp_path: Path) -> None:
+    require(shutil.which("cc") and shutil.which("make"), "needs a C compiler and make")
+    folder = shutil.copytree(EXAMPLES / "c-words", tmp_path / "c-words")
+    subprocess.run(["make", "-C", folder], check=True, capture_output=True, timeout=60)
+    platform.deploy(folder)
+    for _ in range(3):
+        assert platform.invoke("c-words", event_of("c-words")).json() == {"words": 6}

@@ -22,6 +22,7 @@ from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.functions.policy import MASK
 from isotherm.tenancy.model import Principal
 from isotherm.wire.desired import RevisionSpec, RouteSpec
+from isotherm.wire.egress import EgressAllow
 from isotherm.wire.quota import Quota
 from isotherm.workloads.model import Weight
 from tests.house import House, house, zipped
@@ -181,11 +182,7 @@ def test_env_values_reach_hosts_and_whoever_may_read_them_and_nothing_else(house
 
 def test_env_values_are_encrypted_at_rest(house: House) -> None:
     house.deploy_ready(env={"TOKEN": "s3cr3t-value"})
-    house.database.close()
-    folder = house.database.engine.url.database
-    assert folder is not None
-    with open(folder, "rb") as file:
-        assert b"s3cr3t" not in file.read()
+    assert b"s3cr3t" not in house.stored()
 
 
 def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: House) -> None:
@@ -198,6 +195,7 @@ def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: Hous
         public=True,
         rate_per_s=5.5,
         burst=10,
+        egress=EgressAllow(hosts=["api.example.com:443"], cidrs=["10.1.0.0/16"]),
         warm=WarmConfig(min_instances=1, warm_event={"ping": [1, None]}, spare=3),
     )
     shown = house.functions.deploy(house.admin, "default", "hello", config).revision.config
@@ -222,9 +220,21 @@ def test_what_a_deploy_gets_is_what_it_gave_with_the_runtime_settled(house: Hous
         ({"env": {"ISOTHERM_X": "x"}}, r"env\.ISOTHERM_X is set by the platform"),
         ({"env": {"A": "x\x00"}}, "zero byte"),
         ({"env": {f"A{number}": "x" * 30_000 for number in range(3)}}, "more than 65536"),
+        ({"env": {"A": "\x01" * 30_000}}, "JSON escapes"),
+        ({"secrets": {"TOKEN": "absent"}}, r"secrets\.TOKEN is the secret 'absent'"),
+        ({"secrets": {"TOKEN": "Not A Name"}}, "secrets"),
+        ({"secrets": {"1A": "token"}}, "secrets"),
+        ({"secrets": {"_HANDLER": "token"}}, r"secrets\._HANDLER is set by the platform"),
+        ({"secrets": {"A": "token"}, "env": {"A": "x"}}, r"secrets\.A is also in env"),
+        ({"secrets": {f"A{number}": "token" for number in range(65)}}, "secrets"),
         ({"burst": 5}, "without rate_per_s"),
         ({"warm": WarmConfig(min_instances=5, max_instances=4)}, r"warm\.min_instances is 5"),
         ({"warm": WarmConfig(warm_event="x" * 300_000)}, "warm_event"),
+        ({"egress": "most"}, "egress"),
+        ({"egress": EgressAllow()}, "egress allows nothing"),
+        ({"egress": EgressAllow(hosts=["https://a.b"])}, r"egress\.hosts: 'https://a\.b' is no host name"),
+        ({"egress": EgressAllow(hosts=["a.b"] * 65)}, "egress"),
+        ({"egress": EgressAllow(cidrs=["169.254.169.254"])}, r"egress\.cidrs: .* can never be reached"),
     ],
 )
 def test_bad_configurations_are_refused_with_the_key_named(

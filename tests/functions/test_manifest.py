@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from isotherm.base.errors import InvalidManifest
 from isotherm.functions.manifest import parse_manifest, read_manifest
 from isotherm.functions.model import FunctionConfig, WarmConfig
+from isotherm.wire.egress import EgressAllow
 
 DIGEST = "ab" * 32
 
@@ -40,6 +41,8 @@ def test_all_that_the_manifest_can_say() -> None:
         public = true
         [env]
         GREETING = "hi"
+        [secrets]
+        DB_PASSWORD = "db-password"
         [warm]
         min_instances = 1
         max_instances = 3
@@ -50,6 +53,7 @@ def test_all_that_the_manifest_can_say() -> None:
     config = manifest.config(DIGEST)
     assert config.timeout_s == 2.0
     assert config.env == {"GREETING": "hi"}
+    assert config.secrets == {"DB_PASSWORD": "db-password"}
     assert config.warm == WarmConfig(
         min_instances=1, max_instances=3, keep_alive_s=60.0, spare=2, warm_event={"ping": True}
     )
@@ -69,10 +73,16 @@ def test_all_that_the_manifest_can_say() -> None:
         ('name = "a"\ntimeout_s = 0', "timeout_s: expected a number > 0.0; got 0"),
         ('name = "a"\npublic = "yes"', "public: expected true or false; got 'yes'"),
         ('name = "a"\ndispatch = "fast"', "dispatch: expected threads or serial; got 'fast'"),
-        ('name = "a"\nruntime = "python2.7"', "runtime: expected python3.N, such as python3.11; got 'python2.7'"),
+        (
+            'name = "a"\nruntime = "python2.7"',
+            "runtime: expected python3.N, nodejs, nodejsN or provided; got 'python2.7'",
+        ),
         ('name = "a"\n[env]\nPORT = 80', "env.PORT: expected text in quotes, at most 32768 characters; got 80"),
         ('name = "a"\n[env]\n"A B" = "x"', "env.A B: expected a name of letters, digits and _"),
         ('name = "a"\nenv = 3', "env: expected a table of names and texts"),
+        ('name = "a"\n[secrets]\nTOKEN = "A B"', "secrets.TOKEN: expected the name of a secret"),
+        ('name = "a"\n[secrets]\n"A B" = "x"', "secrets.A B: expected a name of letters, digits and _"),
+        ('name = "a"\nsecrets = "x"', "secrets: expected a table of variables and names of secrets"),
         ('name = "a"\nhandler = "app"', "handler: expected MODULE.FUNCTION, such as app.handler; got 'app'"),
         ('name = "a"\nisolation = "none"', "isolation: expected process; got 'none'"),
         ('name = "a"\nwarm = 3', "warm: expected a table, got 3"),
@@ -87,11 +97,28 @@ def test_all_that_the_manifest_can_say() -> None:
             "cron[0].missed: expected skip or once or all; got 'no'",
         ),
         ('name = "a"\npackage = "x"', "package: unknown key"),
+        ('name = "a"\negress = "some"', 'egress: expected "deny", "open", or a table such as [egress]'),
+        ('name = "a"\n[egress]\nhost = ["a.b"]', "egress.host: unknown key; did you mean egress.hosts?"),
+        ('name = "a"\n[egress]\nhosts = "a.b"', "egress.hosts: expected a list of texts, such as"),
+        ('name = "a"\n[egress]\ncidrs = [80]', "egress.cidrs: expected a list of texts, such as"),
     ],
 )
 def test_a_mistake_names_the_key_and_what_was_expected(text: str, expected: str) -> None:
     (problem,) = problems_of(text)
     assert expected in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "egress"),
+    [
+        ("", "deny"),
+        ('egress = "open"', "open"),
+        ('[egress]\nhosts = ["a.b:443"]', EgressAllow(hosts=["a.b:443"])),
+        ('egress = { hosts = ["a.b"], cidrs = ["192.0.2.0/24"] }', EgressAllow(hosts=["a.b"], cidrs=["192.0.2.0/24"])),
+    ],
+)
+def test_egress_is_a_word_or_a_table(text: str, egress: object) -> None:
+    assert parse_manifest(f'name = "a"\n{text}'.encode()).config(DIGEST).egress == egress
 
 
 def test_all_mistakes_come_at_once() -> None:
@@ -113,3 +140,11 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 def test_any_bytes_parse_or_are_refused(content: bytes) -> None:
     with contextlib.suppress(InvalidManifest):
         assert parse_manifest(content).name
+
+
+def test_how_it_is_rolled_out_is_a_table_of_its_own() -> None:
+    manifest = parse_manifest(b'name = "hello"\n[rollout]\nstrategy = "canary"\nsteps = [1, 100]\n')
+    plan = manifest.config("0" * 64).rollout
+    assert (plan.strategy, plan.steps, plan.step_s) == ("canary", (1.0, 100.0), 60.0)
+    with pytest.raises(InvalidManifest, match=r"rollout\.stragety: unknown key; did you mean rollout\.strategy"):
+        parse_manifest(b'name = "hello"\n[rollout]\nstragety = "canary"\n')

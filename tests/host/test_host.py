@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -111,6 +112,31 @@ async def test_an_update_under_load_loses_no_request(rig: Rig) -> None:
     await asyncio.gather(*clients)
     assert {status for status, _ in seen} == {200}
     assert [body for body, _ in itertools.groupby(sorted(seen))] == [(200, b"1"), (200, b"2"), (200, b"3")]
+
+
+async def test_a_changed_secret_is_taken_up_under_load_and_loses_no_request(rig: Rig) -> None:
+    code = "import os\nTOKEN = os.environ['TOKEN']\n\ndef handler(event, context):\n    return TOKEN\n"
+    revision = rig.revision(code, env={"TOKEN": "value-0"}, secrets={"TOKEN": "token"})
+    assert (await rig.control.order("prepare", revision)).problem is None
+    rig.serve(revision)
+    await rig.until_served("/f", b'"value-0"')
+    assert rig.driver.prepared == 1, "what was prepared is what is served"
+    seen: list[tuple[int, bytes]] = []
+    stop = asyncio.Event()
+
+    async def client() -> None:
+        while not stop.is_set():
+            seen.append(await rig.get("/f"))
+
+    clients = [asyncio.create_task(client()) for _ in range(4)]
+    for number in (1, 2, 3):
+        rig.push(Item(revision=msgspec.structs.replace(revision, env={"TOKEN": f"value-{number}"})))
+        await rig.until_served("/f", b'"value-%d"' % number)
+    stop.set()
+    await asyncio.gather(*clients)
+    assert set(seen) == {(200, b'"value-%d"' % number) for number in range(4)}
+    await rig.control.until(lambda: len(rig.driver.templates) == 1, "the end of the former templates")
+    assert (await rig.get("/f"))[1] == b'"value-3"'
 
 
 async def test_forget_and_removal_end_what_a_revision_holds(rig: Rig) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from isotherm.base.errors import BuildFailed, InvalidPackage, TooLarge, Unavailable
+from isotherm.base.runtimes import find_node
 from isotherm.base.settings import Settings
-from isotherm.host.installer import install_job
 from isotherm.host.materials import MaterialStore
 from isotherm.pool.templates import DriverSlot
 from isotherm.pool.tenants import Tenants
@@ -19,9 +20,16 @@ from isotherm.sandbox.model import Exit, JobResult
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.wire.desired import RevisionSpec, WarmSpec
 from isotherm.wire.quota import Quota
+from tests.conftest import require
+
+NODE = find_node()
 
 
 def package(**files: str) -> bytes:
+    return zipped(files)
+
+
+def zipped(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
@@ -128,19 +136,6 @@ async def test_unused_folders_go_after_a_while(store: Store) -> None:
     assert [Path(spec.deps_dir or "").exists() for spec in specs] == [True, False]
 
 
-def test_the_job_gets_pip_and_its_settings_but_no_other_secret(tmp_path: Path) -> None:
-    (tmp_path / "pip.conf").write_text("[global]\n")
-    out = tmp_path / "deps" / "new"
-    environ = {"PIP_INDEX_URL": "u", "HTTPS_PROXY": "p", "ISOTHERM_MASTER_KEY": "secret", "AWS_SECRET_ACCESS_KEY": "s"}
-    job = install_job("name", tmp_path / "code", out, Settings(), environ)
-    assert job.argv[:4] == ("python", "-m", "pip", "install")
-    assert {"PIP_INDEX_URL", "HTTPS_PROXY"} <= set(job.env)
-    assert "secret" not in str(job.env)
-    assert job.read_only[str(tmp_path / "pip.conf")] == "/etc/pip.conf"
-    assert job.read_only[str(tmp_path / "code")] == "/code"
-    assert "/opt/pip" in job.read_only.values()
-
-
 async def used(store: Store) -> int:
     return await asyncio.to_thread(store.materials.disk.used_bytes, "team")
 
@@ -180,3 +175,54 @@ async def test_dependencies_count_too_and_what_was_let_in_is_never_refused_later
         await store.materials.prepare(another, store.on_step)
     await asyncio.to_thread(store.materials.sweep, [])
     assert await used(store) == 0
+
+
+async def test_what_package_json_names_is_installed_once_per_content_lock_and_permission(store: Store) -> None:
+    require(NODE, "needs Node.js 18 or newer")
+    manifest = json.dumps({"dependencies": {"ms": "2.1.3"}})
+    files = {"package__json": manifest, "index__js": "1"}
+    one = store.revision(package(**files), runtime="nodejs20")
+    other_code = store.revision(package(**(files | {"index__js": "2"})), runtime="nodejs20")
+    locked = store.revision(zipped(files | {"package-lock.json": "{}"}), runtime="nodejs20")
+    scripted = store.revision(package(**files), runtime="nodejs20", install_scripts=True)
+    provided = store.revision(package(**(files | {"requirements__txt": "idna"})), runtime="provided")
+    found = [
+        (await store.materials.ensure(each, store.on_step)).deps_dir
+        for each in (one, other_code, locked, scripted, provided)
+    ]
+    assert found[0] == found[1]
+    assert len(set(found)) == 4
+    assert [job.argv[0] == "python" for job in store.driver.jobs] == [False, False, False, True, False]
+    assert (Path(found[0] or "") / "package.json").read_text() == manifest
+    assert (Path(found[2] or "") / "package-lock.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"package__json": '{"type": "module"}'},
+        {"package__json": '{"devDependencies": {"ms": "1"}}'},
+        {"package__json": '{"dependencies": {"ms": "1"}}', "node_modules/ms/index__js": ""},
+        {"requirements__txt": "idna"},
+    ],
+)
+async def test_nothing_is_installed_where_nodejs_asks_for_nothing(store: Store, files: dict[str, str]) -> None:
+    revision = store.revision(package(**files), runtime="nodejs20")
+    assert (await store.materials.ensure(revision, store.on_step)).deps_dir is None
+    assert store.driver.jobs == []
+
+
+async def test_a_bad_package_json_is_said_so_and_does_not_stop_the_sweep(store: Store) -> None:
+    revision = store.revision(package(package__json="{broken"), runtime="nodejs20")
+    with pytest.raises(InvalidPackage, match=r"package\.json is not what npm reads"):
+        await store.materials.ensure(revision, store.on_step)
+    await asyncio.to_thread(store.materials.sweep, [revision])
+
+
+async def test_a_failed_npm_names_npm(store: Store) -> None:
+    require(NODE, "needs Node.js 18 or newer")
+    store.driver.faults.job_result = JobResult(exit=Exit(status=1), output="npm error 404")
+    revision = store.revision(package(package__json='{"dependencies": {"nothing": "1"}}'), runtime="nodejs20")
+    with pytest.raises(BuildFailed, match=r"npm could not install what package\.json asks for") as caught:
+        await store.materials.ensure(revision, store.on_step)
+    assert caught.value.data["log"] == "npm error 404"

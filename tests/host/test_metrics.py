@@ -9,11 +9,18 @@ from isotherm.host.disk import DiskBook
 from isotherm.host.metrics import ROWS_A_TURN, HostMetrics
 from isotherm.host.uses import Uses
 from isotherm.invocations.recorder import Recorder
+from isotherm.sandbox.model import EgressReport
 from isotherm.telemetry.prometheus import Exposition
 from isotherm.wire.quota import Quota
 from tests.gateway.front import Front
 
 FUNCTIONS = 40 * ROWS_A_TURN
+
+
+async def metrics_page(front: Front, recorder: Recorder, folder: Path) -> str:
+    pool = front.bench.pool
+    uses = Uses(pool.tenants, DiskBook(folder, folder, pool.tenants))
+    return await HostMetrics(recorder, pool, front.queue, {}, str(folder / "none.sock"), uses).text()
 
 
 async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Path) -> None:
@@ -24,7 +31,6 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
         recorder.stats("default", f"f{number}", f"rev_{number}").ok(3.0, 2.0, 10, 20)
     turns = 0
     bench.pool.tenants.put("default", Quota(instances=9, rate_per_s=2.5))
-    uses = Uses(bench.pool.tenants, DiskBook(tmp_path, tmp_path, bench.pool.tenants))
     recorder.allowance.dropped["default", "f1"] = 12
 
     async def count() -> None:
@@ -35,7 +41,7 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
 
     counting = asyncio.create_task(count())
     try:
-        page = await HostMetrics(recorder, bench.pool, front.queue, {}, str(tmp_path / "none.sock"), uses).text()
+        page = await metrics_page(front, recorder, tmp_path)
     finally:
         counting.cancel()
         await bench.close()
@@ -50,6 +56,30 @@ async def test_a_large_page_is_whole_and_lets_calls_have_their_turn(tmp_path: Pa
     ):
         assert line in lines
     assert turns >= 2 * FUNCTIONS // ROWS_A_TURN, "the loop went round too seldom"
+
+
+async def test_what_goes_out_is_counted_by_function_and_said_in_its_log(tmp_path: Path) -> None:
+    front = Front(tmp_path)
+    bench = front.bench
+    try:
+        revision = bench.revision()
+        await bench.call(revision, 0).value()
+        (template,) = bench.driver.templates
+        template.on_egress(EgressReport(opened=2, open=2, sent_bytes=10, received_bytes=20))
+        template.on_egress(EgressReport(refused=3, open=1, lines=("egress to b.example:80 is not allowed",)))
+        page = await metrics_page(front, bench.recorder, tmp_path)
+        (line,) = [line for line in bench.recorder.collect().logs if line.stream == "platform"]
+    finally:
+        await bench.close()
+    of = f'namespace="default",function="{revision.spec.name}"'
+    assert {line for line in page.splitlines() if line.startswith("isotherm_egress")} == {
+        f"isotherm_egress_connections_total{{{of}}} 2",
+        f"isotherm_egress_refused_total{{{of}}} 3",
+        f"isotherm_egress_open{{{of}}} 1",
+        f'isotherm_egress_bytes_total{{{of},direction="sent"}} 10',
+        f'isotherm_egress_bytes_total{{{of},direction="received"}} 20',
+    }
+    assert (line.level, line.message) == ("warning", "egress to b.example:80 is not allowed")
 
 
 def test_a_histogram_is_cumulative_with_and_without_labels() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from isotherm.base.errors import InvalidPackage
-from isotherm.host.packages import unpack
+from isotherm.host.packages import readable_by_all, unpack
 
 LIMIT = 1_000_000
 
@@ -111,3 +111,15 @@ def test_any_bytes_are_unpacked_or_refused(tmp_path: Path, junk: bytes, at: int,
             unpack(io.BytesIO(content), target, LIMIT)
         except InvalidPackage:
             assert not target.exists()
+
+
+def test_links_that_an_installer_left_lead_nobody_elsewhere(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "secret").write_text("s")
+    (outside / "secret").chmod(0o600)
+    (tmp_path / "deps").mkdir()
+    (tmp_path / "deps" / "folder").symlink_to(outside)
+    (tmp_path / "deps" / "file").symlink_to(outside / "secret")
+    readable_by_all(tmp_path / "deps")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (outside, outside / "secret")] == [0o700, 0o600]

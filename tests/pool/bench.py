@@ -11,6 +11,7 @@ from isotherm.base.clock import SystemClock
 from isotherm.base.errors import IsothermError
 from isotherm.base.settings import Settings
 from isotherm.invocations.recorder import Recorder
+from isotherm.pool.call import Answer as PoolAnswer
 from isotherm.pool.call import Call
 from isotherm.pool.model import limits_from
 from isotherm.pool.revision import RevisionPool
@@ -45,6 +46,9 @@ class Answer:
         self._bench = bench
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.call: Call
+        self.pieces: bytes | None = None  # of an answer that comes in pieces
+        self.stream: PoolAnswer
+        self.takes = True  # False: the pieces are not taken, so no more are granted
 
     def answered(self, _call: Call, _flags: int, _head: bytes, body: bytes, _now_s: float) -> int:
         self.done.set_result(msgspec.json.decode(body))
@@ -53,6 +57,20 @@ class Answer:
     def failed(self, _call: Call, error: IsothermError, _now_s: float) -> int:
         self.done.set_exception(error)
         return error.status
+
+    def begun(self, _call: Call, answer: PoolAnswer, _flags: int, _head: bytes, _now_s: float) -> "Answer":
+        self.pieces = b""
+        self.stream = answer
+        return self
+
+    def piece(self, body: bytes) -> None:
+        self.pieces += body
+        if self.takes:
+            self.stream.taken(len(body))
+
+    def ended(self, _call: Call, _now_s: float) -> int:
+        self.done.set_result(self.pieces)
+        return 200
 
     async def value(self) -> Any:
         """What the handler returned. Raises what the call failed with."""
@@ -105,6 +123,7 @@ class PoolBench:
             function_arn=f"arn:aws:lambda:local:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region="local",
+            request_body=revision.request_body,
         )
 
     def spec(self, code: str = ECHO, *, warm: dict[str, Any] | None = None, **changes: Any) -> RevisionSpec:

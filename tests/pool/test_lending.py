@@ -96,7 +96,7 @@ async def test_an_instance_takes_as_many_calls_as_its_concurrency(bench: PoolBen
 async def test_a_spare_takes_the_next_call_and_is_replaced(bench: PoolBench) -> None:
     revision = bench.revision(SLOW, warm={"spare": 1, "max_instances": 4})
     await bench.pool.prepare_template(revision.spec)
-    await bench.pool.prepare_instance(revision.spec)
+    await bench.pool.prepare_instances(revision.spec, 1)
     assert len(revision.spares) == 1
     answer = bench.call(revision, 0.05)
     assert answer.call.cold_cause == "spare"
@@ -105,11 +105,24 @@ async def test_a_spare_takes_the_next_call_and_is_replaced(bench: PoolBench) -> 
     assert len(revision.connections) == 2
 
 
+async def test_as_many_as_are_asked_for_are_up_before_the_first_call_within_the_limit(bench: PoolBench) -> None:
+    revision = bench.revision(SLOW, warm={"spare": 1, "max_instances": 5})
+    await bench.pool.prepare_instances(revision.spec, 3)
+    assert (len(revision.connections), len(revision.spares), len(revision.free)) == (3, 1, 2)
+    await bench.pool.prepare_instances(revision.spec, 2)
+    assert len(revision.connections) == 3, "those that are there count"
+    answers = [bench.call(revision, 0.05) for _ in range(3)]
+    assert [answer.call.cold_cause for answer in answers] == [None, None, "spare"]
+    assert [await answer.value() for answer in answers] == [0.05] * 3
+    await bench.pool.prepare_instances(revision.spec, 50)
+    assert len(revision.connections) == 5
+
+
 async def test_a_spare_is_warmed_by_the_event_of_its_revision_and_that_is_not_counted(bench: PoolBench) -> None:
     code = "seen = []\ndef handler(event, context):\n    seen.append(event)\n    return seen\n"
     revision = bench.revision(code, warm={"spare": 1, "warm_event": {"ping": True}})
     await bench.pool.prepare_template(revision.spec)
-    await bench.pool.prepare_instance(revision.spec)
+    await bench.pool.prepare_instances(revision.spec, 1)
     (spare,) = revision.spares
     assert spare.warmed
     assert revision.stats.window.count == 0

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from isotherm.base.errors import TooManyRequests
 from isotherm.pool.policy import Idle, evictions_within
@@ -122,14 +123,38 @@ async def test_a_deploy_needs_room_for_one_instance_and_waits_for_it(bench: Pool
     bench.pool.tenants.put("team", Quota(instances=1))
     live = bench.revision(namespace="team")
     await bench.call(live, 0).value()
-    await bench.pool.prepare_instance(bench.spec(namespace="team"))
+    await bench.pool.prepare_instances(bench.spec(namespace="team"), 1)
     assert not live.connections, "the idle one made room"
     bench.pool.tenants.put("team", Quota(memory_mb=100))
-    preparing = asyncio.create_task(bench.pool.prepare_instance(bench.spec(namespace="team", memory_mb=256)))
+    preparing = asyncio.create_task(bench.pool.prepare_instances(bench.spec(namespace="team", memory_mb=256), 1))
     await asyncio.sleep(0.05)
     bench.clock.skip(10)
-    with pytest.raises(TooManyRequests, match=r"cannot be started to see whether it works.*100 MB"):
+    with pytest.raises(TooManyRequests, match=r"no instance of revision .* can be started.*100 MB"):
         await preparing
+
+
+async def test_of_many_instances_that_are_asked_for_ahead_the_quota_lets_some_be_there(bench: PoolBench) -> None:
+    bench.pool.tenants.put("team", Quota(instances=3))
+    spec = bench.spec(namespace="team")
+    await bench.pool.prepare_instances(spec, 5)
+    assert len(bench.pool.revision(spec).connections) == bench.pool.tenants.of("team").instances == 3
+
+
+async def test_a_changed_secret_is_taken_up_where_the_namespace_is_full(bench: PoolBench) -> None:
+    bench.pool.tenants.put("team", Quota(instances=1))
+    code = "import os\nTOKEN = os.environ['TOKEN']\n\ndef handler(event, context):\n    return TOKEN\n"
+    former = bench.spec(
+        code, namespace="team", env={"TOKEN": "first-value"}, secrets={"TOKEN": "token"}, warm={"min_instances": 1}
+    )
+    assert await bench.call(bench.pool.revision(former)).value() == "first-value"
+    switched = asyncio.Event()
+    bench.pool.renew(replace(former, env={"TOKEN": "second-value"}), switched.set)
+    await bench.until(switched.is_set, "the switch")
+    assert await bench.call(bench.pool.revision(former)).value() == "second-value"
+    tenant = bench.pool.tenants.of("team")
+    assert tenant.instances == 1
+    await bench.pool.forget(former.id)
+    await bench.until(lambda: (tenant.instances, tenant.memory_mb) == (0, 0), "all places")
 
 
 async def test_places_come_back_however_a_start_ends(bench: PoolBench) -> None:

@@ -53,17 +53,17 @@ async def test_upkeep_looks_only_at_what_holds_something(bench: PoolBench) -> No
         bench.maintain()
 
     await cool()
-    assert list(bench.pool.held.values()) == [kept]
+    assert bench.pool.held == {kept}
     assert bench.pool._upkeep.used_bytes() == sum(c.used_bytes for c in kept.connections.values()) + (
-        bench.pool.templates[kept.spec.id].used_bytes
+        bench.pool.templates[kept].used_bytes
     )
     again = bench.call(cold[2], 8)
-    assert cold[2] in bench.pool.held.values()
+    assert cold[2] in bench.pool.held
     assert await again.value() == 8
     await bench.pool.prepare_template(cold[3].spec)
-    assert cold[3] in bench.pool.held.values()
+    assert cold[3] in bench.pool.held
     await cool()
-    assert list(bench.pool.held.values()) == [kept]
+    assert bench.pool.held == {kept}
 
 
 async def test_what_was_forgotten_is_not_looked_at_again(bench: PoolBench) -> None:
@@ -73,7 +73,7 @@ async def test_what_was_forgotten_is_not_looked_at_again(bench: PoolBench) -> No
     with contextlib.suppress(IsothermError):
         await call.value()
     await bench.until(lambda: not revision.starting and not revision.connections, "its end")
-    assert revision not in bench.pool.held.values()
+    assert revision not in bench.pool.held
     bench.maintain()
 
 
@@ -140,7 +140,7 @@ async def test_upkeep_takes_nothing_from_a_revision_that_is_being_prepared(bench
     bench.driver.faults.start_delay_s = 0.1
     revision = bench.revision(warm={"keep_alive_s": 0, "template_keep_alive_s": 0, "spare": 0})
     await bench.pool.prepare_template(revision.spec)
-    preparing = asyncio.create_task(bench.pool.prepare_instance(revision.spec))
+    preparing = asyncio.create_task(bench.pool.prepare_instances(revision.spec, 1))
     while not preparing.done():
         bench.clock.skip(10)
         bench.maintain()

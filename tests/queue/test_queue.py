@@ -32,6 +32,17 @@ async def test_an_event_is_answered_202_and_runs(bench: Bench) -> None:
     assert (found.source, found.attempts, found.condition, found.status) == ("async", 0, "Success", 200)
 
 
+async def test_what_a_handler_streams_is_kept_as_text(bench: Bench) -> None:
+    bench.function("rows", "def handler(event, context):\n    for n in range(event):\n        yield {'n': n}\n")
+    assert await bench.result(await bench.accepted("rows", 2)) == '{"n":0}\n{"n":1}\n'
+    large = (await bench.until(await bench.accepted("rows", 100_000), "succeeded")).call
+    assert large.condition == "Success"  # though its result is too large to be kept
+    bench.function("fails", "def handler(event, context):\n    yield 'x'\n    raise ValueError('late')\n",
+                   asynchronous=AsyncSpec(retries=0, **FAST))  # fmt: skip
+    dead = await bench.until(await bench.accepted("fails"), "dead")
+    assert (dead.call.error_type, dead.result) == ("ValueError", None)
+
+
 async def test_the_handler_sees_the_calls_id_and_client_context(bench: Bench) -> None:
     bench.function(
         "who",

@@ -8,18 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isotherm.base.clock import ManualClock
 from isotherm.base.errors import Invalid, NotFound, Unavailable
-from isotherm.db.engine import Database
 from isotherm.db.migrate import upgrade
+from isotherm.db.places import RECORDS_SCHEMA
 from isotherm.records.model import Retention
 from isotherm.records.policy import merge_minutes, over_log_quota
 from isotherm.records.service import LogLimits, Records
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate
+from tests.databases import Databases
 
 NOW_MS = ManualClock().time_ms()
 NOW_MINUTE = NOW_MS // 60_000
@@ -83,12 +84,13 @@ def no_spec(revision_id: str) -> RevisionSpec:
 
 
 def make_records(
+    databases: Databases,
     folder: Path,
     clock: ManualClock,
     log_limits: Callable[[], LogLimits] = lambda: ({}, None),
     **retention: float,
 ) -> Records:
-    database = Database(folder / "records.db")
+    database = databases.open(folder / "records.db", schema=RECORDS_SCHEMA)
     upgrade(database, "records")
     keep = msgspec.convert(retention, Retention, strict=False)
     return Records(database, clock, retention=keep, spec_of=no_spec, log_limits=log_limits)
@@ -100,8 +102,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def records(tmp_path: Path, clock: ManualClock) -> Records:
-    return make_records(tmp_path, clock)
+def records(tmp_path: Path, clock: ManualClock, databases: Databases) -> Records:
+    return make_records(databases, tmp_path, clock)
 
 
 def counts(records: Records) -> list[int]:
@@ -146,8 +148,10 @@ def test_a_batch_that_no_database_holds_is_refused_whole(records: Records, numbe
     assert records.invocations("default").items == []
 
 
-def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(tmp_path: Path, clock: ManualClock) -> None:
-    records = make_records(tmp_path, clock)
+def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(
+    tmp_path: Path, clock: ManualClock, databases: Databases
+) -> None:
+    records = make_records(databases, tmp_path, clock)
     with records._database.write() as session:
         session.execute(sqlalchemy.text("ALTER TABLE logs RENAME TO away"))
     taken = batch(invocations=[record(1)], logs=[line("one")])
@@ -160,7 +164,7 @@ def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(tmp_pa
     assert records.logs("default", "hello").items == [line("one")]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
         st.tuples(st.sampled_from(["rev_1", "rev_2"]), st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=30
@@ -168,9 +172,9 @@ def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(tmp_pa
     batches=st.integers(1, 5),
 )
 def test_parts_of_a_minute_add_up_whatever_batches_they_come_in(
-    parts: list[tuple[str, int, int]], batches: int, tmp_path_factory: pytest.TempPathFactory
+    parts: list[tuple[str, int, int]], batches: int, databases: Databases, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    records = make_records(tmp_path_factory.mktemp("records"), ManualClock())
+    records = make_records(databases, tmp_path_factory.mktemp("records"), ManualClock())
     for number in range(batches):
         mine = [minute(count, revision_id=one, minute=at) for one, at, count in parts[number::batches]]
         records.ingest(batch(number, minutes=mine))
@@ -186,6 +190,17 @@ def test_parts_of_a_minute_add_up_whatever_batches_they_come_in(
         assert sum(one.latency) == one.count
         assert one.total_ms == pytest.approx(2.5 * one.count)
     records._database.close()
+
+
+def test_minutes_of_one_revision_are_read_from_a_minute_on(records: Records) -> None:
+    for number, offset in enumerate((0, 1, 2)):
+        mine = [
+            minute(number + 1, minute=NOW_MINUTE + offset),
+            minute(9, minute=NOW_MINUTE + offset, revision_id="rev_other"),
+        ]
+        records.ingest(batch(100 + number, minutes=mine))
+    found = records.revision_minutes("rev_1", since_minute=NOW_MINUTE + 1)
+    assert [(each.minute - NOW_MINUTE, each.count) for each in found] == [(2, 3), (1, 2)]
 
 
 def test_histograms_of_another_version_add_up() -> None:
@@ -215,7 +230,7 @@ def test_a_foreign_namespace_sees_nothing(records: Records) -> None:
     assert records.invocations("other").items == []
     assert records.logs("other", "hello").items == []
     assert records.logs("other", "hello", invocation_id="inv-1").items == []
-    assert records.minutes("other", "hello", since_minute=0, until_minute=2**31) == []
+    assert records.minutes("other", "hello", since_minute=0, until_minute=2**31 - 1) == []
     for question in (records.invocation, records.explain):
         with pytest.raises(NotFound, match="kept in full"):
             question("other", "inv-1")
@@ -252,8 +267,8 @@ def test_logs_since_a_time_and_of_an_invocation(records: Records) -> None:
     assert records.logs("default", "hello", since_ms=NOW_MS + 100).items == []
 
 
-def test_what_is_too_old_is_swept(tmp_path: Path, clock: ManualClock) -> None:
-    records = make_records(tmp_path, clock, invocations_s=100, logs_s=100, minutes_s=600, batches_s=1000)
+def test_what_is_too_old_is_swept(tmp_path: Path, clock: ManualClock, databases: Databases) -> None:
+    records = make_records(databases, tmp_path, clock, invocations_s=100, logs_s=100, minutes_s=600, batches_s=1000)
     day = 86_400_000
     old = batch(
         1,
@@ -273,9 +288,9 @@ def test_what_is_too_old_is_swept(tmp_path: Path, clock: ManualClock) -> None:
     assert records.ingest(old)
 
 
-def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClock) -> None:
+def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClock, databases: Databases) -> None:
     size = len(msgspec.json.encode(line("0")))
-    records = make_records(tmp_path, clock, max_invocations=3, max_log_bytes=size * 4)
+    records = make_records(databases, tmp_path, clock, max_invocations=3, max_log_bytes=size * 4)
     for number in range(10):
         records.ingest(batch(number, invocations=[record(number)], logs=[line(str(number))]))
     swept = records.sweep()
@@ -373,6 +388,7 @@ def test_what_is_over_a_log_quota(kept: dict[str, int], own: dict[str, int], oth
         "SELECT body FROM logs WHERE namespace = 'a' AND name = 'b' ORDER BY seq DESC LIMIT 10",
     ],
 )
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # Postgres would rather read small tables whole
 def test_a_page_is_read_off_an_index(records: Records, statement: str) -> None:
     with records._database.read() as session:
         plan = " ".join(str(row.detail) for row in session.execute(sqlalchemy.text("EXPLAIN QUERY PLAN " + statement)))

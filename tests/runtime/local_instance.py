@@ -9,15 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from isotherm.base.runtimes import find_node, is_node
 from isotherm.sandbox.model import Exit
 from isotherm_runtime.config import RuntimeConfig
 
 SOURCES = str(Path(__file__).parents[2] / "src")
-PROGRAM = """
+BEGIN = """
 import os, sys
 fd = int(sys.argv[1])
-from isotherm_runtime import config, handler, restore, serve
+from isotherm_runtime import config
 made = config.RuntimeConfig.from_json(sys.stdin.buffer.read())
+"""
+PYTHON = """
+from isotherm_runtime import handler, restore, serve
 try:
     loaded = handler.load(made)
     restore.before_checkpoint()
@@ -27,21 +31,33 @@ except handler.ImportProblem as problem:
     os._exit(1)
 os._exit(serve.serve(fd, loaded, made))
 """
+NODE = "from isotherm_runtime import nodejs; nodejs.become(sys.argv[2], fd, made)"
+PROVIDED = "from isotherm_runtime import bridge; os._exit(bridge.serve(fd, made))"
+NODE_PROGRAM = find_node()
 
 
 class LocalInstance:
-    """As `sandbox.port.Instance`; `output` is a file of what came through descriptors 1 and 2."""
+    """As `sandbox.port.Instance`; `output` is a file of what came through descriptors 1 and 2.
 
-    def __init__(self, folder: Path, code: str, *, python: str = sys.executable, **config: Any) -> None:
-        (folder / "app.py").write_text(code)
+    `code` is app.py, or the package's files by name. The front end is that of `runtime`.
+    """
+
+    def __init__(
+        self, folder: Path, code: str | Mapping[str, str], *, python: str = sys.executable, **config: Any
+    ) -> None:
+        for name, text in ({"app.py": code} if isinstance(code, str) else code).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
         self.id = "ins_local"
         self.stream, end = socket.socketpair()
         self.stream.setblocking(False)
         self.output_file = folder / "output"
-        made = RuntimeConfig(handler="app.handler", path=[str(folder)], **config)
+        made = RuntimeConfig(**{"handler": "app.handler", "path": [str(folder)], **config})
+        node = NODE_PROGRAM.executable if NODE_PROGRAM is not None else ""
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
-                [python, "-c", PROGRAM, str(end.fileno())],
+                [python, "-c", BEGIN + _front_end(made.runtime), str(end.fileno()), node],
                 pass_fds=[end.fileno()],
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -76,3 +92,9 @@ class LocalInstance:
 
     def cpu_s(self) -> float:
         return 0.0
+
+
+def _front_end(runtime: str) -> str:
+    if is_node(runtime):
+        return NODE
+    return PROVIDED if runtime == "provided" else PYTHON

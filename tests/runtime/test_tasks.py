@@ -21,7 +21,7 @@ from tests.runtime.conftest import Begin
         ("raise StopIteration", "handler", "RuntimeError"),
         ("asyncio.run(asyncio.sleep(0))", "handler", "RuntimeError"),
         ("return asyncio.sleep(0)", "response", "Runtime.MarshalError"),
-        ("return agen()", "response", "Runtime.MarshalError"),
+        ("return [agen()]", "response", "Runtime.MarshalError"),
     ],
 )
 async def test_whatever_it_raises_ends_that_call_alone(begin: Begin, body: str, kind: str, error_type: str) -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from isotherm.sandbox.drivers.process import ProcessDriver, WardenLink
 from isotherm.sandbox.drivers.process_template import ProcessTemplate
 from isotherm.sandbox.model import JobResult, JobSpec, Probe, SandboxSpec
+from isotherm.sandbox.port import OnEgress
 from isotherm.warden.launch import Identity, Launch, interpreter_paths, start
 
 __all__ = ["HOST_ID", "PlacedDriver", "WardenProcess", "open_driver"]
@@ -37,6 +38,7 @@ class WardenProcess:
         self.host = self.data / "host"
         self.host.mkdir(mode=0o755)
         self._own(self.host)
+        self.import_path = sys.path  # where it finds the platform: a test may give it another one
         self.pid = 0
         self._supervisor: socket.socket | None = None
 
@@ -56,7 +58,11 @@ class WardenProcess:
         argv = [sys.executable, "-P", "-m", "isotherm.warden", "--boot-fd", str(boot)]
         launch = Launch(
             argv=tuple(argv),
-            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join(self.import_path),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             fds=(boot, theirs.fileno()),
             identity=identity,
             readable=interpreter_paths(),
@@ -68,11 +74,15 @@ class WardenProcess:
         self._supervisor = ours
 
     def peer(self) -> int:
-        assert self._supervisor is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        socket.send_fds(self._supervisor, [b'{"op":"peer"}'], [theirs.fileno()])
+        self.tell("peer", theirs.fileno())
         theirs.close()
         return ours.detach()
+
+    def tell(self, word: str, descriptor: int) -> None:
+        """As the supervisor does, with an end of a pair."""
+        assert self._supervisor is not None
+        socket.send_fds(self._supervisor, [json.dumps({"op": word}).encode()], [descriptor])
 
     def stop(self) -> int:
         assert self._supervisor is not None
@@ -145,9 +155,9 @@ class PlacedDriver:
     async def probe(self) -> Probe:
         return await self._driver.probe()
 
-    async def prepare(self, spec: SandboxSpec) -> ProcessTemplate:
+    async def prepare(self, spec: SandboxSpec, on_egress: OnEgress = lambda _report: None) -> ProcessTemplate:
         code, deps = self._place(spec.code_dir), spec.deps_dir and self._place(spec.deps_dir)
-        return await self._driver.prepare(dataclasses.replace(spec, code_dir=code, deps_dir=deps))
+        return await self._driver.prepare(dataclasses.replace(spec, code_dir=code, deps_dir=deps), on_egress)
 
     async def run(self, job: JobSpec, on_output: Callable[[str], None]) -> JobResult:
         return await self._driver.run(job, on_output)

@@ -137,7 +137,7 @@ def growth(holdings: list[Holding]) -> dict[str, dict[str, float]]:
             "rss_mb": round(middle(of(last, "rss_mb", name)) - middle(of(second, "rss_mb", name)), 1),
             "descriptors": middle(of(last, "descriptors", name)) - middle(of(second, "descriptors", name)),
         }
-        for name in ("host", "control", "warden")
+        for name in ("host", "control", "warden", "egress")
     }
 
 

@@ -76,7 +76,7 @@ class Kills:
 
     def run(self, rounds: int) -> Account:
         self._platform.function(
-            "work", WORK, asynchronous={"retries": 0, "concurrency": 4}, warm={"max_instances": 4}, memory_mb=64
+            "job", WORK, asynchronous={"retries": 0, "concurrency": 4}, warm={"max_instances": 4}, memory_mb=64
         )
         threads = [threading.Thread(target=each, daemon=True) for each in (self._events, self._events, self._calls)]
         for thread in threads:
@@ -114,7 +114,7 @@ class Kills:
             number = next(self._numbers)
         fail = number % FAILING == 0
         answer = http.post(
-            "/2015-03-31/functions/work/invocations",
+            "/2015-03-31/functions/job/invocations",
             json={"n": number, "fail": fail},
             headers={"X-Amz-Invocation-Type": "Event"},
         )
@@ -129,7 +129,7 @@ class Kills:
         while not self._ended.is_set():
             with contextlib.suppress(httpx.HTTPError), self._platform.http() as http:
                 while not self._ended.is_set():
-                    http.post("/2015-03-31/functions/work/invocations", json={"n": -1, "fail": False})
+                    http.post("/2015-03-31/functions/job/invocations", json={"n": -1, "fail": False})
                     self.account.calls += 1
                     time.sleep(0.01)
             time.sleep(0.02)
@@ -154,7 +154,7 @@ class Kills:
 
     def _serves(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
-            answer = self._platform.invoke("work", {"n": -2, "fail": False})
+            answer = self._platform.invoke("job", {"n": -2, "fail": False})
             return answer.status_code == httpx.codes.OK and answer.text == "-2"
         return False
 
@@ -197,7 +197,7 @@ class Kills:
         found: dict[str, Any] = {}
         cursor = None
         while True:
-            parameters: dict[str, Any] = {"limit": 1000, "function": "work"} | ({"cursor": cursor} if cursor else {})
+            parameters: dict[str, Any] = {"limit": 1000, "function": "job"} | ({"cursor": cursor} if cursor else {})
             page = http.get("/api/v1/namespaces/default/calls", params=parameters).json()
             found |= {call["id"]: call for call in page["items"]}
             cursor = page["next_cursor"]
@@ -224,7 +224,7 @@ class Kills:
         cursor = None
         while True:
             parameters: dict[str, Any] = {"limit": 1000, "since_ms": 0} | ({"cursor": cursor} if cursor else {})
-            page = http.get("/api/v1/namespaces/default/functions/work/logs", params=parameters).json()
+            page = http.get("/api/v1/namespaces/default/functions/job/logs", params=parameters).json()
             for line in page["items"]:
                 if line["invocation_id"] and line["message"] == "run":
                     found[line["invocation_id"]] = max(found.get(line["invocation_id"], 0), line["at_ms"])

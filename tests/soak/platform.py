@@ -17,7 +17,12 @@ __all__ = ["Holding", "Running", "holding", "leftovers", "start"]
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-MODULES = {"host": "isotherm.host", "control": "isotherm.controllers", "warden": "isotherm.warden"}
+MODULES = {
+    "host": "isotherm.host",
+    "control": "isotherm.controllers",
+    "warden": "isotherm.warden",
+    "egress": "isotherm.egress",
+}
 
 
 @dataclass(frozen=True)

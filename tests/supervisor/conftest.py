@@ -41,7 +41,8 @@ class Console:
             "tls_key": None,
             "host_boot": {"settings": {}},
             "control_boot": {"settings": {}},
-            "modules": dict.fromkeys(("warden", "host", "control"), "stand_in"),
+            "egress_boot": {},
+            "modules": dict.fromkeys(("warden", "host", "control", "egress"), "stand_in"),
         }
         environment = changes.pop("environment", {})
         boot_fd = os.memfd_create("boot")
@@ -50,7 +51,7 @@ class Console:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "isotherm.warden.supervisor", "--boot-fd", str(boot_fd)],
             pass_fds=(boot_fd, words, report),
-            env=os.environ | {"PYTHONPATH": str(HERE)} | environment,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE), *sys.path))} | environment,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
         )

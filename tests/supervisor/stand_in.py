@@ -1,8 +1,9 @@
-"""A small stand-in for warden, host and control: keeps the supervisor's side of the bargain and says what it saw.
+"""A small stand-in for the supervised processes: keeps the supervisor's side of the bargain and says what it saw.
 
 It answers every connection on its API sockets with one JSON line about itself, so that a test can look inside.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -32,9 +33,15 @@ def about(boot: dict, peers: list[str]) -> bytes:
     return json.dumps(facts).encode() + b"\n"
 
 
+def greet(peer: socket.socket, name: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it was killed: there will be another
+        peer.send(f"{name} {os.getpid()}".encode())
+
+
 class StandIn:
     def __init__(self, boot: dict, listeners: list[socket.socket], channel: socket.socket | None) -> None:
         self.boot, self.channel, self.is_host = boot, channel, "api_fds" in boot
+        self.is_warden = not self.is_host and "own_ports" not in boot
         self.peer: socket.socket | None = None
         self.peers: list[str] = []
         self.selector = selectors.DefaultSelector()
@@ -61,11 +68,15 @@ class StandIn:
         message, fds, _, _ = socket.recv_fds(channel, 4096, 4)
         if not message or json.loads(message)["op"] == "stop":
             sys.exit(0)
+        if json.loads(message)["op"] == "egress":
+            self.egress = socket.socket(fileno=fds[0])
+            greet(self.egress, "warden")
+            return
         self.drop_peer()
         self.peer = socket.socket(fileno=fds[0])
         self.selector.register(self.peer, selectors.EVENT_READ, self.on_peer)
         if self.is_host:
-            self.peer.send(f"host {os.getpid()}".encode())
+            greet(self.peer, "host")
 
     def on_peer(self, peer: socket.socket) -> None:
         words = peer.recv(4096)
@@ -73,8 +84,8 @@ class StandIn:
             self.drop_peer()
             return
         self.peers.append(words.decode())
-        if not self.is_host:
-            peer.send(f"warden {os.getpid()}".encode())
+        if self.is_warden:
+            greet(peer, "warden")
 
     def drop_peer(self) -> None:
         if self.peer is not None:
@@ -98,7 +109,7 @@ def main() -> None:
         channel = socket.socket(fileno=boot["supervisor_fd"])
     if "api_fds" in boot:
         listeners = [socket.socket(fileno=fd) for fd in (*boot["api_fds"], *boot["content_fds"])]
-    elif channel is not None:
+    elif channel is not None and "own_ports" not in boot:
         subprocess.Popen(["sleep", "1000"])  # what a dead warden would leave behind
     StandIn(boot, listeners, channel).serve()
 

@@ -82,13 +82,15 @@ def test_the_service_user_cannot_replace_what_root_made(console: Make, data_dir:
     assert (data_dir / "keys").stat().st_uid == status.st_gid
 
 
-@pytest.mark.parametrize("victim", ["host", "control", "warden"])
+@pytest.mark.parametrize("victim", ["host", "control", "warden", "egress"])
 def test_a_killed_process_is_back_at_once_and_a_waiting_client_is_served(console: Make, victim: str) -> None:
     up = console()
     url = up.expect("listening")["url"]
     up.expect("ready")
     pids = {"host": up.facts(url)["pid"], "control": up.control_facts()["pid"]}
-    pids["warden"] = next(pid for pid in up.children() if pid not in pids.values())
+    up.wait_until(lambda: len(up.facts(url)["peers"]) == 1, "the introduction of warden and host")
+    pids["warden"] = int(up.facts(url)["peers"][0].removeprefix("warden "))
+    pids["egress"] = next(pid for pid in up.children() if pid not in pids.values())
     started = time.monotonic()
     os.kill(pids[victim], signal.SIGKILL)
     died = up.expect("died", process=victim)
@@ -97,7 +99,7 @@ def test_a_killed_process_is_back_at_once_and_a_waiting_client_is_served(console
     facts = up.control_facts() if victim == "control" else up.facts(url)
     assert time.monotonic() - started < 2.0
     assert (facts["pid"] == pids[victim]) is False
-    up.wait_until(lambda: len(up.children()) == 3, "three children")
+    up.wait_until(lambda: len(up.children()) == 4, "four children")
 
 
 def test_each_restart_of_warden_or_host_makes_a_fresh_pair(console: Make) -> None:
@@ -140,7 +142,7 @@ def test_kills_faster_than_a_start_are_survived(console: Make) -> None:
 def test_a_stop_drains_and_exits_0_with_nothing_left(console: Make, word: bytes | str | None) -> None:
     up = console()
     up.expect("ready")
-    up.wait_until(lambda: len(descendants(up.process.pid)) == 4, "all processes")
+    up.wait_until(lambda: len(descendants(up.process.pid)) == 5, "all processes")
     everybody = descendants(up.process.pid)
     if word is None:
         up.hang_up()
@@ -156,7 +158,7 @@ def test_a_stop_drains_and_exits_0_with_nothing_left(console: Make, word: bytes 
 def test_nothing_outlives_a_killed_supervisor(console: Make) -> None:
     up = console()
     up.expect("ready")
-    up.wait_until(lambda: len(descendants(up.process.pid)) == 4, "all processes")
+    up.wait_until(lambda: len(descendants(up.process.pid)) == 5, "all processes")
     mine = [psutil.Process(pid) for pid in up.children()]
     rest = [each for each in descendants(up.process.pid) if each.name() == "sleep"]
     up.process.kill()

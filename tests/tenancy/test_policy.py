@@ -28,12 +28,17 @@ functions.delete      -        -       yes        yes
 functions.invoke      yes      -       yes        yes
 functions.read_env    -        -       yes        yes
 invocations.read      -        yes     yes        yes
+calls.read            yes      yes     yes        yes
+calls.manage          -        -       yes        yes
 logs.read             -        yes     yes        yes
 keys.read             -        -       -          yes
 keys.create           -        -       -          yes
 keys.revoke           -        -       -          yes
 quotas.read           -        yes     yes        yes
 quotas.set            -        -       -          yes
+secrets.read          -        yes     yes        yes
+secrets.set           -        -       yes        yes
+secrets.delete        -        -       yes        yes
 """
 rows = [line.split() for line in MATRIX.strip().splitlines()]
 cells = [(row[0], role, cell == "yes") for row in rows[1:] for role, cell in zip(rows[0][1:], row[1:], strict=True)]

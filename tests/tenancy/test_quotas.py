@@ -7,7 +7,6 @@ import pytest
 from isotherm.base.errors import Forbidden, Invalid, NotFound, PreconditionFailed
 from isotherm.tenancy.quotas import Quotas
 from isotherm.wire.quota import Quota, QuotaSpec
-from isotherm.workloads.policy import check_etag
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -68,10 +67,10 @@ def test_a_tenant_sees_its_quota_and_cannot_raise_it(house: House) -> None:
 
 def test_of_changes_made_from_the_same_reading_one_wins(house: House) -> None:
     stale = house.quotas.get(house.admin, "default").etag
-    fresh = house.quotas.set(house.admin, "default", Quota(instances=1), check=lambda tag: check_etag(stale, tag)).etag
+    fresh = house.quotas.set(house.admin, "default", Quota(instances=1), if_match=stale).etag
     with pytest.raises(PreconditionFailed):
-        house.quotas.set(house.admin, "default", Quota(instances=2), check=lambda tag: check_etag(stale, tag))
-    house.quotas.set(house.admin, "default", Quota(instances=2), check=lambda tag: check_etag(fresh, tag))
+        house.quotas.set(house.admin, "default", Quota(instances=2), if_match=stale)
+    house.quotas.set(house.admin, "default", Quota(instances=2), if_match=fresh)
     assert house.quotas.get(house.admin, "default").own.instances == 2
 
 

@@ -11,6 +11,7 @@ from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import SYSTEM, NewKey
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import KeySpec
+from tests.databases import Databases
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -25,10 +26,10 @@ def make_key(house: House, expires_at_ms: int | None = None) -> NewKey:
 
 
 def test_the_first_start_makes_an_admin_and_the_default_namespace_and_each_later_start_shows_the_same(
-    tmp_path: Path,
+    tmp_path: Path, databases: Databases
 ) -> None:
-    first = open_house(tmp_path).tenancy.bootstrap_admin()
-    again = open_house(tmp_path)
+    first = open_house(tmp_path, databases).tenancy.bootstrap_admin()
+    again = open_house(tmp_path, databases)
     assert again.tenancy.bootstrap_admin() == first
     assert again.tenancy.allows(again.admin, "namespaces.create")
     assert [namespace.name for namespace in again.tenancy.namespaces(again.admin).items] == ["default"]
@@ -41,10 +42,9 @@ def test_another_master_key_is_told_apart_from_a_lost_admin(house: House) -> Non
         other.bootstrap_admin()
 
 
-def test_a_token_is_stored_nowhere_in_clear(house: House, tmp_path: Path) -> None:
+def test_a_token_is_stored_nowhere_in_clear(house: House) -> None:
     made = make_key(house)
-    house.database.close()
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    stored = house.stored()
     assert made.token.encode() not in stored
     assert made.secret_access_key.encode() not in stored
     assert token_digest(made.token).encode() in stored

@@ -51,6 +51,8 @@ def test_good_requests_are_typed() -> None:
     assert (run.out_dir, run.read_only) == ("deps/abc", ((f"{HOST}/in", "/in"),))
     assert parse_request({"op": "start", "id": "i5", "template": "t1"}, HOST) == Start(id="i5", template="t1")
     assert parse_request({"op": "kill", "id": "i5"}, HOST) == Kill(id="i5")
+    for runtime in ("nodejs20", "provided"):
+        assert isinstance(parse_request(PREPARE | {"runtime": runtime}, HOST), Prepare)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,9 @@ def test_good_requests_are_typed() -> None:
         ("tenant", ""),
         ("runtime", "/bin/sh"),
         ("runtime", "python3.11\n"),
+        ("runtime", "nodejs"),
+        ("runtime", "nodejs20.x"),
+        ("runtime", "provided/../sh"),
         ("code_dir", "/etc"),
         ("code_dir", f"{HOST}/../keys"),
         ("code_dir", f"{HOST}/code/../../../../etc"),

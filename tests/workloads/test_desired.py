@@ -14,9 +14,12 @@ from isotherm.events.changes import desired_changes, note_change
 from isotherm.functions.model import FunctionConfig
 from isotherm.tenancy.model import Key
 from isotherm.wire.desired import Desired, Item, item_id
-from isotherm.workloads import policy, store
+from isotherm.workloads import policy, rollout_store, store
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
+from isotherm.workloads.rollout_model import Mark, RolloutPlan
+from isotherm.workloads.rollout_policy import stages
+from tests.databases import Databases
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -39,11 +42,13 @@ class Feed(RuleBasedStateMachine):
     revisions: Bundle[str] = Bundle("revisions")
     keys: Bundle[Key] = Bundle("keys")
     folder: Callable[[], Path]
+    databases: Databases
 
     @initialize()
     def begin(self) -> None:
-        self.house = open_house(type(self).folder(), snapshot_every=5)
+        self.house = open_house(type(self).folder(), type(self).databases, snapshot_every=5)
         self.package = self.house.package()
+        self.house.secrets.set(self.house.admin, "default", "kept", "first")
         self.states: dict[int, State] = {0: {}}
         self.remember()
 
@@ -61,7 +66,13 @@ class Feed(RuleBasedStateMachine):
 
     @rule(target=revisions, name=st.sampled_from("ab"), memory_mb=st.integers(64, 66), public=st.booleans())
     def deploy(self, name: str, memory_mb: int, public: bool) -> str:
-        config = FunctionConfig(package=self.package, memory_mb=memory_mb, public=public, env={"A": str(memory_mb)})
+        config = FunctionConfig(
+            package=self.package,
+            memory_mb=memory_mb,
+            public=public,
+            env={"A": str(memory_mb)},
+            secrets={"TOKEN": "kept"} if public else {},
+        )
         made = self.house.functions.deploy(self.house.admin, "default", name, config)
         self.remember()
         return made.revision.id
@@ -87,9 +98,32 @@ class Feed(RuleBasedStateMachine):
     def roll_back(self, name: str) -> None:
         self.attempt(lambda: self.house.functions.rollback(self.house.admin, "default", name))
 
+    @rule(
+        name=st.sampled_from("ab"), to=st.integers(1, 4), alias=st.sampled_from(["live", "beta"]), shadow=st.booleans()
+    )
+    def begin_rollout(self, name: str, to: int, alias: str, shadow: bool) -> None:
+        plan = RolloutPlan(strategy="canary", steps=(20, 100), shadow=5 if shadow else 0)
+        rollouts, admin = self.house.rollouts, self.house.admin
+        self.attempt(lambda: rollouts.start(admin, "default", name, to, plan, alias=alias))
+
+    @rule(end=st.sampled_from(["step", "step", "roll back", "finish"]))
+    def go_on(self, end: str) -> None:
+        for row in self.house.rollouts.open():
+            if end == "step" and row.step < len(stages(row.plan)):
+                mark = Mark(old_since=0, new_since=0)
+                self.attempt(lambda row=row, mark=mark: self.house.rollouts.step(row.id, row.step + 1, mark, None))
+            elif end == "roll back":
+                self.attempt(lambda row=row: self.house.rollouts.roll_back(row.id, "errors", None))
+            elif end == "finish" and row.step:
+                self.attempt(lambda row=row: self.house.rollouts.finish(row.id, None))
+
     @rule(name=st.sampled_from("ab"))
     def delete(self, name: str) -> None:
         self.attempt(lambda: self.house.functions.delete(self.house.admin, "default", name))
+
+    @rule(value=st.sampled_from(["first", "second"]))
+    def set_secret(self, value: str) -> None:
+        self.attempt(lambda: self.house.secrets.set(self.house.admin, "default", "kept", value))
 
     @rule(target=keys)
     def make_key(self) -> Key:
@@ -127,6 +161,10 @@ class Feed(RuleBasedStateMachine):
                 assert {one.spec.number: one.state for one in revisions} == history.state.states
                 assert {one.name: one.weights for one in aliases} == history.state.aliases
                 assert row.live == history.state.aliases.get("live", [])
+                moving = [one for _, one in rollout_store.list_rollouts(session, row.id, below=None, limit=1000)]
+                assert {one.alias: (one.id, one.step) for one in moving if one.state == "open"} == {
+                    alias: (one.id, one.step) for alias, one in history.state.rollouts.items()
+                }
 
     @invariant()
     def no_route_leads_nowhere(self) -> None:
@@ -138,13 +176,16 @@ class Feed(RuleBasedStateMachine):
             assert "live" in {alias.name for alias in route.aliases}
             assert {revision for alias in route.aliases for revision, _ in alias.weights} <= known
             assert {revision for _, revision in route.versions} <= known
+            assert {*route.standby, *(shadow.revision_id for shadow in route.shadows)} <= known
 
     def teardown(self) -> None:
         if hasattr(self, "house"):
             self.house.database.close()
 
 
-def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deltas_from_any_version_add_up_to_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases
+) -> None:
     monkeypatch.setattr(policy, "KEPT_REVISIONS", 4)
     monkeypatch.setattr(policy, "CALLABLE_REVISIONS", 2)
     numbers = iter(range(10**6))
@@ -154,6 +195,7 @@ def test_deltas_from_any_version_add_up_to_the_whole(tmp_path: Path, monkeypatch
         made.mkdir()
         return made
 
+    Feed.databases = databases
     Feed.folder = staticmethod(folder)  # type: ignore[method-assign]  # each run of the machine has its own
     case = Feed.TestCase
     case.settings = settings(
@@ -200,11 +242,11 @@ def test_a_host_that_is_too_far_behind_gets_everything(house: House) -> None:
     assert house.feed.desired(house.feed.epoch, newest - kept - 1).full
 
 
-def test_the_epoch_is_that_of_the_database(house: House, tmp_path: Path) -> None:
+def test_the_epoch_is_that_of_the_database(house: House, tmp_path: Path, databases: Databases) -> None:
     house.database.close()
-    assert open_house(tmp_path).feed.epoch == house.feed.epoch
+    assert open_house(tmp_path, databases).feed.epoch == house.feed.epoch
     (tmp_path / "other").mkdir()
-    assert open_house(tmp_path / "other").feed.epoch != house.feed.epoch
+    assert open_house(tmp_path / "other", databases).feed.epoch != house.feed.epoch
 
 
 def test_listeners_hear_of_changes_that_hosts_need(house: House) -> None:

@@ -1,4 +1,4 @@
-"""Weights, rollbacks, what stays callable, If-Match."""
+"""Weights, rollbacks, what stays callable, how large env is."""
 
 import math
 
@@ -6,14 +6,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
+from isotherm.base.errors import Conflict, Invalid
 from isotherm.workloads.model import RevisionState, Weight
 from isotherm.workloads.policy import (
     CALLABLE_REVISIONS,
     KEPT_REVISIONS,
+    MAX_ENV_BYTES,
     MAX_WEIGHTS,
     callable_numbers,
-    check_etag,
+    check_env_size,
     check_weights,
     dropped_numbers,
     rollback_target,
@@ -100,12 +101,9 @@ def test_what_is_forgotten_is_old_and_in_no_alias(count: int, pinned: list[int],
     assert len(left) <= KEPT_REVISIONS + len(pinned)
 
 
-@pytest.mark.parametrize("header", [None, "*", "tag", '"tag"', 'W/"tag"', '"other", "tag"', ' "tag" '])
-def test_a_header_that_names_the_tag_or_none_matches(header: str | None) -> None:
-    check_etag(header, "tag")
-
-
-@pytest.mark.parametrize(("header", "tag"), [('"other"', "tag"), ("", "tag"), ("*", None), ('"tag"', None)])
-def test_any_other_is_stale(header: str, tag: str | None) -> None:
-    with pytest.raises(PreconditionFailed, match="read it again"):
-        check_etag(header, tag)
+def test_an_environment_fits_into_the_message_that_carries_it() -> None:
+    check_env_size({"A": "x" * (MAX_ENV_BYTES - 1)})
+    with pytest.raises(Invalid, match=f"have {MAX_ENV_BYTES + 1} bytes"):
+        check_env_size({"A": "x" * MAX_ENV_BYTES})
+    with pytest.raises(Invalid, match="JSON escapes"):
+        check_env_size({"A": "\x01" * 30_000})

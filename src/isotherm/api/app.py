@@ -16,12 +16,21 @@ from isotherm.api.openapi import describe
 from isotherm.api.pages import index_page, reference_page
 from isotherm.api.port import ApiServices
 from isotherm.api.problems import handle_errors
-from isotherm.api.routes import functions, namespaces, observed, platform, queues, quotas
+from isotherm.api.routes import functions, namespaces, observed, platform, queues, quotas, rollouts, secrets
 from isotherm.api.routing import Declared
 
 __all__ = ["OPEN_PATHS", "Api", "declared_routes", "openapi_document"]
 
-_tables = (platform.routes, namespaces.routes, quotas.routes, functions.routes, observed.routes, queues.routes)
+_tables = (
+    platform.routes,
+    namespaces.routes,
+    quotas.routes,
+    secrets.routes,
+    functions.routes,
+    rollouts.routes,
+    observed.routes,
+    queues.routes,
+)
 # Paths that need no key: documents, and what only the Unix socket reaches.
 OPEN_PATHS = ("/", "/api/v1/openapi.json", "/api/v1/docs", "/internal/metrics")
 

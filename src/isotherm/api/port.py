@@ -8,15 +8,19 @@ from isotherm.base.clock import Clock
 from isotherm.base.settings import Settings
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
+from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
 from isotherm.events.service import EventLog
 from isotherm.functions.pruning import Pruning
+from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
 from isotherm.tenancy.quotas import Quotas
+from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
+from isotherm.workloads.rollout_model import Reading
 
 __all__ = ["ApiServices", "LogBus", "Queues"]
 
@@ -43,8 +47,11 @@ class ApiServices:
     upload_dir: str  # packages are received here before they are checked
     tenancy: Tenancy
     quotas: Quotas
+    secrets: Secrets
     functions: Functions
     pruning: Pruning
+    rollouts: FunctionRollouts
+    readings: Latest[str, Reading]  # what the gate of each open rollout last saw
     records: Records
     events: EventLog
     board: HostBoard

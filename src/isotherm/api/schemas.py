@@ -9,11 +9,13 @@ from isotherm.base.ids import NAME_PATTERN
 from isotherm.bus.board import HostEntry
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
-from isotherm.tenancy.model import Grant, Key, Namespace
+from isotherm.tenancy.model import Grant, Key, Namespace, Secret
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
 from isotherm.wire.quota import Quota
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
+from isotherm.workloads.model import LIVE
+from isotherm.workloads.rollout_model import Reading, RolloutPlan, RolloutState, Rule
 
 __all__ = [
     "AliasList",
@@ -40,6 +42,11 @@ __all__ = [
     "RedriveRequest",
     "RevisionList",
     "RollbackRequest",
+    "Rollout",
+    "RolloutList",
+    "RolloutRequest",
+    "SecretList",
+    "SecretRequest",
     "Share",
     "Status",
 ]
@@ -83,6 +90,10 @@ class QuotaView(msgspec.Struct, frozen=True, kw_only=True):
     use: QuotaUse
 
 
+class SecretRequest(_Request, frozen=True, kw_only=True):
+    value: Annotated[str, Meta(min_length=1, max_length=49152, description="UTF-8, at most 48 KiB, no zero byte")]
+
+
 class Share(_Request, frozen=True, kw_only=True):
     number: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Number of a ready revision")]
     weight: Annotated[float, Meta(gt=0, le=1, description="Its share; all of an alias sum to 1")]
@@ -114,6 +125,32 @@ class PruneRequest(_Request, frozen=True, kw_only=True):
         | None
     ) = None
     dry_run: Annotated[bool, Meta(description="Only say which would go")] = False
+
+
+class RolloutRequest(RolloutPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    to: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Number of a ready revision")]
+    alias: Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63, description="The alias to move")] = LIVE
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollout, as it is shown."""
+
+    id: str  # "roll_…"
+    alias: str
+    before: int  # the revision that the alias had
+    to: int
+    plan: RolloutPlan
+    state: RolloutState
+    paused: bool
+    step: int  # 0: nothing has moved yet
+    steps: int
+    percent: float  # of the calls that the new revision has now
+    by: str  # id of the principal who asked for it
+    created_at_ms: int
+    step_since_ms: int
+    ended_at_ms: int | None
+    rule: Rule | None  # why it was rolled back
+    reading: Reading | None  # what the gate sees now; where it has ended, what it ended by
 
 
 class CreatedKey(Key, frozen=True, kw_only=True):
@@ -179,3 +216,5 @@ QueuedCallList = _list_of(QueuedCall)
 NamespaceList = _list_of(Namespace)
 QuotaList = _list_of(QuotaView)
 RevisionList = _list_of(Revision)
+RolloutList = _list_of(Rollout)
+SecretList = _list_of(Secret)

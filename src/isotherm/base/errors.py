@@ -11,6 +11,7 @@
     ├── MethodNotAllowed              method_not_allowed     405  exit 64
     ├── RequestTimeout                request_timeout        408  exit 75
     ├── Conflict                      conflict               409  exit 73
+    │   └── RolledBack                rolled_back            409  exit 1
     ├── PreconditionFailed            precondition_failed    412  exit 73
     ├── TooLarge                      too_large              413  exit 65
     ├── UnsupportedMediaType          unsupported_media_type 415  exit 65
@@ -56,6 +57,7 @@ __all__ = [
     "PreconditionFailed",
     "PreconditionRequired",
     "RequestTimeout",
+    "RolledBack",
     "TimedOut",
     "TooLarge",
     "TooManyRequests",
@@ -142,6 +144,12 @@ class RequestTimeout(IsothermError):
 
 class Conflict(IsothermError):
     code, status, exit_code, title = "conflict", 409, 73, "Conflict"
+
+
+class RolledBack(Conflict):
+    """A rollout that somebody waited for went back; `data` has the rule that fired and what it saw."""
+
+    code, exit_code, title = "rolled_back", 1, "The rollout was rolled back"
 
 
 class PreconditionFailed(IsothermError):

@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     region: Annotated[str, Meta(description="Region name in ARNs and signatures", max_length=32)] = "local"
 
     max_body_mb: Annotated[float, Meta(description="Largest request or response body, MB", gt=0, le=60)] = 6.0
+    max_stream_mb: Annotated[float, Meta(description="Largest body that is streamed, either way, MB", gt=0)] = 200.0
     max_header_kb: Annotated[int, Meta(description="Largest request head, KB", ge=1, le=128)] = 32
     header_timeout_s: Annotated[float, Meta(description="Time for a client to send a request's head", gt=0)] = 15.0
     body_timeout_s: Annotated[float, Meta(description="Longest pause while a client sends a body", gt=0)] = 30.0
@@ -76,7 +77,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250
     build_timeout_s: Annotated[float, Meta(description="Time for installing dependencies", gt=0)] = 600.0
     build_memory_mb: Annotated[int, Meta(description="Memory for installing dependencies", ge=64)] = 2048
-    pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: pip's own files")] = None
+    pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: /etc/pip.conf")] = None
+    npm_config: Annotated[str | None, Meta(description="npmrc for builds; default: /etc/npmrc")] = None
+
+    egress_resolver: Annotated[
+        str | None, Meta(description="DNS server for functions, ADDRESS or ADDRESS:PORT; default: the machine's own")
+    ] = None
+    egress_never: Annotated[str, Meta(description="Networks that no function reaches, between commas")] = ""
+    egress_connections: Annotated[int, Meta(description="Connections out of one revision at once", ge=1)] = 256
+    egress_idle_s: Annotated[float, Meta(description="Time that a silent connection out is kept", gt=0)] = 900.0
 
 
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

@@ -132,6 +132,17 @@ class HostBoard:
             if state.temperatures.get("hot") or state.temperatures.get("warm") or state.queued
         }
 
+    def live_instances(self, host_id: str, namespace: str, name: str, revision_id: str | None = None) -> int:
+        """Instances that serve or could at once, on one host, as it last said: of a revision, or of the one of the
+        workload that has the most."""
+        held = self._states.get(host_id, {}).get((namespace, name), ())
+        counts = [
+            state.temperatures.get("hot", 0) + state.temperatures.get("warm", 0)
+            for state in held
+            if revision_id in (None, state.revision_id)
+        ]
+        return max(counts, default=0)
+
     def instance_counts(self) -> dict[str, int]:
         """Instances by temperature, on all hosts."""
         counts: dict[str, int] = {}

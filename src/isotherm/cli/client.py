@@ -29,15 +29,19 @@ from isotherm.cli.views import (
     QueueOverview,
     Quota,
     Revision,
+    Rollout,
+    Secret,
     Trigger,
     Weight,
 )
+from isotherm.wire.eventstream import Event, decode_events
 
 __all__ = ["Answer", "Client", "InvocationType"]
 
 CONNECT_S = 5.0
 READ_S = 30.0
 UPLOAD_S = 300.0
+VERIFY_S = 600.0  # some ten seconds for a million events
 CALL_S = 960.0  # a call may run 900 s and wait in a queue before
 AWAY_S = 10.0  # control restarts within two seconds
 AWAY_PAUSE_S = 0.3
@@ -96,10 +100,9 @@ class Client:
         headers["X-Amz-Invocation-Type"] = kind
         if tail:
             headers["X-Amz-Log-Type"] = "Tail"
-        scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
         response = self._send(
             "POST",
-            f"/2015-03-31/functions/{quote(scoped, safe='')}/invocations",
+            f"/2015-03-31/functions/{self._scoped(name)}/invocations",
             content=payload,
             headers=headers,
             params={"Qualifier": qualifier} if qualifier else {},
@@ -116,6 +119,21 @@ class Client:
             log=base64.b64decode(log).decode("utf-8", "replace") if log else None,
         )
 
+    def invoke_stream(
+        self, name: str, payload: bytes, *, qualifier: str | None = None, tail: bool = False
+    ) -> Iterator[Event]:
+        """Call a function; the events of its answer as they come. Raises what the platform refused it with."""
+        headers = {"Content-Type": "application/json"} | ({"X-Amz-Log-Type": "Tail"} if tail else {})
+        path = f"/2021-11-15/functions/{self._scoped(name)}/response-streaming-invocations"
+        params = {"Qualifier": qualifier} if qualifier else {}
+        timeout = httpx.Timeout(CALL_S, connect=CONNECT_S)
+        request = self._http.stream("POST", path, content=payload, headers=headers, params=params, timeout=timeout)
+        with self._translated(), request as response:
+            if response.is_error:
+                response.read()
+                raise _refusal(response)
+            yield from decode_events(response.iter_raw())
+
     # Functions
 
     def upload(self, content: bytes) -> Package:
@@ -124,8 +142,9 @@ class Client:
         timeout = httpx.Timeout(UPLOAD_S, connect=CONNECT_S)
         return self._decode(self._send("POST", path, content=content, headers=headers, timeout=timeout), Package)
 
-    def deploy(self, name: str, config: dict[str, Any]) -> Revision:
-        return self._decode(self._send("PUT", self._function(name), json=config), Revision)
+    def deploy(self, name: str, config: dict[str, Any], *, abort_rollout: bool = False) -> Revision:
+        params = {"abort_rollout": "true"} if abort_rollout else {}
+        return self._decode(self._send("PUT", self._function(name), json=config, params=params), Revision)
 
     def progress(self, name: str, number: int, limit_s: float) -> Iterator[Progress]:
         """The steps of a deploy as they happen; the last has `done`. `limit_s` bounds the wait for each line."""
@@ -170,6 +189,21 @@ class Client:
     def delete_alias(self, name: str, alias: str) -> None:
         self._send("DELETE", self._alias(name, alias))
 
+    # Rollouts
+
+    def start_rollout(self, name: str, body: dict[str, Any]) -> Rollout:
+        return self._decode(self._send("POST", f"{self._function(name)}/rollouts", json=body), Rollout)
+
+    def rollouts(self, name: str, limit: int) -> list[Rollout]:
+        return self._pages(f"{self._function(name)}/rollouts", Rollout, limit)
+
+    def rollout(self, name: str, rollout_id: str) -> Rollout:
+        return self._decode(self._send("GET", self._rollout(name, rollout_id)), Rollout)
+
+    def steer_rollout(self, name: str, rollout_id: str, verb: str) -> Rollout:
+        """`verb`: pause, resume or abort."""
+        return self._decode(self._send("POST", f"{self._rollout(name, rollout_id)}/{verb}"), Rollout)
+
     # Seeing
 
     def logs(self, name: str, *, limit: int, since_ms: int | None, invocation: str | None) -> list[LogLine]:
@@ -187,6 +221,18 @@ class Client:
 
     def status(self) -> dict[str, Any]:
         return self._decode(self._send("GET", "/api/v1/status"), dict[str, Any])
+
+    def audit_head(self) -> dict[str, Any]:
+        """The newest hash of the audit log."""
+        return self._decode(self._send("GET", "/api/v1/events/head"), dict[str, Any])
+
+    def audit_verification(self, expect: str | None) -> dict[str, Any]:
+        """Whether the audit log is whole. Raises `Invalid` where `expect` is no hash."""
+        asked = {} if expect is None else {"expect": expect.strip().lower()}
+        limit = httpx.Timeout(VERIFY_S, connect=CONNECT_S)
+        return self._decode(
+            self._send("GET", "/api/v1/events/verification", params=asked, timeout=limit), dict[str, Any]
+        )
 
     def me(self) -> Me:
         return self._decode(self._send("GET", "/api/v1/me"), Me)
@@ -243,13 +289,35 @@ class Client:
     def delete_key(self, key_id: str) -> None:
         self._send("DELETE", f"{self._namespace()}/keys/{quote(key_id, safe='')}")
 
+    # Secrets
+
+    def secrets(self) -> list[Secret]:
+        return self._pages(f"{self._namespace()}/secrets", Secret, 1000)
+
+    def set_secret(self, name: str, value: str) -> Secret:
+        return self._decode(self._send("PUT", self._secret(name), json={"value": value}), Secret)
+
+    def remove_secret(self, name: str, *, force: bool) -> None:
+        self._send("DELETE", self._secret(name), params={"force": "true"} if force else {})
+
     # Plumbing
+
+    def _secret(self, name: str) -> str:
+        return f"{self._namespace()}/secrets/{quote(name, safe='')}"
+
+    def _scoped(self, name: str) -> str:
+        """The name of a function in Lambda's paths, in the namespace of the profile unless it says another."""
+        scoped = name if "/" in name or name.startswith("arn:") else f"{self.profile.namespace}/{name}"
+        return quote(scoped, safe="")
 
     def _namespace(self) -> str:
         return f"/api/v1/namespaces/{quote(self.profile.namespace, safe='')}"
 
     def _function(self, name: str) -> str:
         return f"{self._namespace()}/functions/{quote(name, safe='')}"
+
+    def _rollout(self, name: str, rollout_id: str) -> str:
+        return f"{self._function(name)}/rollouts/{quote(rollout_id, safe='')}"
 
     def _alias(self, name: str, alias: str) -> str:
         return f"{self._function(name)}/aliases/{quote(alias, safe='')}"

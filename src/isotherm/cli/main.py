@@ -9,9 +9,13 @@ import typer
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
 from isotherm.cli.limits import quotas, revisions
-from isotherm.cli.options import FunctionName, Json, Limit, Namespace
+from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
+from isotherm.cli.rollout import BakeS, MinSamples, Shadow, StepS, Steps, Strategy, Watch, plan_of
+from isotherm.cli.rollout import register as register_rollout
+from isotherm.cli.secrets import secrets
+from isotherm.cli.state import audit, register_state
 from isotherm.replay.command import register as register_replay
 
 __all__ = ["app", "main"]
@@ -35,6 +39,9 @@ app.add_typer(namespaces, name="namespaces")
 app.add_typer(queue, name="queue")
 app.add_typer(quotas, name="quotas")
 app.add_typer(revisions, name="revisions")
+app.add_typer(secrets, name="secrets")
+app.add_typer(audit, name="audit")
+register_state(app)
 
 
 def main() -> None:
@@ -77,7 +84,7 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: loopback.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the console and the APIs; 0 takes a free one.")] = None,
     content_port: Annotated[int | None, typer.Option(help="Port of function URLs; 0 takes a free one.")] = None,
-    database: Annotated[str | None, typer.Option(help="SQLAlchemy URL; default: SQLite in the data folder.")] = None,
+    database: DatabaseUrl = None,
     ready_file: Annotated[Path | None, typer.Option(help="JSON file to write once the platform serves.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
@@ -122,13 +129,14 @@ def doctor(
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to make it in.")] = Path(),
     name: Annotated[str | None, typer.Option(help="Name of the function; default: that of the folder.")] = None,
+    runtime: Annotated[str, typer.Option(help="python, nodejs or provided.")] = "python",
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     json_: Json = False,
 ) -> None:
-    """Make a function to start from: isotherm.toml, app.py, an event and a test."""
+    """Make a function to start from: isotherm.toml, the code, an event and a test."""
     from isotherm.cli.commands import init as command
 
-    command.run(folder, name, force)
+    command.run(folder, name, runtime, force)
 
 
 @app.command()
@@ -150,14 +158,25 @@ def deploy(
     name: Annotated[str | None, typer.Option(help="Name of the function, other than the manifest's.")] = None,
     env: Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set a variable.")] = None,
     public: Annotated[bool | None, typer.Option(help="Whether the URL needs no key.")] = None,
+    strategy: Strategy = None,
+    steps: Steps = None,
+    step_s: StepS = None,
+    min_samples: MinSamples = None,
+    bake_s: BakeS = None,
+    shadow: Shadow = None,
+    abort_rollout: Annotated[
+        bool, typer.Option("--abort-rollout", help="End the rollout that is moving `live`, if there is one.")
+    ] = False,
+    watch: Watch = False,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
-    """Deploy a folder of code and wait until it serves; prints its URL."""
+    """Deploy a folder of code and wait until it serves; prints its URL. Flags of a rollout win over the manifest's."""
     from isotherm.cli.commands import deploy as command
 
+    plan = plan_of(strategy, steps, step_s, min_samples, bake_s, shadow)
     with connect(namespace) as client:
-        command.run(client, folder, name, env or [], public)
+        command.run(client, folder, name, env or [], public, plan, abort_rollout=abort_rollout, watch=watch)
 
 
 @app.command()
@@ -170,15 +189,19 @@ def invoke(
     async_: Annotated[
         bool, typer.Option("--async", help="Do not wait: print the id of the call, which is then durable.")
     ] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the answer as it comes.")] = False,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
     """Call a function and print its answer; exits 1 where the handler failed. With --async, see `isotherm queue`."""
     from isotherm.cli.commands import invoke as command
+    from isotherm.cli.commands import invoke_stream
 
     with connect(namespace) as client:
         if async_:
             command.run_async(client, name, data, qualifier)
+        elif stream and not dry_run:
+            invoke_stream.run(client, name, data, qualifier, tail)
         else:
             command.run(client, name, data, qualifier, tail, dry_run)
 
@@ -234,7 +257,7 @@ def rollback(
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
-    """Send the calls back to an earlier revision."""
+    """Send the calls back to an earlier revision; ends a rollout that is moving them."""
     from isotherm.cli.commands import functions
 
     with connect(namespace) as client:
@@ -408,4 +431,5 @@ def _find_platform() -> tuple[str, str]:
     return profile.url, profile.key
 
 
+register_rollout(app, connect)
 register_replay(app, _find_platform)

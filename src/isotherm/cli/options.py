@@ -1,12 +1,13 @@
 """Arguments and flags that many commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from isotherm.cli.output import output
 
-__all__ = ["FunctionName", "Json", "Limit", "Namespace"]
+__all__ = ["DataFolder", "DatabaseUrl", "FunctionName", "Json", "Limit", "Namespace"]
 
 
 def _set_json(value: bool) -> bool:
@@ -21,3 +22,7 @@ Namespace = Annotated[
 ]
 FunctionName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the function.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most this many.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the platform's state.")]
+DatabaseUrl = Annotated[
+    str | None, typer.Option("--database", help="postgresql://… or sqlite:///…; default: SQLite in the data folder.")
+]

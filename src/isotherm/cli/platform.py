@@ -142,7 +142,7 @@ class Platform:
 
 def _boot_message(settings: Settings, console_fd: int, report_fd: int) -> dict[str, Any]:
     """The supervisor's `Boot`; it fills in descriptors, paths and URLs itself."""
-    shared = {"settings": msgspec.to_builtins(settings)}
+    all_settings = msgspec.to_builtins(settings)
     return {
         "data_dir": settings.data,
         "console_pid": os.getpid(),
@@ -155,6 +155,12 @@ def _boot_message(settings: Settings, console_fd: int, report_fd: int) -> dict[s
         "drain_timeout_s": settings.drain_timeout_s,
         "tls_cert": settings.tls_cert,
         "tls_key": settings.tls_key,
-        "host_boot": shared,
-        "control_boot": shared,
+        "host_boot": {"settings": all_settings | {"database": None}},  # it has no use for the password in it
+        "control_boot": {"settings": all_settings},
+        "egress_boot": {
+            "resolver": settings.egress_resolver,
+            "never": settings.egress_never,
+            "connections": settings.egress_connections,
+            "idle_s": settings.egress_idle_s,
+        },
     }

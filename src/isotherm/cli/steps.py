@@ -10,6 +10,8 @@ __all__ = ["Plain", "Silent", "Steps", "steps_for"]
 
 
 class Steps(Protocol):
+    live: bool  # whether a person sees what goes on change in place
+
     def now(self, text: str) -> None:
         """What goes on."""
 
@@ -20,6 +22,8 @@ class Steps(Protocol):
 class Silent:
     """Says nothing."""
 
+    live = False
+
     def now(self, text: str) -> None:
         pass
 
@@ -29,6 +33,8 @@ class Silent:
 
 class Plain:
     """A line on standard error for what is over, and for what goes on with something to say."""
+
+    live = False
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -56,6 +62,8 @@ def steps_for(output: Output) -> Iterator[Steps]:
     with console.status("packing") as status:
 
         class Live(Plain):
+            live = True
+
             def now(self, text: str) -> None:
                 status.update(text.strip().replace("[", "\\["))
 

@@ -18,7 +18,11 @@ __all__ = [
     "QueueOverview",
     "QueuedCall",
     "Quota",
+    "Reading",
     "Revision",
+    "Rollout",
+    "Sample",
+    "Secret",
     "Trigger",
     "Weight",
 ]
@@ -65,6 +69,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0
     queued: int = 0
     unfit: list[str] = msgspec.field(default_factory=list)
+    outdated: str | None = None
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +96,48 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     cron: dict[str, Any] | None = None
     next_at_ms: list[int] = msgspec.field(default_factory=list)
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One revision in one step of a rollout."""
+
+    calls: int = 0
+    errors: int = 0
+    error_rate: float = 0.0
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate of a rollout sees."""
+
+    old: Sample
+    new: Sample
+    error_e: float = 0.0
+    latency_e: float = 0.0
+    threshold: float = 0.0
+    slower_ms: float | None = None
+    elapsed_s: float = 0.0
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    alias: str
+    before: int
+    to: int
+    state: str
+    plan: dict[str, Any] = msgspec.field(default_factory=dict)
+    paused: bool = False
+    step: int = 0
+    steps: int = 0
+    percent: float = 0.0
+    by: str = ""
+    created_at_ms: int = 0
+    step_since_ms: int = 0
+    ended_at_ms: int | None = None
+    rule: str | None = None
+    reading: Reading | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,6 +222,16 @@ class CallDetail(msgspec.Struct, frozen=True, kw_only=True):
     call: QueuedCall
     event: Any = None
     result: Any = None
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    namespace: str = ""
+    version: int = 0
+    created_at_ms: int | None = None
+    updated_at_ms: int | None = None
+    used_by: list[str] = msgspec.field(default_factory=list)
+    etag: str = ""
 
 
 class Namespace(msgspec.Struct, frozen=True, kw_only=True):

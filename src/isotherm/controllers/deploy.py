@@ -10,6 +10,7 @@ import structlog
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Conflict, IsothermError, NotFound, TimedOut, TooManyRequests, Unavailable
+from isotherm.bus.board import HostBoard
 from isotherm.bus.progress import Finished, ProgressBook, ProgressStep
 from isotherm.controllers.keep import jittered
 from isotherm.controllers.link import LinkServer
@@ -31,7 +32,8 @@ class DeployController:
     """Revisions come from `announce` and, at the start and every minute, from what still is `building`.
 
     At most `parallel` are prepared at a time; each has a deadline of the build's and the import's limits and
-    `host_wait_s` for a host to connect. A revision is prepared on every connected host.
+    `host_wait_s` for a host to connect. A revision is prepared on every connected host, with as many instances as the
+    one that it relieves has there, where all calls go to it in one move; else with one, and the rollout starts more.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class DeployController:
         *,
         deploys: Deploys,
         link: LinkServer,
+        board: HostBoard,
         progress: ProgressBook,
         url_of: Callable[[RevisionSpec], str],
         clock: Clock,
@@ -48,6 +51,7 @@ class DeployController:
     ) -> None:
         self._deploys = deploys
         self._link = link
+        self._board = board
         self._progress = progress
         self._url_of = url_of
         self._clock = clock
@@ -151,9 +155,10 @@ class DeployController:
     async def _prepare(self, spec: RevisionSpec) -> Reply:
         """The hosts' verdict; a failure of any kind is a reply with a problem."""
         limit_s = self._build_timeout_s + spec.init_timeout_s
+        at_once = await asyncio.to_thread(self._deploys.moves_at_once, spec.id)
         try:
             async with asyncio.timeout(limit_s + self._host_wait_s):
-                return await self._prepare_until_decided(spec, limit_s)
+                return await self._prepare_until_decided(spec, limit_s, at_once=at_once)
         except TimeoutError:
             late = TimedOut(
                 f"no host prepared revision {spec.number} of {spec.name} within {limit_s + self._host_wait_s:.0f} s; "
@@ -162,7 +167,7 @@ class DeployController:
             )
             return Reply(order_id="", problem=late.problem())
 
-    async def _prepare_until_decided(self, spec: RevisionSpec, limit_s: float) -> Reply:
+    async def _prepare_until_decided(self, spec: RevisionSpec, limit_s: float, *, at_once: bool) -> Reply:
         wait_s = 0.1
         while True:
             sessions = self._link.sessions()
@@ -171,7 +176,12 @@ class DeployController:
                 await self._link.host_arrives(5.0)
                 continue
             replies = await asyncio.gather(
-                *(self._order(session, spec, limit_s, shown=session is sessions[0]) for session in sessions)
+                *(
+                    self._order(
+                        session, spec, limit_s, self._wanted(session, spec, at_once), shown=session is sessions[0]
+                    )
+                    for session in sessions
+                )
             )
             verdict = _verdict(replies)
             if verdict is not None:
@@ -180,7 +190,16 @@ class DeployController:
             await asyncio.sleep(jittered(wait_s))
             wait_s = min(wait_s * 2, 5.0)
 
-    async def _order(self, session: HostSession, spec: RevisionSpec, limit_s: float, *, shown: bool) -> Reply:
+    def _wanted(self, session: HostSession, spec: RevisionSpec, at_once: bool) -> int:
+        """How many instances it needs before the calls come."""
+        if not at_once:
+            return 1
+        live = self._board.live_instances(session.hello.host_id, spec.namespace, spec.name)
+        return max(1, min(live, spec.warm.max_instances))
+
+    async def _order(
+        self, session: HostSession, spec: RevisionSpec, limit_s: float, instances: int, *, shown: bool
+    ) -> Reply:
         def on_progress(progress: Progress) -> None:
             if shown:
                 self._progress.record(
@@ -194,7 +213,9 @@ class DeployController:
                 )
 
         try:
-            return await session.order("prepare", timeout_s=limit_s, revision=spec, on_progress=on_progress)
+            return await session.order(
+                "prepare", timeout_s=limit_s, revision=spec, instances=instances, on_progress=on_progress
+            )
         except IsothermError as exc:
             return Reply(order_id="", problem=exc.problem())
 

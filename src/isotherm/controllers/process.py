@@ -17,6 +17,7 @@ from isotherm.controllers.deploy import DeployController
 from isotherm.controllers.keep import keep_running
 from isotherm.controllers.link import LinkServer
 from isotherm.controllers.retention import SweepController
+from isotherm.controllers.rollouts import RolloutController
 from isotherm.wire.boot import ControlBoot
 
 __all__ = ["ControlParts", "ReadyLine", "read_boot", "run_control"]
@@ -41,6 +42,7 @@ class ControlParts:
     app: ASGIApp
     link: LinkServer
     deploys: DeployController
+    rollouts: RolloutController
     sweeps: Sequence[SweepController]
     ready: ReadyLine
     stopping: asyncio.Event  # set when draining begins, so that streams end
@@ -64,6 +66,7 @@ async def run_control(boot: ControlBoot, build: Callable[[ControlBoot], ControlP
         asyncio.create_task(http.serve([_listener(boot.api_fd)]), name="http"),
         asyncio.create_task(parts.link.serve(_listener(boot.link_fd)), name="link"),
         asyncio.create_task(keep_running("deploys", parts.deploys.run), name="deploys"),
+        asyncio.create_task(keep_running("rollouts", parts.rollouts.run), name="rollouts"),
         *(asyncio.create_task(keep_running(sweep.name, sweep.run), name=sweep.name) for sweep in parts.sweeps),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")

@@ -109,6 +109,7 @@ class HostSession:
         timeout_s: float,
         revision: RevisionSpec | None = None,
         queue: QueueOrder | None = None,
+        instances: int = 1,
         on_progress: OnProgress | None = None,
     ) -> Reply:
         """Have the host do something once. Raises `Unavailable` where it leaves meanwhile, `TimedOut`."""
@@ -118,7 +119,9 @@ class HostSession:
             raise TooManyRequests(
                 f"host {self.hello.host_id} has {_order_limit} orders to do; try again later", retry_after_s=5.0
             )
-        order = Order(id=new_id("order"), verb=verb, timeout_s=timeout_s, revision=revision, queue=queue)
+        order = Order(
+            id=new_id("order"), verb=verb, timeout_s=timeout_s, revision=revision, instances=instances, queue=queue
+        )
         pending = _Pending(asyncio.get_running_loop().create_future(), on_progress)
         self._pending[order.id] = pending
         try:

@@ -1,47 +1,68 @@
 """A database: one engine, snapshot reads, and one write transaction at a time.
 
 SQLite runs in WAL mode with `synchronous=FULL`, so what was committed survives a power cut; each file has one writing
-process. Postgres takes the same code.
+process. Postgres takes the same code; there a lock that lives as long as the writer's connection holds others off.
 """
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import sqlalchemy
 import structlog
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from isotherm.base.errors import Invalid, IsothermError, Unavailable
+from isotherm.db.engines import WRITE, parse_url, postgres_engine, sqlite_engine
+from isotherm.db.reasons import reason_of
 
 __all__ = ["Database"]
 
 _log = structlog.get_logger(__name__)
-_pool: dict[str, Any] = {"pool_size": 8, "max_overflow": 32, "pool_timeout": 30, "hide_parameters": True}
-_write = "isotherm_write"  # execution option of connections whose transactions write
 
 
 class Database:
-    """Thread-safe. `url` is a SQLAlchemy URL (`sqlite:///…`, `postgresql+psycopg://…`) or the path of a SQLite file.
+    """Thread-safe. `url` is a SQLAlchemy URL (`sqlite:///…`, `postgresql://…`) or the path of a SQLite file.
 
-    Raises `Invalid` where the URL or its driver is unknown.
+    `schema`: on Postgres, tables are in this schema of the database, not in `public`. `sole_writer`: on Postgres, all
+    that is written goes over one connection that holds a lock; who comes second is refused when it first writes
+    (`Conflict`). Raises `Invalid` where the URL or its driver is unknown.
     """
 
-    def __init__(self, url: str | Path, *, busy_timeout_s: float = 10.0, write_timeout_s: float = 30.0) -> None:
-        self.url = f"sqlite:///{url}" if isinstance(url, Path) or "://" not in url else url
+    def __init__(
+        self,
+        url: str | Path,
+        *,
+        schema: str | None = None,
+        sole_writer: bool = False,
+        busy_timeout_s: float = 10.0,
+        write_timeout_s: float = 30.0,
+    ) -> None:
+        parsed = parse_url(url)
+        self.url = parsed.render_as_string(hide_password=False)
         self._write_timeout_s = write_timeout_s
         self._write_lock = threading.RLock()
-        self.engine = _create_engine(self.url, busy_timeout_s)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self.write_sessions = sessionmaker(self.engine.execution_options(**{_write: True}), expire_on_commit=False)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.schema = None if self.is_sqlite else schema
+        self.engine: Engine
+        if self.is_sqlite:
+            self.engine = self.write_engine = sqlite_engine(parsed, busy_timeout_s)
+        else:
+            self.engine = postgres_engine(parsed, schema, lock_timeout_s=write_timeout_s)
+            self.write_engine = (
+                postgres_engine(parsed, schema, lock_timeout_s=write_timeout_s, sole=True)
+                if sole_writer
+                else self.engine
+            )
+        # On Postgres a writer must see what was committed before it got its turn, whatever the server's default is.
+        committed = {} if self.is_sqlite else {"isolation_level": "READ COMMITTED"}
+        self.write_sessions = sessionmaker(
+            self.write_engine.execution_options(**{WRITE: True, **committed}), expire_on_commit=False
+        )
         snapshots = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._read_sessions = sessionmaker(self.engine.execution_options(**snapshots), expire_on_commit=False)
 
@@ -65,7 +86,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """The turn to write: writers of this process queue here, in order, rather than in SQLite's busy loop.
+        """The turn to write: writers of this process queue here, in order, rather than in the database's own locks.
 
         Raises `Unavailable` where the turn does not come in time, or the database cannot be written.
         """
@@ -79,6 +100,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; SQLite then folds its write-ahead log into the file."""
+        self.write_engine.dispose()
         self.engine.dispose()
 
     @contextmanager
@@ -90,36 +112,9 @@ class Database:
         except (DBAPIError, PoolTimeoutError) as exc:
             raise self.failed(exc) from exc
 
-    def failed(self, cause: BaseException) -> Unavailable:
-        """What a caller is told; the statement is for the log alone."""
+    def failed(self, cause: BaseException) -> IsothermError:
+        """What a caller is told; the statement, the server's address and the like are for the log alone."""
+        if isinstance(cause, DataError):
+            return Invalid(f"the database {self.name} cannot hold this: {reason_of(cause)}")
         _log.error("the database failed", database=self.name, reason=str(cause))
-        reason = str(cause.args[0] if cause.args else type(cause).__name__).split("\n", 1)[0]
-        return Unavailable(f"the database {self.name} failed: {reason}", retry_after_s=1.0)
-
-
-def _create_engine(url: str, busy_timeout_s: float) -> Engine:
-    try:
-        dialect = make_url(url).get_backend_name()
-        if dialect != "sqlite":
-            return sqlalchemy.create_engine(url, **_pool, pool_pre_ping=True)
-        engine = sqlalchemy.create_engine(url, **_pool, connect_args={"timeout": busy_timeout_s})
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as exc:
-        shown = url.split("@")[-1][:200]
-        raise Invalid(
-            f"the database URL (…{shown}) cannot be used: {exc}; for example sqlite:////var/lib/x.db"
-        ) from exc
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves: the driver would not for reads
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {pragma}").fetchall()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the write lock at once: a transaction that began as a read could fail to become a writer."""
-    writes = connection.get_execution_options().get(_write, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        return Unavailable(f"the database {self.name} failed: {reason_of(cause)}", retry_after_s=1.0)

@@ -1,17 +1,28 @@
 """Aggregates: consistency borders that decide by replaying their own history. Pure."""
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-__all__ = ["Aggregate", "Fact", "kind_of"]
+__all__ = ["Aggregate", "Fact", "Happened", "kind_of"]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """What an event says, in the past tense; its tag ("key.revoked") is the event's kind.
 
-    Kinds and fields are stored for ever: add fields with defaults, never rename or reuse one.
+    Kinds and fields are stored for ever: add fields with defaults. Any other change raises `class_version` and brings
+    an upcaster (`isotherm.events.upcasting`); a kind is never reused.
     """
+
+    class_version: ClassVar[int] = 1
+
+
+class Happened(NamedTuple):
+    """A fact as the log has it: with its time, and the id of the principal who decided it."""
+
+    fact: Fact
+    at_ms: int
+    by: str
 
 
 def kind_of(fact: Fact) -> str:
@@ -30,6 +41,7 @@ class Aggregate(Generic[S]):
 
     facts: ClassVar[Any]  # the union of this aggregate's fact types
     state_type: ClassVar[Any]  # what `state` is made of, with no argument
+    state_version: ClassVar[int] = 1  # raised where snapshots of former states are of no more use
 
     def __init__(self, aggregate_id: str, version: int = 0, state: S | None = None) -> None:
         self.id = aggregate_id

@@ -94,6 +94,6 @@ class Denials:
                     history = self._log.load(session, AccessHistory, "access")
                     history.record(AccessDenied(permission=permission, count=count))
                     self._log.save(session, history, by=principal_id, namespace=namespace)
-                self._log.prune(session, "access", self._kept)
+                self._log.forget_oldest(session, "access", self._kept)
         except IsothermError as exc:
             _log.warning("denied access could not be recorded", reason=exc.message, denials=sum(counts.values()))

@@ -12,20 +12,32 @@ import msgspec
 
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import NAME_PATTERN, is_name
-from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, WarmConfig
+from isotherm.functions.languages import expected_handler
+from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
+from isotherm.wire.egress import EgressAllow
+from isotherm.workloads.rollout_model import RolloutPlan
 
-__all__ = ["MANIFEST", "Manifest", "parse_manifest", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "RolloutPlan", "parse_manifest", "read_manifest"]
 
 MANIFEST = "isotherm.toml"
 _MAX_BYTES = 1 << 20
 _tables: dict[type, str] = {dict: "table", list: "list"}
 _types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in quotes", "`bool`": "true or false"}
 _types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
-_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig}
+_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig, "rollout": RolloutPlan}
 _forms = {  # of keys whose type alone does not say it
-    "handler": "MODULE.FUNCTION, such as app.handler",
-    "runtime": "python3.N, such as python3.11",
+    "handler": "text without spaces, such as app.handler",
+    "runtime": "python3.N, nodejs, nodejsN or provided",
+    "egress": '"deny", "open", or a table such as [egress] and then hosts = ["api.example.com"]',
+    "hosts": 'a list of texts, such as ["api.example.com:443"]',
+    "cidrs": 'a list of texts, such as ["203.0.113.0/24:5432"]',
     "env": 'a table of names and texts, such as [env] and then MODE = "fast"',
+    "secrets": 'a table of variables and names of secrets, such as [secrets] and then TOKEN = "api-token"',
+}
+
+_entries: dict[str, tuple[Any, str]] = {  # of the tables of variables: what a value is, and how to say it
+    "env": (EnvValue, "text in quotes, at most 32768 characters"),
+    "secrets": (SecretName, "the name of a secret: lower-case letters, digits and hyphens, the first a letter"),
 }
 
 
@@ -67,9 +79,11 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
     elif not isinstance(name, str) or not is_name(name):
         problems.append(f"name: expected a string that matches {NAME_PATTERN}, got {_shown(name)}")
     tables = {key: document.pop(key) for key in _nested if key in document}
+    egress = document.pop("egress") if isinstance(document.get("egress"), dict) else None
     crons = document.pop("cron", None)
     hidden = {"cron", *_nested}
     fields = _convert(FunctionConfig, document, "", {"package", *hidden}, {"name", *hidden}, problems)
+    problems += _problems_of_handler(fields)
     for key, table in tables.items():
         if isinstance(table, dict):
             fields[key] = _nested[key](**_convert(_nested[key], table, f"{key}.", set(), set(), problems))
@@ -79,6 +93,8 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
         fields["cron"] = [_cron(cron, f"cron[{number}].", problems) for number, cron in enumerate(crons)]
     elif crons is not None:
         problems.append(f"cron: expected tables, each begun by [[cron]], got {_shown(crons)}")
+    if egress is not None:
+        fields["egress"] = EgressAllow(**_convert(EgressAllow, egress, "egress.", set(), set(), problems))
     if problems:
         text = problems[0] if len(problems) == 1 else "".join(f"\n  {problem}" for problem in problems)
         raise InvalidManifest(f"{file}: {text}", file=file, problems=problems)
@@ -108,7 +124,7 @@ def _convert(
         if key not in known:
             problems.append(_unknown(prefix, key, [*known, *also_known], isinstance(value, dict)))
             continue
-        found = _problems_of_env(value) if key == "env" and isinstance(value, dict) else []
+        found = _problems_of_entries(key, value) if key in _entries and isinstance(value, dict) else []
         try:
             values[key] = msgspec.convert(value, hints[key])
         except msgspec.ValidationError as exc:
@@ -116,18 +132,25 @@ def _convert(
     return values
 
 
-def _problems_of_env(table: dict[str, Any]) -> list[str]:
+def _problems_of_handler(fields: dict[str, Any]) -> list[str]:
+    """Whether it is named as its runtime finds it."""
+    expected = expected_handler(fields.get("runtime"), fields["handler"]) if "handler" in fields else None
+    return [] if expected is None else [f"handler: expected {expected}; got {_shown(fields['handler'])}"]
+
+
+def _problems_of_entries(key: str, table: dict[str, Any]) -> list[str]:
     """What is wrong with single variables."""
+    kind_of_value, expected_value = _entries[key]
     found = []
     for name, value in table.items():
         for kind, part, expected in (
             (EnvName, name, "a name of letters, digits and _ that does not begin with a digit"),
-            (EnvValue, value, "text in quotes, at most 32768 characters"),
+            (kind_of_value, value, expected_value),
         ):
             try:
                 msgspec.convert(part, kind)
             except msgspec.ValidationError:
-                found.append(f"env.{name}: expected {expected}; got {_shown(part)}")
+                found.append(f"{key}.{name}: expected {expected}; got {_shown(part)}")
     return found
 
 

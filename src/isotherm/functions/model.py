@@ -9,7 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from isotherm.base.ids import NAME_PATTERN
+from isotherm.wire.egress import EgressChoice
 from isotherm.workloads.model import RevisionState, Weight
+from isotherm.workloads.rollout_model import RolloutPlan
 
 __all__ = [
     "Alias",
@@ -28,6 +30,7 @@ __all__ = [
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Meta(max_length=32768)]
 Destination = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}(:([0-9]{1,9}|[a-z][a-z0-9-]{0,62}))?$")]
+SecretName = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)]
 
 
 class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,12 +99,13 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     package: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="Digest of the uploaded zip")]
     runtime: Annotated[
-        Annotated[str, Meta(pattern=r"^python3\.[0-9]{1,2}$")] | None,
+        Annotated[str, Meta(pattern=r"^(python3\.[0-9]{1,2}|nodejs([0-9]{1,2}(\.x)?)?|provided)$")] | None,
         Meta(description="Default: the platform's own Python"),
     ] = None
-    handler: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*([./][A-Za-z_][A-Za-z0-9_]*)+$", max_length=256)] = (
-        "app.handler"
-    )
+    handler: Annotated[
+        Annotated[str, Meta(pattern=r"^[^\x00-\x20\x7f]+$", max_length=256)] | None,
+        Meta(description="Default: app.handler; of nodejs index.handler, of provided bootstrap"),
+    ] = None
     memory_mb: Annotated[int, Meta(ge=32, le=65536, description="Memory of one instance, MB")] = 256
     timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for one call")] = 30.0
     init_timeout_s: Annotated[float, Meta(gt=0, le=900, description="Time for the import")] = 60.0
@@ -110,9 +114,15 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tmp_mb: Annotated[int, Meta(ge=1, le=10240, description="Size of /tmp, MB")] = 64
     concurrency: Annotated[int, Meta(ge=1, le=1000, description="Calls at once in one instance")] = 1
     dispatch: Literal["threads", "serial"] = "threads"
+    request_body: Literal["buffer", "stream"] = "buffer"
     isolation: Literal["process"] = "process"
     threads: Annotated[int, Meta(ge=1, le=256, description="BLAS and OpenMP threads")] = 1
+    egress: Annotated[
+        EgressChoice, Meta(description='What it may reach: "deny", "open", or a table of hosts and cidrs')
+    ] = "deny"
+    install_scripts: Annotated[bool, Meta(description="Whether npm may run what packages bring to be run")] = False
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
+    secrets: Annotated[dict[EnvName, SecretName], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False
     queue_limit: Annotated[int, Meta(ge=0, le=100000, description="Calls that may wait")] = 1000
     queue_wait_s: Annotated[float, Meta(ge=0, le=900, description="Longest time a call waits")] = 30.0
@@ -125,6 +135,9 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     warm: WarmConfig = WarmConfig()
     asynchronous: AsyncConfig = AsyncConfig()
     cron: Annotated[list[CronConfig], Meta(max_length=20)] = msgspec.field(default_factory=list)
+    rollout: Annotated[RolloutPlan, Meta(description="How `live` goes to it; no part of what makes a revision")] = (
+        RolloutPlan()
+    )
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

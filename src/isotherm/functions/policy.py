@@ -7,6 +7,7 @@ from isotherm.base.errors import Invalid, TooLarge
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
+from isotherm.wire.egress import EgressAllow, EgressChoice, parse_cidr, parse_host
 from isotherm.wire.quota import Quota
 from isotherm.workloads.model import CronRow, Draft, RevisionRow
 
@@ -23,7 +24,6 @@ __all__ = [
 
 _megabyte = 1024 * 1024
 MASK = "********"  # stands for the value of an environment variable
-_max_env_bytes = 64 * 1024
 _max_warm_event_bytes = 256 * 1024
 _max_cron_event_bytes = 16 * 1024
 _times_shown = 5
@@ -52,6 +52,8 @@ def check_config(config: FunctionConfig) -> None:
     if len(msgspec.json.encode(warm.warm_event)) > _max_warm_event_bytes:
         raise Invalid(f"warm.warm_event is over {_max_warm_event_bytes // 1024} KB of JSON", key="warm.warm_event")
     _check_env(config.env)
+    _check_secrets(config.secrets, config.env)
+    _check_egress(config.egress)
     _check_crons(config.cron)
 
 
@@ -104,21 +106,42 @@ def check_package_quota(namespace: str, kept_bytes: int, size_bytes: int, limit_
 def _check_env(env: dict[str, str]) -> None:
     for name, value in env.items():
         key = f"env.{name}"
-        if name in _reserved_names or name.startswith(_reserved_prefixes):
-            raise Invalid(f"{key} is set by the platform; choose another name", key=key)
+        _check_variable(name, key)
         if "\x00" in value:
             raise Invalid(f"{key} has a zero byte in it", key=key)
         if value == MASK:
             raise Invalid(f"{key} is {MASK}: that stands for a value you may not read; give the value itself", key=key)
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in env.items())
-    if size > _max_env_bytes:
-        raise Invalid(f"env has {size} bytes of names and values, more than {_max_env_bytes}", key="env")
 
 
-def draft_of(config: FunctionConfig, *, default_runtime: str, requirements: str | None) -> Draft:
-    """What a revision is made from; the runtime is settled here."""
+def _check_secrets(secrets: dict[str, str], env: dict[str, str]) -> None:
+    for name in secrets:
+        key = f"secrets.{name}"
+        _check_variable(name, key)
+        if name in env:
+            raise Invalid(f"{key} is also in env; a variable has one value: take it out of one of the two", key=key)
+
+
+def _check_variable(name: str, key: str) -> None:
+    if name in _reserved_names or name.startswith(_reserved_prefixes):
+        raise Invalid(f"{key} is set by the platform; choose another name", key=key)
+
+
+def _check_egress(choice: EgressChoice) -> None:
+    if not isinstance(choice, EgressAllow):
+        return
+    if not choice.hosts and not choice.cidrs:
+        raise Invalid('egress allows nothing: give hosts or cidrs, or egress = "deny"', key="egress")
+    for key, rules, parse in (("egress.hosts", choice.hosts, parse_host), ("egress.cidrs", choice.cidrs, parse_cidr)):
+        for rule in rules:
+            try:
+                parse(rule)
+            except ValueError as exc:
+                raise Invalid(f"{key}: {exc}", key=key) from exc
+
+
+def draft_of(config: FunctionConfig, *, requirements: str | None) -> Draft:
+    """What a revision is made from. `config` is settled."""
     values = {name: getattr(config, name) for name in _in_spec}
-    values["runtime"] = config.runtime or default_runtime
     spec = RevisionSpec(
         id="",
         workload_id="",
@@ -154,7 +177,7 @@ def _crons(crons: list[CronConfig]) -> list[CronRow]:
 
 
 def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
-    """The configuration that a revision was made from, its runtime settled. `env` None: masked."""
+    """The configuration that a revision was made from, settled. `env` None: masked."""
     values = {name: getattr(row.spec, name) for name in _in_spec}
     values["env"] = dict.fromkeys(row.env_names, MASK) if env is None else env
     return FunctionConfig(
@@ -176,6 +199,7 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         ],
         warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
         asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
+        rollout=row.rollout,
         **values,
     )
 

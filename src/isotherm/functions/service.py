@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Invalid, NotFound
+from isotherm.base.etags import check_etag
 from isotherm.base.ids import is_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
-from isotherm.functions import policy, store
+from isotherm.functions import languages, policy, store
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
@@ -28,7 +29,7 @@ from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
 from isotherm.workloads import store as workload_store
 from isotherm.workloads.model import QueueAction, RevisionRow, Weight, WorkloadRow
-from isotherm.workloads.policy import check_etag, leading
+from isotherm.workloads.policy import leading
 from isotherm.workloads.service import Workloads
 
 __all__ = ["Functions"]
@@ -90,16 +91,24 @@ class Functions:
         return package
 
     def deploy(
-        self, principal: Principal, namespace: str, name: str, config: FunctionConfig, *, if_match: str | None = None
+        self,
+        principal: Principal,
+        namespace: str,
+        name: str,
+        config: FunctionConfig,
+        *,
+        abort_rollout: bool = False,
+        if_match: str | None = None,
     ) -> Deployed:
         """Make a revision in the state `building` (and the function, where it is new).
 
         Where code and configuration are those of the latest revision and it has not failed, that one is the answer
-        (and `live` goes to it, where it is ready and `live` was elsewhere).
-        Raises `Invalid` (name, configuration, unknown package), `NotFound`, `Forbidden`, `PreconditionFailed`.
+        (and `live` goes to it, where it is ready and `live` was elsewhere). It goes as `config.rollout` says.
+        Raises `Invalid` (name, configuration, unknown package), `Conflict` (a rollout is moving `live`, and
+        `abort_rollout` does not end it), `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
-        self._check(name, config)
+        config = self._checked(name, config)
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
             package = store.find_package(session, namespace, config.package)
@@ -109,9 +118,17 @@ class Functions:
                     key="package",
                 )
             policy.check_quota(config, namespace, self._quotas.limits(session, namespace))
-            draft = policy.draft_of(config, default_runtime=self._runtimes[0], requirements=package.requirements)
+            draft = policy.draft_of(config, requirements=package.requirements)
             row, created, etag = self._workloads.deploy(
-                session, principal.id, "function", namespace, name, draft, if_match=if_match
+                session,
+                principal.id,
+                "function",
+                namespace,
+                name,
+                draft,
+                plan=config.rollout,
+                abort_rollout=abort_rollout,
+                if_match=if_match,
             )
         if created:
             self._building.tell(row.spec.id)
@@ -278,7 +295,7 @@ class Functions:
     def building(self) -> list[RevisionSpec]:
         """What still waits for a host, oldest first, env included: to be prepared (again) after a restart."""
         with self._database.read() as session:
-            return [self._workloads.opened(sealed) for sealed in workload_store.list_building(session)]
+            return [self._workloads.opened(session, sealed) for sealed in workload_store.list_building(session)]
 
     def spec(self, revision_id: str) -> RevisionSpec:
         """What a host needs to prepare a revision, env included. Raises `NotFound`."""
@@ -294,6 +311,11 @@ class Functions:
                 return []
             row = self._workloads.revision(session, workload.id, leading(workload.live))
         return self._views.triggers(row, self._clock.time_ms())
+
+    def moves_at_once(self, revision_id: str) -> bool:
+        """Whether all calls go to the revision in one move once it is ready. Raises `NotFound`."""
+        with self._database.read() as session:
+            return self._workloads.moves_at_once(session, revision_id)
 
     def etag(self, principal: Principal, namespace: str, name: str) -> str:
         """The function's ETag, without quotes. Raises `NotFound`, `Forbidden`."""
@@ -321,7 +343,8 @@ class Functions:
             kept_bytes = store.package_bytes(session, namespace, but=digest)
             policy.check_package_quota(namespace, kept_bytes, size_bytes, limit_mb)
 
-    def _check(self, name: str, config: FunctionConfig) -> None:
+    def _checked(self, name: str, config: FunctionConfig) -> FunctionConfig:
+        """The configuration, runtime and handler settled. Raises `Invalid`."""
         if not is_name(name):
             raise Invalid(
                 f"{name[:100]!r} cannot name a function: 1 to 63 lower-case letters, digits and hyphens, the first a "
@@ -329,12 +352,9 @@ class Functions:
                 key="name",
             )
         policy.check_config(config)
-        if config.runtime is not None and config.runtime not in self._runtimes:
-            raise Invalid(
-                f"runtime is {config.runtime!r}; this platform has {', '.join(self._runtimes)}",
-                key="runtime",
-                expected=list(self._runtimes),
-            )
+        settled = languages.settle(config, self._runtimes)
+        languages.check(settled)
+        return settled
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
         try:

@@ -9,17 +9,22 @@ from collections.abc import Callable
 from typing import Protocol
 
 from isotherm.base.errors import InvalidResponse, IsothermError
-from isotherm.gateway.messages import JSON_HEAD, HeadCache, problem_response, status_line
+from isotherm.gateway.download import Download, Gathered, Paced
+from isotherm.gateway.eventing import EventAnswer
+from isotherm.gateway.messages import BYTES_HEAD, JSON_HEAD, HeadCache, ResponseHead, problem_response, status_line
 from isotherm.gateway.plan import Plan
 from isotherm.gateway.reader import Port, RequestReader
 from isotherm.gateway.request import Request
-from isotherm.pool.call import Call
+from isotherm.pool.call import Answer, Call, StreamSink
 from isotherm.pool.outcome import TAIL_BYTES
 from isotherm.pool.revision import RevisionPool
+from isotherm.wire.eventstream import CONTENT_TYPE
 
 __all__ = ["ClientConnection", "ServingPort"]
 
 NO_CONTENT = status_line(204)
+EVENTS = ResponseHead(200, f"{status_line(200)}content-type: {CONTENT_TYPE}\r\n")
+BYTES = ResponseHead(200, BYTES_HEAD)
 
 
 class ServingPort(Port, Protocol):
@@ -46,6 +51,7 @@ class ClientConnection(RequestReader):
         self.revision: RevisionPool | None = None
         self.request_id = ""
         self.on_left: Callable[[], None] | None = None  # what else to end when the client goes
+        self.download: Paced | None = None  # the answer that is on its way in pieces
 
     # -- RequestReader -----------------------------------------------------------------------------------------------
 
@@ -57,8 +63,14 @@ class ClientConnection(RequestReader):
         except IsothermError as error:
             self.reply_error(error)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.download is not None:
+            self.download.resume()
+
     def left(self) -> None:
         call, self.call = self.call, None
+        self.download = None
         if call is not None and self.revision is not None:
             self.revision.abandon(call)
         if self.on_left is not None:
@@ -101,9 +113,56 @@ class ClientConnection(RequestReader):
         self.done()
         return status
 
+    def begun(self, call: Call, answer: Answer, flags: int, head: bytes, now_s: float) -> StreamSink | None:
+        """The function answers in pieces. Raises `InvalidResponse` before anything is written."""
+        request, plan = self.current, self.plan
+        if request is None or plan is None:
+            return None
+        if plan.invoke:
+            if flags & 1:
+                raise InvalidResponse("the instance answered an Invoke with a status and headers of its own")
+            return Gathered(self, answer, self._port.limits.max_body_bytes)
+        known = self._port.heads.get(head) if flags & 1 and head else BYTES
+        bodyless = known.bodyless or plan.head_only
+        chunked = self._open_stream(call, request, known, _timing(call, now_s), bodyless=bodyless)
+        if bodyless:
+            self.finish()  # the rest would be for nobody
+            return None
+        self.download = Download(self, answer, known.status, known.length, chunked=chunked)
+        return self.download
+
+    def events(self) -> EventAnswer:
+        """Who waits for an InvokeWithResponseStream."""
+        answer = EventAnswer(self, self._open_events, self._error_body, self._log_of)
+        self.download = answer
+        return answer
+
+    def send(self, *parts: bytes) -> None:
+        """See `download.Client`."""
+        self.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def finish(self) -> None:
+        """See `download.Client`."""
+        self.call = self.download = None
+        self.done()
+
+    def cut(self, *, at_once: bool) -> None:
+        """See `download.Client`."""
+        self.call = self.download = None
+        self.closing = True
+        if at_once:
+            self.transport.abort()
+        else:
+            self.transport.close()  # what was written still goes out
+
+    def reply_gathered(self, call: Call, body: bytes, now_s: float) -> int:
+        """See `download.Client`."""
+        self.call = None
+        return self._reply_invoke(call, BYTES_HEAD, body, now_s)
+
     def failed(self, call: Call, error: IsothermError, now_s: float) -> int:
         """The call failed: a problem, or on Invoke Lambda's error object for what the handler raised."""
-        self.call = None
+        self.call = self.download = None
         plan = self.plan
         if self.current is None or plan is None:
             return error.status
@@ -167,20 +226,56 @@ class ClientConnection(RequestReader):
         return extra
 
     def _function_error(self, call: Call, error: IsothermError, now_s: float) -> int:
-        request = self.current
-        assert request is not None
-        assert self.plan is not None
-        body = {
+        body = json.dumps(self._error_body(call, error)).encode()
+        return self._reply_invoke(call, f"{JSON_HEAD}x-amz-function-error: Unhandled\r\n", body, now_s)
+
+    def _error_body(self, call: Call, error: IsothermError) -> dict[str, object]:
+        """Lambda's error object."""
+        show_trace = self.plan is not None and self.plan.show_trace
+        return {
             "errorMessage": error.data.get("error_message") or error.message,
             "errorType": error.data.get("error_type") or error.code,
             "requestId": call.id,
-            "stackTrace": error.data.get("stack_trace", []) if self.plan.show_trace else [],
+            "stackTrace": error.data.get("stack_trace", []) if show_trace else [],
         }
+
+    def _open_stream(
+        self, call: Call, request: Request, head: ResponseHead, extra: str, *, bodyless: bool = False
+    ) -> bool:
+        """Send the head of an answer in pieces; whether its body goes in chunks."""
+        chunked = head.length is None and not request.http10 and not bodyless
+        if head.length is None and request.http10 and not bodyless:
+            request.keep_alive = False
+        framing = "transfer-encoding: chunked\r\n" if chunked else ""
+        if head.length is not None and not head.bodyless:
+            framing = f"content-length: {head.length}\r\n"
+        self.send(
+            f"{head.text}{framing}{self._port.date}x-amzn-requestid: {call.id}\r\n{extra}"
+            f"{self._ending(request)}\r\n".encode("latin-1")
+        )
+        return chunked
+
+    def _open_events(self, call: Call, now_s: float) -> bool:
+        assert self.current is not None
+        assert self.revision is not None
+        extra = f"{_timing(call, now_s)}x-amz-executed-version: {self.revision.spec.number}\r\n"
+        return self._open_stream(call, self.current, EVENTS, extra)
+
+    def _log_of(self, call: Call, now_s: float) -> str | None:
+        """The end of the call's log, where it was asked for."""
+        if call.tail is None or self.revision is None:
+            return None
+        return _log_result(call, self.revision, (now_s - call.sent_s) * 1000.0)
+
+    def _reply_invoke(self, call: Call, head: str, body: bytes, now_s: float) -> int:
+        """Answer an Invoke off the hot path."""
+        request = self.current
+        if request is None or self.plan is None:
+            return 0
         self.request_id = call.id
         extra = self._extra(call, self.plan, request, (now_s - call.sent_s) * 1000.0)
         extra = extra.replace("connection: close\r\n", "").replace("connection: keep-alive\r\n", "")
-        head = f"{JSON_HEAD}x-amz-function-error: Unhandled\r\n{_timing(call, now_s)}{extra}"
-        self.reply(head, json.dumps(body).encode())
+        self.reply(f"{head}{_timing(call, now_s)}{extra}", body)
         return 200
 
 

@@ -11,6 +11,7 @@ from isotherm.base.errors import InvalidResponse, IsothermError
 
 __all__ = [
     "BODYLESS",
+    "BYTES_HEAD",
     "HOP_BY_HOP",
     "JSON_HEAD",
     "HeadCache",
@@ -47,6 +48,7 @@ reasons = {status.value: status.phrase for status in HTTPStatus}
 CACHE_SIZE = 1024
 CACHED_HEAD_BYTES = 2048
 MAX_HEADERS = 200
+MAX_LENGTH_DIGITS = 19
 
 
 def status_line(status: int) -> str:
@@ -54,16 +56,18 @@ def status_line(status: int) -> str:
 
 
 JSON_HEAD = status_line(200) + "content-type: application/json\r\n"
+BYTES_HEAD = status_line(200) + "content-type: application/octet-stream\r\n"
 
 
 class ResponseHead:
     """A function's status and headers, checked, as the text that goes out."""
 
-    __slots__ = ("bodyless", "status", "text")
+    __slots__ = ("bodyless", "length", "status", "text")
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, length: int | None = None) -> None:
         self.status = status
         self.text = text
+        self.length = length  # what the function says of its body; believed where that comes in pieces
         self.bodyless = status in BODYLESS
 
 
@@ -95,12 +99,15 @@ class HeadCache:
         if len(headers) + len(cookies) > MAX_HEADERS:
             raise InvalidResponse(f"the function answered with more than {MAX_HEADERS} headers")
         lines = [status_line(status)]
+        length: int | None = None
         for name, value in [*headers, *(("set-cookie", cookie) for cookie in cookies)]:
             if not token.fullmatch(name) or bad_value.search(value):
                 raise InvalidResponse(f"the function's header {name[:64]!r} has characters that a header may not have")
-            if name.lower() not in OURS:
+            if name.lower() == "content-length":
+                length = int(value) if value.isascii() and value.isdigit() and len(value) < MAX_LENGTH_DIGITS else None
+            elif name.lower() not in OURS:
                 lines.append(f"{name}: {_latin(value)}\r\n")
-        return ResponseHead(status, "".join(lines))
+        return ResponseHead(status, "".join(lines), length)
 
 
 def problem_response(

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from isotherm.base.ids import NAME_PATTERN
 
-__all__ = ["INVOKE_PREFIX", "Reference", "parse_invoke_target", "parse_reference", "split_content_url"]
+__all__ = ["INVOKE_PREFIX", "STREAM_PREFIX", "Reference", "parse_invoke_target", "parse_reference", "split_content_url"]
 
 INVOKE_PREFIX = b"/2015-03-31/functions/"
+STREAM_PREFIX = b"/2021-11-15/functions/"  # Lambda's own: a version of its API per operation
 INVOKE_SUFFIX = "/invocations"
+STREAM_SUFFIX = "/response-streaming-invocations"
 LATEST = "$LATEST"  # Lambda's name of what is served when no qualifier is given
 
 name_body = NAME_PATTERN.removeprefix("^").removesuffix("$")
@@ -41,10 +43,13 @@ def parse_reference(text: str) -> Reference | None:
 
 
 def parse_invoke_target(path: str, qualifier: str | None) -> Reference | None:
-    """From `/2015-03-31/functions/TARGET/invocations`, TARGET percent-decoded; `qualifier` is that of the query."""
-    if not path.endswith(INVOKE_SUFFIX):
+    """From `/2015-03-31/functions/TARGET/invocations`, or the same of a streamed Invoke; TARGET percent-decoded;
+    `qualifier` is that of the query."""
+    streamed = path.startswith(STREAM_PREFIX.decode())
+    prefix, suffix = (STREAM_PREFIX, STREAM_SUFFIX) if streamed else (INVOKE_PREFIX, INVOKE_SUFFIX)
+    if not path.endswith(suffix):
         return None
-    reference = parse_reference(path[len(INVOKE_PREFIX) : -len(INVOKE_SUFFIX)])
+    reference = parse_reference(path[len(prefix) : -len(suffix)])
     if reference is None or qualifier is None:
         return reference
     if reference.qualifier not in (None, qualifier) or not qualifier_only.fullmatch(qualifier):

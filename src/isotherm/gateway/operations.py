@@ -49,10 +49,6 @@ class ApiOperations:
         return exchange
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
-        stream = request.stream
-        if isinstance(stream, Exchange):
-            stream.begin()
-            return
         connection.request_id = ""
         path = request.url.partition(b"?")[0]
         if path == b"/healthz":

@@ -9,9 +9,10 @@ import msgspec
 from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, Unauthenticated
 from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
 from isotherm.gateway.messages import HOP_BY_HOP
-from isotherm.gateway.names import Reference, parse_invoke_target, split_content_url
+from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
-from isotherm.gateway.routes import Route, RouteTable, Target
+from isotherm.gateway.routes import RouteTable
+from isotherm.gateway.target import Route, Target
 
 __all__ = ["Plan", "Planner"]
 
@@ -26,7 +27,7 @@ class Plan:
 
     __slots__ = (
         "client_context", "event", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id",
-        "qualifier", "show_trace", "tail", "target", "unusual",
+        "qualifier", "show_trace", "streamed", "tail", "target", "unusual",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
@@ -35,7 +36,7 @@ class Plan:
         self.principal_id = None if principal is None else principal.id
         self.expires_at_ms = NEVER_MS if principal is None else principal.expires_at_ms
         self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
-        self.invoke = self.unusual = self.event = self.tail = self.head_only = False
+        self.invoke = self.unusual = self.event = self.streamed = self.tail = self.head_only = False
         self.client_context = "null"  # JSON text
         self.qualifier: str | None = None
         self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
@@ -69,7 +70,7 @@ class Planner:
         return plan
 
     def for_invoke(self, request: Request) -> Plan:
-        """Lambda's Invoke."""
+        """Lambda's Invoke, or its InvokeWithResponseStream."""
         url = request.url.decode("latin-1")
         path, _, query = url.partition("?")
         qualifier = dict(parse_qsl(query)).get("Qualifier")
@@ -86,8 +87,11 @@ class Planner:
         kind = (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1")
         if kind not in ("RequestResponse", "Event", "DryRun"):
             raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun, not {kind[:32]!r}")
-        plan.unusual = kind != "RequestResponse"  # nobody waits for the function
+        plan.streamed = kind == "RequestResponse" and request.url.startswith(STREAM_PREFIX)
+        plan.unusual = kind != "RequestResponse" or plan.streamed  # nobody waits for the function, or for its whole
         plan.event = kind == "Event"
+        if plan.event and request.url.startswith(STREAM_PREFIX):
+            raise Invalid("a streamed invocation is not asynchronous: X-Amz-Invocation-Type must not be Event")
         plan.qualifier = reference.qualifier
         plan.tail = (request.header(b"x-amz-log-type") or b"").lower() == b"tail"
         plan.client_context = _client_context(request)

@@ -5,23 +5,25 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
-from isotherm.base.errors import NotFound
+from isotherm.base.errors import IsothermError, NotFound, Unavailable
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
-from isotherm.gateway.names import INVOKE_PREFIX
+from isotherm.gateway.names import INVOKE_PREFIX, STREAM_PREFIX
 from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.rates import RateLimit
 from isotherm.gateway.reader import RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
-from isotherm.gateway.routes import Target
+from isotherm.gateway.target import Target
+from isotherm.gateway.upload import Upload
 from isotherm.pool.call import Call
 
 __all__ = ["ApiPort", "ContentPort", "Operations"]
 
 HTTP_FLAG = 1
+INVOKES = (INVOKE_PREFIX, STREAM_PREFIX)
 
 
 class Operations(Protocol):
@@ -88,7 +90,14 @@ class FunctionPort(ABC):
     def admit(self, _connection: RequestReader, _request: Request) -> BodyStream | None:
         return None
 
-    def call(self, connection: ClientConnection, request: Request, plan: Plan, time_ms: int) -> None:
+    def call(
+        self,
+        connection: ClientConnection,
+        request: Request,
+        plan: Plan,
+        time_ms: int,
+        make: Callable[[str, int, bytes, bytes, ClientConnection, float], Call] = Call,
+    ) -> Call:
         """Hand a request to the pool. Raises `TooManyRequests` over the rate of the function or its namespace."""
         target = plan.target
         now_s = request.arrived_s
@@ -102,18 +111,19 @@ class FunctionPort(ABC):
         else:
             flags = HTTP_FLAG
             head = f'["{call_id}",{time_ms}]{plan.head}'
-        call = Call(call_id, flags, head.encode(), request.body, connection, now_s)
+        call = make(call_id, flags, head.encode(), request.body, connection, now_s)
         call.alias = target.label
         call.principal_id = plan.principal_id
         if plan.invoke:
             call.source = "invoke"
             if plan.tail:
                 call.tail = []
-        revision = target.pick()
+        revision = target.pick(call)
         connection.plan = plan
         connection.call = call
         connection.revision = revision
         revision.submit(call, now_s)
+        return call
 
 
 def check_rate(target: Target, limiter: RateLimit, request: Request) -> None:
@@ -127,6 +137,20 @@ def check_rate(target: Target, limiter: RateLimit, request: Request) -> None:
 class ContentPort(FunctionPort):
     """Function URLs."""
 
+    def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
+        if not (request.length or connection.chunked) or not isinstance(connection, ClientConnection):
+            return None
+        try:
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+        except IsothermError:
+            return None  # it is refused in its turn, and the connection goes on
+        request.keep_plan(plan)
+        if not plan.target.streams_bodies:
+            return None
+        upload = Upload(self, connection, request, self.limits.max_stream_bytes)
+        upload.check()
+        return upload
+
     def serve(self, connection: ClientConnection, request: Request) -> None:
         time_ms = time_ns() // 1_000_000
         plan = request.plan
@@ -134,6 +158,17 @@ class ContentPort(FunctionPort):
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
             request.keep_plan(plan)
         self.call(connection, request, plan, time_ms)
+
+    def serve_upload(self, connection: ClientConnection, request: Request, upload: Upload) -> None:
+        """See `upload.UploadPort`."""
+        time_ms = time_ns() // 1_000_000
+        plan = request.plan
+        if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+        if not plan.target.streams_bodies:
+            raise Unavailable("the function was changed while this request waited for its turn; send it again")
+        if self.call(connection, request, plan, time_ms, upload.call).carrier is not None:
+            upload.opened()
 
 
 class ApiPort(FunctionPort):
@@ -153,12 +188,12 @@ class ApiPort(FunctionPort):
         self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
-        if request.url.startswith(INVOKE_PREFIX) or not isinstance(connection, ClientConnection):
+        if request.url.startswith(INVOKES) or not isinstance(connection, ClientConnection):
             return None
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
-        if not request.url.startswith(INVOKE_PREFIX):
+        if not request.url.startswith(INVOKES):
             self._operations.serve(connection, request)
             return
         time_ms = time_ns() // 1_000_000
@@ -172,6 +207,8 @@ class ApiPort(FunctionPort):
             self.call(connection, request, plan, time_ms)
         elif plan.event:
             self._accept(connection, request, plan)
+        elif plan.streamed:
+            self.call(connection, request, plan, time_ms, _with_events)
         else:
             connection.request_id = self.new_id()
             connection.reply(status_line(204))
@@ -182,3 +219,8 @@ class ApiPort(FunctionPort):
             check_rate(plan.target, plan.target.route.limiter, request)
         self.requests += 1
         self._events.take(connection, request, plan, self.new_id())
+
+
+def _with_events(call_id: str, flags: int, head: bytes, body: bytes, sink: ClientConnection, arrived_s: float) -> Call:
+    """A call whose answer goes out as a stream of events."""
+    return Call(call_id, flags, head, body, sink.events(), arrived_s)

@@ -5,7 +5,7 @@ from typing import cast
 
 import httptools
 
-from isotherm.base.errors import TooLarge, Unavailable
+from isotherm.base.errors import IsothermError, TooLarge, Unavailable
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.messages import BODYLESS, HOP_BY_HOP, status_line
 from isotherm.gateway.request import Request
@@ -69,6 +69,9 @@ class Exchange(asyncio.Protocol):
         self._ended = True
         if self._chunked_up:
             self._send(b"0\r\n\r\n")
+
+    def cut(self, _error: IsothermError) -> None:
+        self._client.transport.close()  # the answer may have begun
 
     # -- control's side ----------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ LARGE_BODY = 64 * 1024  # bodies from this size on count against the bound of th
 MAX_MEMO = 8 * 1024
 LINGER_S = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
-SLOWEST_BODY = 10  # a body, or an answer, may take this many times `body_timeout_s` in all
+SLOWEST_BODY = 10  # a body that is collected, or an answer, may take this many times `body_timeout_s` in all
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -82,7 +82,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._request: Request | None = None  # its head is complete, its body is coming
         self._whole: Request | None = None  # the one whose last byte came last, where it is to be answered in turn
         self._messages = 0
-        self._chunked = False
+        self.chunked = False  # the body of the message that is read comes in chunks
         self._lingering: asyncio.TimerHandle | None = None
         self._memo: Request | None = None
         self._memo_head = b""
@@ -92,7 +92,7 @@ class RequestReader(asyncio.Protocol, ABC):
 
     @abstractmethod
     def start(self, request: Request) -> None:
-        """Answer a request that is complete, or whose body streams."""
+        """Answer a request that is complete."""
 
     @abstractmethod
     def left(self) -> None:
@@ -166,7 +166,7 @@ class RequestReader(asyncio.Protocol, ABC):
             if not self._messages:  # otherwise the read began with what is behind us; `check_head` bounds it all
                 self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_head_bytes:
-                self._reject(HeadersTooLarge(f"the request's head is over {self._limits.max_head_bytes} bytes"))
+                self.reject(HeadersTooLarge(f"the request's head is over {self._limits.max_head_bytes} bytes"))
         elif clean and self._messages == 1 and not self._in_message:
             self._remember(data)
 
@@ -190,7 +190,7 @@ class RequestReader(asyncio.Protocol, ABC):
         if self._head_done:
             self._head_bytes += len(name) + len(value) + 4  # trailers are read past, within the head's bound
             if self._head_bytes > self._limits.max_head_bytes:
-                self._reject(HeadersTooLarge(f"the request's trailers are over {self._limits.max_head_bytes} bytes"))
+                self.reject(HeadersTooLarge(f"the request's trailers are over {self._limits.max_head_bytes} bytes"))
             return
         self._headers.append((name, value))
 
@@ -203,14 +203,14 @@ class RequestReader(asyncio.Protocol, ABC):
         request.http10 = version == "1.0"
         request.keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         try:
-            expects, self._chunked = check_head(request, version, self._limits)
+            expects, self.chunked = check_head(request, version, self._limits)
             request.stream = self.port.admit(self, request)
             if request.stream is None and request.length > self._limits.max_body_bytes:
                 raise _too_large(request.length, self._limits.max_body_bytes)
             if expects and not self._waiting and self.current is None:
                 self.transport.write(CONTINUE)
         except IsothermError as error:
-            self._reject(error)
+            self.reject(error)
             return
         if request.stream is not None:
             self._waiting.append(request)
@@ -225,7 +225,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._parts.append(data)
         self._body_bytes += len(data)
         if self._body_bytes > self._limits.max_body_bytes:
-            self._reject(_too_large(self._body_bytes, self._limits.max_body_bytes))
+            self.reject(_too_large(self._body_bytes, self._limits.max_body_bytes))
         elif self._body_bytes > LARGE_BODY:
             self._count(len(data))
 
@@ -302,13 +302,18 @@ class RequestReader(asyncio.Protocol, ABC):
         elif self._in_message and not self.closing and not self._paused:
             began_s = now_s - self._began_s
             if not self._head_done and began_s > limits.header_timeout_s:
-                self._reject(RequestTimeout(f"the head did not come within {limits.header_timeout_s:g} s"))
+                self.reject(RequestTimeout(f"the head did not come within {limits.header_timeout_s:g} s"))
             elif self._head_done and (
-                quiet_s > limits.body_timeout_s or began_s > SLOWEST_BODY * limits.body_timeout_s
+                quiet_s > limits.body_timeout_s
+                or (began_s > SLOWEST_BODY * limits.body_timeout_s and not self._is_streamed())
             ):
-                self._reject(RequestTimeout(f"the body stopped coming for {limits.body_timeout_s:g} s"))
+                self.reject(RequestTimeout(f"the body stopped coming for {limits.body_timeout_s:g} s"))
         elif self.current is None and not self._waiting and quiet_s > limits.idle_timeout_s:
             self.transport.close()
+
+    def _is_streamed(self) -> bool:
+        """Whether the body that comes is passed on at once: whoever takes it has a time limit of its own for all."""
+        return self._request is not None and self._request.stream is not None
 
     def _reads_nothing(self, now_s: float) -> bool:
         """Whether a client that lets its answer wait takes none of it for too long, or takes too long for it all."""
@@ -332,7 +337,10 @@ class RequestReader(asyncio.Protocol, ABC):
             request = self._waiting.popleft()
             self._waiting_bytes -= len(request.body)
             self.current = request
-            self.start(request)
+            if request.stream is None:
+                self.start(request)
+            else:
+                request.stream.begin()
         self._pumping = False
 
     def _remember(self, data: bytes) -> None:
@@ -340,7 +348,7 @@ class RequestReader(asyncio.Protocol, ABC):
         request, self._whole = self._whole, None
         self._memo = None
         self._memo_size = -1
-        if request is None or request.stream is not None or not request.keep_alive or self._chunked or request.error:
+        if request is None or request.stream is not None or not request.keep_alive or self.chunked or request.error:
             return
         head = data[: len(data) - len(request.body)]
         if head.endswith(b"\r\n\r\n") and len(head) <= MAX_MEMO and request.header(b"expect") is None:
@@ -352,7 +360,8 @@ class RequestReader(asyncio.Protocol, ABC):
         self._memo_head = data[: len(data) - len(request.body)]
         self._memo_size = len(data)
 
-    def _reject(self, error: IsothermError) -> None:
+    def reject(self, error: IsothermError) -> None:
+        """Refuse what is being read, and read no more."""
         if self.closing:
             return
         request, self._request = self._request, None
@@ -361,18 +370,18 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted = 0
         if request is not None and request.stream is not None:
             self.closing = True
-            self.transport.close()  # its answer may have begun
+            request.stream.cut(error)
             return
         self.refuse(error)
 
     def _malformed(self, exc: Exception) -> None:
-        self._reject(MalformedRequest(f"this is not a valid HTTP/1.1 request: {str(exc)[:200] or type(exc).__name__}"))
+        self.reject(MalformedRequest(f"this is not a valid HTTP/1.1 request: {str(exc)[:200] or type(exc).__name__}"))
 
     def _count(self, size: int) -> None:
         self._counted += size
         self.port.buffered_bytes += size
         if self.port.buffered_bytes > self._limits.max_buffered_bytes:
-            self._reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0))
+            self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0))
 
     def _pause(self) -> None:
         if not self._paused and not self.transport.is_closing():

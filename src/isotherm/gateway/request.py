@@ -19,6 +19,7 @@ class HttpLimits:
     max_headers: int
     max_url_bytes: int
     max_body_bytes: int
+    max_stream_bytes: int  # of a body that is passed on as it comes
     header_timeout_s: float
     body_timeout_s: float
     idle_timeout_s: float
@@ -34,6 +35,7 @@ def http_limits(settings: Settings) -> HttpLimits:
         max_headers=100,
         max_url_bytes=16 * 1024,
         max_body_bytes=body,
+        max_stream_bytes=int(settings.max_stream_mb * 1024 * 1024),
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
@@ -45,9 +47,15 @@ def http_limits(settings: Settings) -> HttpLimits:
 class BodyStream(Protocol):
     """Takes a request's body as it comes, where the request is not collected first."""
 
+    def begin(self) -> None:
+        """It is the request's turn to be answered; parts of its body may have come."""
+
     def feed(self, data: bytes) -> None: ...
 
     def end(self) -> None: ...
+
+    def cut(self, error: IsothermError) -> None:
+        """The rest of the body will not come; the connection is about to be closed."""
 
 
 class Request:

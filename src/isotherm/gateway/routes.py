@@ -4,63 +4,18 @@ from collections.abc import Callable
 
 from isotherm.base.buckets import TokenBucket
 from isotherm.base.errors import NotFound
+from isotherm.base.ids import request_ids
 from isotherm.gateway.names import Reference
 from isotherm.gateway.rates import RateLimit
+from isotherm.gateway.shadow import ShadowedTarget
+from isotherm.gateway.target import Route, Target
 from isotherm.pool.revision import RevisionPool
 from isotherm.pool.tenants import Tenants
 from isotherm.wire.desired import RevisionSpec, RouteSpec
 
-__all__ = ["Route", "RouteTable", "Target"]
+__all__ = ["RouteTable"]
 
 LIVE = "live"
-GOLDEN = 0.6180339887498949  # steps of this ratio fill [0, 1) evenly, so weights hold over few calls already
-
-
-class Target:
-    """A route under one qualifier: the revisions that may take the call, by weight."""
-
-    __slots__ = ("_bounds", "_point", "_revisions", "label", "route", "whole")
-
-    def __init__(
-        self, route: "Route", label: str, weighted: list[tuple[RevisionPool, float]], *, whole: bool = True
-    ) -> None:
-        self.route = route
-        self.whole = whole  # False: some of its revisions are not known here yet
-        self.label = label
-        self._revisions = [revision for revision, _ in weighted]
-        total = sum(weight for _, weight in weighted) or 1.0
-        self._bounds: list[float] = []
-        running = 0.0
-        for _, weight in weighted:
-            running += weight / total
-            self._bounds.append(running)
-        self._point = 0.0
-
-    def pick(self) -> RevisionPool:
-        """The revision for the next call."""
-        revisions = self._revisions
-        if len(revisions) == 1:
-            return revisions[0]
-        self._point = point = (self._point + GOLDEN) % 1.0
-        for revision, bound in zip(revisions, self._bounds, strict=True):
-            if point < bound:
-                return revision
-        return revisions[-1]
-
-    def stale(self) -> bool:
-        """Whether one of its revisions was removed from this host meanwhile."""
-        return any(revision.closing for revision in self._revisions)
-
-
-class Route:
-    """A function as it is reached."""
-
-    __slots__ = ("limiter", "spec", "targets")
-
-    def __init__(self, spec: RouteSpec, limiter: RateLimit | None) -> None:
-        self.spec = spec
-        self.limiter = limiter
-        self.targets: dict[str, Target] = {}
 
 
 class RouteTable:
@@ -83,6 +38,7 @@ class RouteTable:
         self._names: dict[str, tuple[str, str]] = {}
         self._compiled: dict[tuple[str, str], Route] = {}
         self._references: dict[str, int] = {}
+        self._new_id = request_ids()
 
     def put(self, spec: RouteSpec) -> None:
         """Add or replace a route."""
@@ -117,7 +73,7 @@ class RouteTable:
         self.generation += 1
 
     def referenced(self, revision_id: str) -> bool:
-        """Whether an alias points to this revision."""
+        """Whether an alias points to this revision, or a rollout moves one between it and another."""
         return revision_id in self._references
 
     def __len__(self) -> int:
@@ -173,8 +129,27 @@ class RouteTable:
         if not found:
             what = "has no revision that is ready" if label == LIVE else f"has no alias or revision `{label}`"
             raise NotFound(f"function {spec.namespace}/{spec.name} {what}", namespace=spec.namespace, name=spec.name)
-        return Target(route, label, found, whole=len(found) == len(weights))
+        return self._shadowed(route, label, found, whole=len(found) == len(weights))
+
+    def _shadowed(self, route: Route, label: str, found: list[tuple[RevisionPool, float]], *, whole: bool) -> Target:
+        """The target, which copies calls where the route says so and the revision for them is known here."""
+        shadow = next((each for each in route.spec.shadows if each.alias == label), None)
+        if shadow is None:
+            return Target(route, label, found, whole=whole)
+        spec = self._revision_of(shadow.revision_id)
+        if spec is None:
+            return Target(route, label, found, whole=False)
+        return ShadowedTarget(
+            route,
+            label,
+            found,
+            whole=whole,
+            shadow=self._pool_of(spec),
+            share=shadow.share,
+            new_id=self._new_id,
+        )
 
 
 def _referenced(spec: RouteSpec) -> set[str]:
-    return {revision_id for alias in spec.aliases for revision_id, weight in alias.weights if weight > 0}
+    named = {revision_id for alias in spec.aliases for revision_id, weight in alias.weights if weight > 0}
+    return named | set(spec.standby)

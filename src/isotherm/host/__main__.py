@@ -6,6 +6,7 @@ import sys
 import uvloop
 
 from isotherm.base.errors import IsothermError
+from isotherm.base.runtimes import find_node
 from isotherm.host.process import read_boot, run_host
 from isotherm.telemetry.logging import configure_logging, get_logger
 
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("--boot-fd", type=int, required=True, help="descriptor of the boot message")
     boot_fd = parser.parse_args().boot_fd
     configure_logging("host")
+    find_node()  # remembered: asking it later would hold up the loop
     try:
         uvloop.run(run_host(read_boot(boot_fd)))
     except IsothermError as exc:

@@ -3,16 +3,24 @@
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
-from isotherm.base.errors import InvalidPackage, TooLarge
-from isotherm.host.dependencies import deps_digest
+from isotherm.base.errors import TooLarge
+from isotherm.host.wanted import wanted_digest
 from isotherm.pool.tenants import Tenants
 from isotherm.wire.desired import RevisionSpec
 
 __all__ = ["DiskBook"]
 
 MIB = 1024 * 1024
-Folders = tuple[str, str, str]  # namespace, package, runtime
+
+
+class _Source(NamedTuple):
+    """What its folders follow from."""
+
+    package: str
+    runtime: str
+    scripts: bool
 
 
 class DiskBook:
@@ -22,12 +30,13 @@ class DiskBook:
         self._code = code
         self._deps = deps
         self._tenants = tenants
-        self._revisions: dict[str, Folders] = {}
-        self._digests: dict[tuple[str, str], str | None] = {}  # of dependencies, by package and runtime
+        self._revisions: dict[str, tuple[str, _Source]] = {}  # with the namespace
+        self._digests: dict[_Source, str | None] = {}  # of dependencies
         self._sizes: dict[Path, int] = {}  # of folders as they were made: they never change
 
     def know(self, revision: RevisionSpec) -> None:
-        self._revisions[revision.id] = (revision.namespace, revision.package, revision.runtime)
+        source = _Source(revision.package, revision.runtime, revision.install_scripts)
+        self._revisions[revision.id] = revision.namespace, source
 
     def forget(self, revision_id: str) -> None:
         self._revisions.pop(revision_id, None)
@@ -36,7 +45,7 @@ class DiskBook:
         """Forget all others, and the sizes of what is not there any more."""
         self._revisions = {key: found for key, found in list(self._revisions.items()) if key in revision_ids}
         self._sizes = {folder: size for folder, size in list(self._sizes.items()) if folder.is_dir()}
-        needed = {(package, runtime) for _, package, runtime in self._revisions.values()}
+        needed = {source for _, source in self._revisions.values()}
         self._digests = {key: digest for key, digest in list(self._digests.items()) if key in needed}
 
     def used_bytes(self, namespace: str) -> int:
@@ -45,16 +54,16 @@ class DiskBook:
 
     def all_used_bytes(self) -> dict[str, int]:
         """By namespace. Blocks as `used_bytes`."""
-        return {name: self.used_bytes(name) for name in {name for name, _, _ in list(self._revisions.values())}}
+        return {name: self.used_bytes(name) for name in {name for name, _ in list(self._revisions.values())}}
 
     def folders(self, namespace: str | None, *, but: str | None = None) -> set[Path]:
         """Those of a namespace, or (None) of all; without what only the revision `but` needs. Blocks."""
         found = set()
-        for key, (name, package, runtime) in list(self._revisions.items()):
+        for key, (name, source) in list(self._revisions.items()):
             if key == but or (namespace is not None and name != namespace):
                 continue
-            found.add(self._code / package)
-            deps = self._deps_of(package, runtime)
+            found.add(self._code / source.package)
+            deps = self._deps_of(source)
             if deps is not None:
                 found.add(deps)
         return found
@@ -74,18 +83,14 @@ class DiskBook:
                 namespace=namespace,
             )
 
-    def _deps_of(self, package: str, runtime: str) -> Path | None:
-        key = (package, runtime)
-        if key not in self._digests:
-            code = self._code / package
-            try:
-                digest = deps_digest(code, runtime)
-            except InvalidPackage:
-                digest = None
+    def _deps_of(self, source: _Source) -> Path | None:
+        if source not in self._digests:
+            code = self._code / source.package
+            digest = wanted_digest(code, source.runtime, scripts=source.scripts)
             if not code.is_dir():
                 return None
-            self._digests[key] = digest
-        known = self._digests[key]
+            self._digests[source] = digest
+        known = self._digests[source]
         return None if known is None else self._deps / known
 
     def _size(self, folder: Path) -> int:

@@ -4,14 +4,13 @@ import fcntl
 import os
 import platform
 import resource
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from isotherm.base.ids import new_id
 
-__all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "raise_limits", "runtimes"]
+__all__ = ["cores", "host_id", "isotherm_version", "machine_memory_bytes", "own_usage", "raise_limits"]
 
 DESCRIPTORS_AHEAD = 65_536  # 0.5 MB of the kernel's memory
 
@@ -60,11 +59,6 @@ def raise_limits() -> None:
     lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.close(fcntl.fcntl(lowest, fcntl.F_DUPFD_CLOEXEC, min(DESCRIPTORS_AHEAD, hard) - 1))
     os.close(lowest)
-
-
-def runtimes() -> list[str]:
-    """The runtimes that instances can have here: this interpreter's."""
-    return [f"python{sys.version_info.major}.{sys.version_info.minor}"]
 
 
 def isotherm_version() -> str:

@@ -8,16 +8,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from isotherm.base.errors import BuildFailed, NotFound, TooLarge, Unavailable
+from isotherm.base.runtimes import find_node
 from isotherm.base.settings import Settings
-from isotherm.host.dependencies import deps_digest
 from isotherm.host.disk import DiskBook
-from isotherm.host.installer import install_job, installer_error
+from isotherm.host.installer import install_jobs, installer_error
 from isotherm.host.packages import readable_by_all, unpack
+from isotherm.host.wanted import Wanted, read_wanted, wanted_digest
 from isotherm.pool.templates import DriverSlot
 from isotherm.pool.tenants import Tenants
 from isotherm.sandbox.model import SandboxLimits, SandboxSpec
+from isotherm.sandbox.policy import unforkable
 from isotherm.storage.port import Blobs
 from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.egress import allowed
 
 __all__ = ["MaterialStore", "OnStep"]
 
@@ -70,11 +73,11 @@ class MaterialStore:
         await self._once("unpack", code, on_step, lambda: self._unpack(revision.package))
         if new:
             await asyncio.to_thread(self.disk.check, revision.namespace)  # before much more comes on top
-        digest = await asyncio.to_thread(deps_digest, code, revision.runtime)
-        deps = None if digest is None else self._deps / digest
-        if deps is not None:
-            folder = deps
-            await self._once("dependencies", folder, on_step, lambda: self._install(code, folder, on_step))
+        wanted = await asyncio.to_thread(read_wanted, code, revision.runtime, scripts=revision.install_scripts)
+        if wanted is None:
+            return self._spec(revision, code, None)
+        deps = self._deps / wanted.digest
+        await self._once("dependencies", deps, on_step, lambda: self._install(wanted, code, deps, on_step))
         if new:
             await asyncio.to_thread(self.disk.check, revision.namespace)
         return self._spec(revision, code, deps)
@@ -82,7 +85,10 @@ class MaterialStore:
     def sweep(self, revisions: list[RevisionSpec]) -> None:
         """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
         codes = {revision.package for revision in revisions}
-        deps = {deps_digest(self._code / revision.package, revision.runtime) for revision in revisions}
+        deps = {
+            wanted_digest(self._code / revision.package, revision.runtime, scripts=revision.install_scripts)
+            for revision in revisions
+        }
         for place, used in ((self._code, codes), (self._deps, deps)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
@@ -126,16 +132,18 @@ class MaterialStore:
         with self._blobs.open(digest) as source:
             unpack(source, folder, self._settings.max_unpacked_mb * MIB)
 
-    async def _install(self, code: Path, folder: Path, on_step: OnStep) -> None:
+    async def _install(self, wanted: Wanted, code: Path, folder: Path, on_step: OnStep) -> None:
         fresh = folder.with_name(f".{folder.name}.new")
         try:
-            await asyncio.to_thread(_empty, fresh)
+            await asyncio.to_thread(_make_ready, fresh, wanted.npm)
             driver = await self._drivers.get()
-            job = await asyncio.to_thread(install_job, folder.name, code, fresh, self._settings, os.environ)
-            result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
-            problem = installer_error(result, self._settings.build_timeout_s, job.memory_bytes)
-            if problem is not None:
-                raise problem
+            node = await asyncio.to_thread(find_node)
+            jobs = await asyncio.to_thread(install_jobs, wanted, code, fresh, self._settings, os.environ, node)
+            for tool, job in jobs.items():
+                result = await driver.run(job, lambda text: on_step("dependencies", "running", text[-2000:]))
+                problem = installer_error(tool, result, self._settings.build_timeout_s, job.memory_bytes)
+                if problem is not None:
+                    raise problem
             await asyncio.to_thread(_publish, fresh, folder)
         except OSError as exc:
             raise BuildFailed(
@@ -167,7 +175,7 @@ class MaterialStore:
             init_timeout_s=revision.init_timeout_s,
             concurrency=revision.concurrency,
             dispatch=revision.dispatch,
-            template=revision.warm.template,
+            template=revision.warm.template and not unforkable(revision.runtime),
             threads=revision.threads,
             log_limit_bytes=self._settings.log_call_kb * 1024,
             function_name=revision.name,
@@ -175,7 +183,16 @@ class MaterialStore:
             function_arn=f"arn:aws:lambda:{region}:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region=region,
+            request_body=revision.request_body,
+            egress=allowed(revision.egress),
         )
+
+
+def _make_ready(folder: Path, files: dict[str, bytes]) -> None:
+    """An empty folder, but for these files."""
+    _empty(folder)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 def _empty(folder: Path) -> None:

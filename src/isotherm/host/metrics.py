@@ -72,6 +72,7 @@ class HostMetrics:
             yield
         yield from self._holdings(out)
         yield from self._quotas(out)
+        yield from self._egress(out)
         self._front(out)
         self._asynchronous(out)
 
@@ -160,6 +161,29 @@ class HostMetrics:
         for (namespace, function), count in sorted(self._recorder.allowance.dropped.items()):
             out.sample("isotherm_log_lines_dropped_total", labels(namespace=namespace, function=function), count)
             yield
+
+    def _egress(self, out: Exposition) -> Iterator[None]:
+        rows = sorted(self._pool.egress.totals.items())
+        out.family("isotherm_egress_connections_total", "counter", "Connections that functions made")
+        for (namespace, function), totals in rows:
+            label = labels(namespace=namespace, function=function)
+            out.sample("isotherm_egress_connections_total", label, totals.opened)
+        yield
+        out.family("isotherm_egress_refused_total", "counter", "Connections and names that functions were refused")
+        for (namespace, function), totals in rows:
+            out.sample("isotherm_egress_refused_total", labels(namespace=namespace, function=function), totals.refused)
+        yield
+        out.family("isotherm_egress_open", "gauge", "Connections out that are open")
+        for (namespace, function), totals in rows:
+            opened = sum(totals.open.values())
+            out.sample("isotherm_egress_open", labels(namespace=namespace, function=function), opened)
+        yield
+        out.family("isotherm_egress_bytes_total", "counter", "Bytes that functions sent out and got back")
+        for (namespace, function), totals in rows:
+            for direction, size in (("sent", totals.sent_bytes), ("received", totals.received_bytes)):
+                label = labels(namespace=namespace, function=function, direction=direction)
+                out.sample("isotherm_egress_bytes_total", label, size)
+        yield
 
     def _front(self, out: Exposition) -> None:
         out.family("isotherm_gateway_connections", "gauge", "Open client connections, by port")

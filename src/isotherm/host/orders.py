@@ -88,7 +88,7 @@ class OrderDesk:
             template = await self._pool.prepare_template(revision)
             steps.step("import", "done", f"imported in {template.info.import_ms:.0f} ms")
             steps.step("start", "running", "")
-            await self._pool.prepare_instance(revision)
+            await self._pool.prepare_instances(revision, order.instances)
             steps.step("start", "done", "")
         except IsothermError as error:
             steps.fail(error.message)

@@ -48,7 +48,9 @@ def readable_by_all(folder: Path) -> None:
     folder.chmod(0o755)
     for root, folders, files in os.walk(folder):
         for name in folders:
-            (Path(root) / name).chmod(0o755)
+            path = Path(root) / name
+            if not path.is_symlink():
+                path.chmod(0o755)
         for name in files:
             path = Path(root) / name
             if not path.is_symlink():

@@ -16,6 +16,7 @@ import msgspec
 from isotherm.base.clock import SystemClock
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.base.ids import new_id
+from isotherm.base.runtimes import runtimes
 from isotherm.base.settings import Settings
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
@@ -25,7 +26,7 @@ from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
 from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
 from isotherm.host.desired import DesiredStore
-from isotherm.host.identity import cores, host_id, isotherm_version, machine_memory_bytes, own_usage, runtimes
+from isotherm.host.identity import cores, host_id, isotherm_version, machine_memory_bytes, own_usage
 from isotherm.host.link import LinkClient
 from isotherm.host.materials import MaterialStore
 from isotherm.host.metrics import HostMetrics
@@ -285,9 +286,10 @@ def _pool_and_materials(
     materials = MaterialStore(folder, blobs, drivers, boot.settings, tenants)
     limits = limits_from(boot.settings, machine_memory_bytes(), cores())
     pool = Pool(limits, recorder, materials, drivers, clock, tenants=tenants)
-    config = Path(boot.settings.pip_config or "/etc/pip.conf")
-    if config.is_file():
-        shutil.copyfile(config, folder / "pip.conf")
+    for name, config in (("pip.conf", boot.settings.pip_config), ("npmrc", boot.settings.npm_config)):
+        path = Path(config or f"/etc/{name}")
+        if path.is_file():
+            shutil.copyfile(path, folder / name)
     return pool, materials
 
 

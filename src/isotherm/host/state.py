@@ -68,6 +68,7 @@ class HostState:
                 self._disk.know(item.revision)
                 if item.revision.warm.min_instances:
                     self._kept_warm.add(item.revision.id)
+                self._pool.renew(item.revision, self._routes.renew)
         self._routes.renew()
 
     def _remove(self, change: Change) -> None:

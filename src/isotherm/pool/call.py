@@ -5,9 +5,11 @@ from typing import Final, Protocol
 
 from isotherm.base.errors import IsothermError
 from isotherm.wire.telemetry import ColdCause, Source
+from isotherm_runtime.frames import Flag
 
-__all__ = ["WARM", "Call", "Carrier", "Sink"]
+__all__ = ["SHADOW", "WARM", "Answer", "Call", "Carrier", "Feeder", "Sink", "StreamSink", "UploadCall"]
 
+SHADOW: Final = "shadow"  # that of a copy of a call: it is counted for its revision, and nobody waits for it
 WARM: Final = "warm"  # the source of a call that the platform makes itself; it is not counted
 
 
@@ -21,15 +23,55 @@ class Carrier(Protocol):
     def cancel(self, call: "Call") -> None:
         """Tell the instance that nobody waits for this call any more."""
 
+    def send_piece(self, call: "Call", data: bytes) -> None:
+        """Send the next piece of the request's body; the caller has seen that there is credit."""
+
+    def send_end(self, call: "Call") -> None:
+        """Say that the request's body is complete."""
+
+
+class Feeder(Protocol):
+    """Who has a request's body that comes in pieces."""
+
+    def opened(self) -> None:
+        """The call was sent to an instance: pieces may follow."""
+
+    def granted(self, size: int) -> bool:
+        """So much more may be sent; False where that is more than was sent before."""
+
+
+class Answer(Protocol):
+    """An answer that comes in pieces, as far as its sink needs it."""
+
+    total_bytes: int  # so far
+
+    def taken(self, size: int) -> None:
+        """So much of what came is kept no more. What is never taken is never followed by more than a window."""
+
 
 class Sink(Protocol):
-    """Who waits for a call. Exactly one of the two is called, once; it returns the HTTP status that went out."""
+    """Who waits for a call. Exactly one of the three is called, once. The first two return the HTTP status that went
+    out."""
 
     def answered(self, call: "Call", flags: int, head: bytes, body: bytes, now_s: float) -> int:
         """The instance answered (a RESPONSE frame)."""
 
     def failed(self, call: "Call", error: IsothermError, now_s: float) -> int:
         """It did not, or the handler raised."""
+
+    def begun(self, call: "Call", answer: Answer, flags: int, head: bytes, now_s: float) -> "StreamSink | None":
+        """The answer comes in pieces; who takes them, and waits for the call from here on. None: nobody needs to."""
+
+
+class StreamSink(Sink, Protocol):
+    """Who waits for the rest of an answer: for pieces, then for `ended` or `failed`. An instance that keeps to the
+    protocol calls for nothing else."""
+
+    def piece(self, body: bytes) -> None:
+        """The next piece. Raises `InvalidResponse` where it may not go out."""
+
+    def ended(self, call: "Call", now_s: float) -> int:
+        """That was all of it; the HTTP status that went out. Raises `InvalidResponse` where it cannot have been."""
 
 
 class Call:
@@ -47,6 +89,7 @@ class Call:
         "head",
         "id",
         "principal_id",
+        "request_bytes",
         "sent_s",
         "sink",
         "source",
@@ -62,6 +105,7 @@ class Call:
         self.flags = flags
         self.head = head
         self.body = body
+        self.request_bytes = len(body)
         self.sink = sink  # None: nobody waits any more
         self.arrived_s = arrived_s
         self.sent_s = 0.0
@@ -87,3 +131,13 @@ class Call:
             return 0.0, waited
         start = min(waited, self.carrier.start_ms)
         return waited - start, start
+
+
+class UploadCall(Call):
+    """A call whose request's body follows in pieces."""
+
+    __slots__ = ("feeder",)
+
+    def __init__(self, call_id: str, flags: int, head: bytes, sink: Sink, arrived_s: float, feeder: Feeder) -> None:
+        super().__init__(call_id, flags | Flag.MORE, head, b"", sink, arrived_s)
+        self.feeder = feeder

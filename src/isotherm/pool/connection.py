@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Protocol, cast
 
 from isotherm.base.errors import InvalidResponse, IsothermError
-from isotherm.pool.call import Call
+from isotherm.pool.call import Call, UploadCall
 from isotherm.pool.model import Phase
+from isotherm.pool.stream import AnswerStream
 from isotherm.pool.tenants import Place
 from isotherm.sandbox.model import Exit
 from isotherm.sandbox.port import Instance
@@ -34,6 +35,7 @@ REQUEST, RESPONSE, ERROR, LOG, HELLO, PING = (
     int(Kind.HELLO),
     int(Kind.PING),
 )
+CHUNK, END, WINDOW = int(Kind.CHUNK), int(Kind.END), int(Kind.WINDOW)
 MORE = int(Flag.MORE)
 
 
@@ -45,6 +47,25 @@ class Owner(Protocol):
     ) -> None: ...
 
     def errored(self, connection: "InstanceConnection", call: Call | None, head: bytes, now_s: float) -> None: ...
+
+    def began(
+        self,
+        connection: "InstanceConnection",
+        call: Call,
+        answer: AnswerStream,
+        flags: int,
+        head: bytes,
+        body: bytes,
+        now_s: float,
+    ) -> None: ...
+
+    def piece(
+        self, connection: "InstanceConnection", call: Call, answer: AnswerStream, body: bytes, now_s: float
+    ) -> None: ...
+
+    def ended(
+        self, connection: "InstanceConnection", call: Call, answer: AnswerStream, head: bytes, now_s: float
+    ) -> None: ...
 
     def spoiled(self, connection: "InstanceConnection", call: Call, error: InvalidResponse, now_s: float) -> None: ...
 
@@ -63,6 +84,7 @@ class InstanceConnection(asyncio.Protocol):
     """One instance as the pool sees it."""
 
     __slots__ = (
+        "_answers",
         "_blocked",
         "_have",
         "_loop",
@@ -125,6 +147,7 @@ class InstanceConnection(asyncio.Protocol):
         self.calls: dict[int, Call] = {}  # in the order they were sent, so also in that of their deadlines
         self.stuck: dict[int, Call] = {}  # over their deadline, answered to the caller, still running
         self.stuck_since_s = 0.0
+        self._answers: dict[int, AnswerStream] = {}  # that have begun and not ended, by call
         self.next_stream = 1
         self.served = 0
         self.warmed = False
@@ -165,6 +188,23 @@ class InstanceConnection(asyncio.Protocol):
     def cancel(self, call: Call) -> None:
         """Tell the instance that nobody waits for `call` any more."""
         self._write(pack_frame(Kind.CANCEL, call.stream))
+
+    def send_piece(self, call: Call, data: bytes) -> None:
+        """See `call.Carrier`."""
+        self._write(pack_frame(CHUNK, call.stream, b"", data))
+
+    def send_end(self, call: Call) -> None:
+        """See `call.Carrier`."""
+        self._write(pack_frame(END, call.stream))
+
+    def grant(self, stream: int, size: int) -> None:
+        """See `stream.Granter`."""
+        self._write(pack_frame(WINDOW, stream, deadline_ms=size))
+
+    def answered_twice(self, call: Call) -> None:
+        """A whole answer came to a call whose answer had begun: what the instance says can be believed no more."""
+        if self._answers.pop(call.stream, None) is not None:
+            self._broken(f"it answered call {call.stream} anew in the middle of an answer")
 
     def room(self) -> bool:
         """Whether one more call may be sent now."""
@@ -223,12 +263,15 @@ class InstanceConnection(asyncio.Protocol):
         calls = self.calls
         offset, end = 0, len(data)
         while end - offset >= header_size:
-            length, head_length, stream, _, kind, flags, _ = unpack_header(data, offset)
+            length, head_length, stream, number, kind, flags, _ = unpack_header(data, offset)
             start = offset + header_size
             if head_length > length or head_length > MAX_HEAD_BYTES or length > MAX_FRAME_BYTES:
                 self._broken(f"a frame of {length} bytes with a head of {head_length} is over the limit")
                 return
             if length > self._max_frame:
+                if kind == CHUNK or flags & MORE:
+                    self._broken(f"a piece of {length} bytes is over its credit")
+                    return
                 self._oversized(stream, length, now_s)
                 self._skip = max(0, length - (end - start))
                 offset = min(end, start + length)
@@ -244,6 +287,9 @@ class InstanceConnection(asyncio.Protocol):
                     owner.answered(self, call, flags, data[start:middle], data[middle:offset], now_s)
                 elif not self._gave_up(stream, now_s):
                     self._broken(f"it answered call {stream}, which it does not have")
+                    return
+            elif kind == WINDOW:
+                if not self._window(stream, number):
                     return
             elif not self._other(kind, flags, stream, data[start:middle], data[middle:offset], now_s):
                 return
@@ -293,8 +339,11 @@ class InstanceConnection(asyncio.Protocol):
         if kind == LOG:
             call = self.calls.get(stream) or self.stuck.get(stream) if stream else None
             self.owner.logged(self, call, flags, head, body)
+        elif kind in (RESPONSE, CHUNK, END):
+            return self._streamed(kind, flags, stream, head, body, now_s)
         elif kind == ERROR:
             call = self.calls.pop(stream, None) if stream else None
+            self._answers.pop(stream, None)
             if call is not None or not stream:
                 self.owner.errored(self, call, head, now_s)
             elif not self._gave_up(stream, now_s):
@@ -305,6 +354,39 @@ class InstanceConnection(asyncio.Protocol):
         elif kind != PING:
             self._broken(f"it sent a frame of kind {kind}, which it may not send now")
             return False
+        return True
+
+    def _window(self, stream: int, size: int) -> bool:
+        """Credit for the request's body of a call, which may be over by now."""
+        call = self.calls.get(stream)
+        if isinstance(call, UploadCall) and not call.feeder.granted(size):
+            self._broken(f"it granted call {stream} more than it was sent")
+            return False
+        return True
+
+    def _streamed(self, kind: int, flags: int, stream: int, head: bytes, body: bytes, now_s: float) -> bool:
+        """A part of an answer in pieces. What comes for a call that is over for its caller is counted and dropped."""
+        call, answer = self.calls.get(stream), self._answers.get(stream)
+        if (answer is None) != (kind == RESPONSE) or (call is None and stream not in self.stuck):
+            self._broken(f"it sent a part of an answer to call {stream}, which has no place for it")
+            return False
+        if answer is None:
+            answer = self._answers[stream] = AnswerStream(self, stream)
+        if not answer.came(len(body)):
+            self._broken(f"it sent more of the answer to call {stream} than it was granted")
+            return False
+        if kind == END:
+            del self._answers[stream]
+            if self.calls.pop(stream, None) is None:
+                self._gave_up(stream, now_s)
+        if call is None:
+            return True
+        if kind == CHUNK:
+            self.owner.piece(self, call, answer, body, now_s)
+        elif kind == END:
+            self.owner.ended(self, call, answer, head, now_s)
+        else:
+            self.owner.began(self, call, answer, flags, head, body, now_s)
         return True
 
     def _gave_up(self, stream: int, now_s: float) -> bool:

@@ -28,6 +28,7 @@ class PoolLimits:
     max_starts: int  # instances started at the same time
     memory_bytes: int
     max_body_bytes: int
+    max_stream_bytes: int  # of an answer that comes in pieces
     sample_rate: float
     slow_ms: float
     log_call_bytes: int
@@ -42,6 +43,7 @@ def limits_from(settings: Settings, machine_memory_bytes: int, cores: int = 2) -
         max_starts=max(1, cores - 1),  # a start is CPU time, much of it in the kernel: a core stays for calls that run
         memory_bytes=memory,
         max_body_bytes=int(settings.max_body_mb * 1024 * 1024),
+        max_stream_bytes=int(settings.max_stream_mb * 1024 * 1024),
         sample_rate=settings.sample_rate,
         slow_ms=settings.slow_ms,
         log_call_bytes=settings.log_call_kb * 1024,

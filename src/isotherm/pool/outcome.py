@@ -43,10 +43,10 @@ class Outcomes:
             self.line(spec, call.carrier.id, error.message, level="error", call=call, stream="platform")
         self._note(spec, stats, call, outcome_of(error), status, error, 0, now_s)
 
-    def left(self, stats: RevisionStats, call: Call, now_s: float) -> None:
+    def left(self, stats: RevisionStats, call: Call, now_s: float, response_bytes: int = 0) -> None:
         """A call whose caller went away before it was over."""
         run_ms = (now_s - call.sent_s) * 1000.0 if call.sent_s else 0.0
-        stats.ok((now_s - call.arrived_s) * 1000.0, run_ms, len(call.body), 0)
+        stats.ok((now_s - call.arrived_s) * 1000.0, run_ms, call.request_bytes, response_bytes)
 
     def logged(
         self, spec: RevisionSpec, instance_id: str, call: Call | None, flags: int, head: bytes, body: bytes
@@ -120,7 +120,7 @@ class Outcomes:
             run_ms = (now_s - call.sent_s) * 1000.0
         else:
             queue_ms, start_ms, run_ms = total_ms, 0.0, 0.0
-        size = len(call.body)
+        size = call.request_bytes
         stats.note(outcome, call.cold_cause, total_ms, run_ms, queue_ms, start_ms, size, response_bytes)
         cold = call.cold_cause is not None
         slow = total_ms >= self._limits.slow_ms

@@ -4,7 +4,8 @@
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import random
 from time import monotonic
 from typing import Protocol
@@ -12,12 +13,14 @@ from typing import Protocol
 from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.invocations.aggregates import RevisionStats
 from isotherm.pool import policy
-from isotherm.pool.call import WARM, Call
+from isotherm.pool.call import WARM, Call, UploadCall
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.deadlines import check_deadlines
 from isotherm.pool.faults import error_of
+from isotherm.pool.masking import mask_of
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
+from isotherm.pool.stream import AnswerStream
 from isotherm.pool.tenants import Tenant
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import ColdCause
@@ -74,6 +77,9 @@ class RevisionPool:
         self.used_at_s = now()
         self.ended_cpu_s = 0.0  # of instances that are gone
         self.closing = False
+        self.successor: RevisionPool | None = None  # who takes the calls now, where its secrets have changed
+        self.outdated: str | None = None  # why it has no successor, though its secrets have changed
+        self.mask = mask_of(spec)
         self.awake = False
         self.outcomes = outcomes
         self._host = host
@@ -113,10 +119,14 @@ class RevisionPool:
             try:
                 self.queue.remove(call)
             except ValueError:
-                return
+                if self.successor is not None:
+                    self.successor.abandon(call)
 
     def _wait(self, call: Call, now_s: float) -> None:
         """No instance has room: a spare, else the queue."""
+        if self.successor is not None:
+            self.successor.submit(call, now_s)
+            return
         if not self.awake:
             self._host.wake(self)
             self.used_at_s = now_s
@@ -148,6 +158,8 @@ class RevisionPool:
         if connection.served == 0 and not connection.calls:
             call.cold_cause = call.cold_hint
         connection.send(call, now_s)
+        if isinstance(call, UploadCall):
+            call.feeder.opened()
 
     def serve_queue(self, connection: InstanceConnection, now_s: float) -> None:
         """Give the instance as many of the waiting calls as it has room for; then it stands with the free ones."""
@@ -203,6 +215,7 @@ class RevisionPool:
         try:
             status = sink.answered(call, flags, head, body, now_s)
         except InvalidResponse as error:
+            connection.answered_twice(call)
             self.outcomes.failed(self.spec, self.stats, call, sink.failed(call, error, now_s), error, now_s)
             return
         if call.source is WARM:
@@ -211,14 +224,83 @@ class RevisionPool:
         sampled = random() < self._sample_rate  # noqa: S311 -- chooses a sample, no secret
         if total_ms < self._slow_ms and call.cold_cause is None and not sampled:
             run_ms = (now_s - call.sent_s) * 1000.0
-            self.stats.ok(total_ms, run_ms, len(call.body), len(body))
+            self.stats.ok(total_ms, run_ms, call.request_bytes, len(body))
             if total_ms != run_ms:
                 self.stats.window.queue_ms += total_ms - run_ms
         else:
             self.outcomes.answered(self.spec, self.stats, call, status, len(body), now_s, sampled)
 
-    def errored(self, connection: InstanceConnection, call: Call | None, head: bytes, now_s: float) -> None:
+    def began(
+        self,
+        connection: InstanceConnection,
+        call: Call,
+        answer: AnswerStream,
+        flags: int,
+        head: bytes,
+        body: bytes,
+        now_s: float,
+    ) -> None:
+        """An answer in pieces has begun. Where nobody waits for them the instance is told, perhaps again."""
+        try:
+            sink = answer.begin(call, flags, head, now_s)
+        except InvalidResponse as error:
+            self._break_off(connection, call, error, now_s)
+            return
+        if sink is None:
+            connection.cancel(call)
+        elif body:
+            self.piece(connection, call, answer, body, now_s)
+
+    def piece(
+        self, connection: InstanceConnection, call: Call, answer: AnswerStream, body: bytes, now_s: float
+    ) -> None:
+        sink = answer.sink
+        if sink is None or call.sink is None:
+            return
+        limit = self._limits.max_stream_bytes
+        try:
+            if answer.total_bytes > limit:
+                raise InvalidResponse(f"the function's answer is over the limit of {limit} bytes", limit_bytes=limit)
+            sink.piece(body)
+        except InvalidResponse as error:
+            self._break_off(connection, call, error, now_s)
+
+    def ended(
+        self, connection: InstanceConnection, call: Call, answer: AnswerStream, head: bytes, now_s: float
+    ) -> None:
+        """The last of an answer in pieces; `head` says why, where it broke off."""
+        self._returned(connection, now_s)
+        sink = answer.sink
+        if sink is None or call.sink is None:
+            self.outcomes.left(self.stats, call, now_s, answer.total_bytes)
+            return
+        if head:
+            self.fail(call, self._told(head), now_s)
+            return
+        try:
+            status = sink.ended(call, now_s)
+        except InvalidResponse as error:
+            self.fail(call, error, now_s)
+            return
+        call.sink = None
+        if call.source is not WARM:
+            sampled = random() < self._sample_rate  # noqa: S311 -- as above
+            self.outcomes.answered(self.spec, self.stats, call, status, answer.total_bytes, now_s, sampled)
+
+    def _told(self, head: bytes) -> IsothermError:
+        """The error that an instance tells of, without the values of secrets."""
         error = error_of(head)
+        if self.mask is not None:
+            self.mask.error(error)
+        return error
+
+    def _break_off(self, connection: InstanceConnection, call: Call, error: InvalidResponse, now_s: float) -> None:
+        """An answer in pieces that may not go on: its call fails, its instance stops it."""
+        self.fail(call, error, now_s)
+        connection.cancel(call)
+
+    def errored(self, connection: InstanceConnection, call: Call | None, head: bytes, now_s: float) -> None:
+        error = self._told(head)
         if call is None:
             connection.last_error = error
             if not connection.hello.done():
@@ -232,7 +314,24 @@ class RevisionPool:
         self.fail(call, error, now_s)
 
     def logged(self, connection: InstanceConnection, call: Call | None, flags: int, head: bytes, body: bytes) -> None:
+        if self.mask is not None:
+            body = self.mask.bytes(body)
         self.outcomes.logged(self.spec, connection.id, call, flags, head, body)
+
+    @contextmanager
+    def hiding(self) -> Iterator[None]:
+        """Errors that leave it have no secret in them."""
+        try:
+            yield
+        except IsothermError as error:
+            if self.mask is not None:
+                self.mask.error(error)
+            raise
+
+    def printed(self, instance_id: str, line: str) -> None:
+        """A line of an instance's raw output."""
+        text = line if self.mask is None else self.mask.text(line)
+        self.outcomes.line(self.spec, instance_id, text, stream="stdout")
 
     def freed(self, connection: InstanceConnection, now_s: float) -> None:
         if not connection.calls:
@@ -252,7 +351,7 @@ class RevisionPool:
         """It is known how a lost instance ended: answer the calls that were in it, make room for another."""
         self.connections.pop(connection.id, None)
         connection.place.give_back()
-        self.ended_cpu_s += connection.used_cpu_s
+        (self.successor or self).ended_cpu_s += connection.used_cpu_s
         unused = connection.served == 0 and not connection.calls and not connection.stuck and connection.start_ms > 0
         if connection.calls:
             error = connection.last_error or policy.death_error(
@@ -314,6 +413,32 @@ class RevisionPool:
         connection.kill(None)
         if not self._alive():
             self.loss = cause
+
+    # -- a successor ---------------------------------------------------------------------------------------------------
+
+    def hand_over(self, successor: "RevisionPool", now_s: float) -> None:
+        """From now on `successor` takes the calls, those that wait here included; those that run here run to their
+        ends."""
+        self.closing = True
+        self.successor = successor
+        successor.ended_cpu_s += self.ended_cpu_s
+        self.ended_cpu_s = 0.0
+        for connection in self.connections.values():
+            self.unlist(connection)
+            if Phase.STARTING < connection.phase < Phase.DRAINING:
+                connection.phase = Phase.DRAINING
+        self.spares.clear()
+        self.end_idle()
+        while self.queue:
+            call = self.queue.popleft()
+            if call.sink is not None:
+                successor.submit(call, now_s)
+
+    def end_idle(self) -> None:
+        """End what drains and has no calls left."""
+        for connection in list(self.connections.values()):
+            if connection.phase == Phase.DRAINING and not connection.calls and not connection.stuck:
+                connection.kill(None)
 
     # -- time ----------------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from isotherm.base.ids import request_ids
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool import policy
 from isotherm.pool.connection import InstanceConnection
+from isotherm.pool.egress import EgressBook
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
+from isotherm.pool.renewal import Renewals
 from isotherm.pool.revision import RevisionPool
 from isotherm.pool.starts import OWN_END_S, forks, start_instance, warm_up
 from isotherm.pool.templates import DriverSlot, Materials, TemplateSlot
@@ -26,7 +28,8 @@ from isotherm.wire.telemetry import WorkloadState
 __all__ = ["Pool"]
 
 BURIAL_WAIT_S = 2.0  # an instance whose stream is gone gets this long for the kernel to say how it ended
-PLACE_WAIT_S = 5.0  # a deploy waits this long for room within the quota; control then asks again
+PLACE_WAIT_S = 5.0  # a deploy or a renewal waits this long for room within the quota; then it is tried again
+PREPARE_WAIT_S = 30.0  # further instances that are asked for ahead of traffic; those under way go on
 REFILL_DELAY_S = 0.02  # spares are forked after the first answer is out, not beside it
 
 
@@ -47,12 +50,13 @@ class Pool:
         self.limits = limits
         self.tenants = tenants or Tenants()
         self.revisions: dict[str, RevisionPool] = {}
-        self.held: dict[str, RevisionPool] = {}  # those of them that hold anything, or are about to; few of very many
-        self.templates: dict[str, TemplateSlot] = {}
+        self.held: set[RevisionPool] = set()  # what holds anything, or is about to: few of very many
+        self.templates: dict[RevisionPool, TemplateSlot] = {}
         self.drivers = drivers
         self._recorder = recorder
         self._materials = materials
         self._outcomes = Outcomes(recorder, limits, clock)
+        self.egress = EgressBook(self._outcomes)
         self._now = now
         self._builds = asyncio.Semaphore(limits.max_builds)
         self._starts = asyncio.Semaphore(limits.max_starts)
@@ -61,6 +65,7 @@ class Pool:
         self._starting = 0
         self._refills: set[RevisionPool] = set()
         self._upkeep = Upkeep(self)
+        self._renewals = Renewals(self, now)
         self._new_id = request_ids()
         self._log = get_logger("pool")
 
@@ -70,54 +75,48 @@ class Pool:
         """The pool of a revision, made at first use."""
         found = self.revisions.get(spec.id)
         if found is None or found.closing:
-            stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
-            tenant = self.tenants.of(spec.namespace)
-            found = RevisionPool(spec, self, tenant, self.limits, stats, self._outcomes, self._now)
-            self.revisions[spec.id] = self.held[spec.id] = found
-            self.templates[spec.id] = TemplateSlot(
-                spec, self._materials, self.drivers, self._builds, lambda reason: self._template_gone(found, reason)
-            )
+            found = self.make(spec)
+            self.instate(found)
         return found
+
+    def renew(self, spec: RevisionSpec, on_switched: Callable[[], None]) -> None:
+        """Control says that the revision is as `spec` now. Where another one of it runs, a successor is made, and
+        `on_switched` called once it takes the calls."""
+        self._renewals.begin(spec, on_switched)
 
     async def prepare_template(self, spec: RevisionSpec) -> Template:
         """Build the revision's template, whatever failed before. Raises what `Materials` and `Driver.prepare` raise."""
+        if self.revision(spec).spec != spec:  # a secret has changed since it was prepared before
+            await self._renewals.replace(spec)
         revision = self.revision(spec)
         self._hold(revision)
         revision.failures, revision.retry_at_s = 0, 0.0
         revision.used_at_s = self._now()
-        return await self.templates[spec.id].get()
+        return await self.templates[revision].get()
 
-    async def prepare_instance(self, spec: RevisionSpec) -> None:
-        """Have one instance that is started, warmed and parked.
+    async def prepare_instances(self, spec: RevisionSpec, count: int) -> None:
+        """Have `count` instances that are started and warmed: one in any case, more as far as quota, limits and memory
+        let it.
 
-        Raises what `start_instance` raises, and `TooManyRequests` where the quota of its namespace has no room for it.
+        Raises for the one what `start_instance` raises, and `TooManyRequests` where the quota of its namespace has no
+        room for it.
         """
         revision = self.revision(spec)
-        if not any(connection.phase in (Phase.SPARE, Phase.READY) for connection in revision.connections.values()):
-            self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
-            try:
-                await self._start(revision, await self._place(revision))
-            finally:
-                self._count_start(revision, -1)
+        if not _up(revision):
+            await self.start_one(revision)
+        until_s = self._now() + PREPARE_WAIT_S
+        await self._poll(until_s, lambda: not revision.starting)  # what is being started counts twice for the limit
+        self.grow(revision, count - _up(revision) - revision.starting)
+        await self._poll(until_s, lambda: not revision.starting)
 
     async def forget(self, revision_id: str) -> None:
         """Stop a revision: it takes no new calls, those in it run to their ends, then all of it is ended."""
         revision = self.revisions.get(revision_id)
         if revision is None:
             return
-        slot = self.templates[revision_id]
         revision.closing = True
-        now_s = self._now()
-        revision.refuse_queue(now_s)
-        until_s = now_s + revision.spec.timeout_s + BURIAL_WAIT_S
-        await self._poll(until_s, lambda: not any(c.calls for c in revision.connections.values()))
-        await slot.close()
-        self._awake.discard(revision)
-        if self.revisions.get(revision_id) is revision:  # it may have been prepared anew meanwhile
-            del self.revisions[revision_id]
-            del self.templates[revision_id]
-            self.held.pop(revision_id, None)
-            self._recorder.retire(revision_id)
+        revision.refuse_queue(self._now())
+        await self.end(revision)
 
     def states(self) -> list[WorkloadState]:
         """What is held of each revision that has anything."""
@@ -155,7 +154,7 @@ class Pool:
             lambda: (
                 not any(
                     revision.queue or any(connection.calls for connection in revision.connections.values())
-                    for revision in self.revisions.values()
+                    for revision in self.templates
                 )
             ),
         )
@@ -167,7 +166,7 @@ class Pool:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=BURIAL_WAIT_S)
-        for revision in self.revisions.values():
+        for revision in self.templates:
             revision.closing = True
             revision.refuse_queue(self._now())
         await asyncio.gather(*(slot.close() for slot in self.templates.values()), return_exceptions=True)
@@ -195,16 +194,73 @@ class Pool:
     def lost(self, revision: RevisionPool, connection: InstanceConnection) -> None:
         self.spawn(self._bury(revision, connection))
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[Any]:
         """Run something that the pool owns and ends with it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- what renewals ask of it ---------------------------------------------------------------------------------------
+
+    def make(self, spec: RevisionSpec) -> RevisionPool:
+        """A pool for a revision, not yet the one that calls find."""
+        stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
+        tenant = self.tenants.of(spec.namespace)
+        made = RevisionPool(spec, self, tenant, self.limits, stats, self._outcomes, self._now)
+        self.templates[made] = TemplateSlot(
+            spec,
+            self._materials,
+            self.drivers,
+            self._builds,
+            lambda report: self.egress.take(made, spec, report),
+            lambda reason: self._template_gone(made, reason),
+        )
+        return made
+
+    def instate(self, revision: RevisionPool) -> None:
+        """From now on it is the one that calls find."""
+        self.revisions[revision.spec.id] = revision
+        self.held.add(revision)
+
+    def holds_nothing(self, revision: RevisionPool) -> bool:
+        return self._upkeep.holds_nothing(revision)
+
+    async def start_one(self, revision: RevisionPool) -> None:
+        """One instance, warmed and parked.
+
+        Raises what its template, or `start_instance`, fails with, and `TooManyRequests` where the quota has no room.
+        """
+        self._count_start(revision, 1)  # so that no upkeep takes its template away meanwhile
+        try:
+            await self.templates[revision].get()  # it may take long, and needs no room in the quota
+            await self._start(revision, await self._place(revision))
+        finally:
+            self._count_start(revision, -1)
+
+    async def end(self, revision: RevisionPool) -> None:
+        """What closes: wait for the calls in it, as long as they may run; then end all of it."""
+
+        def quiet() -> bool:
+            revision.end_idle()
+            return not any(connection.calls for connection in revision.connections.values())
+
+        await self._poll(self._now() + revision.spec.timeout_s + BURIAL_WAIT_S, quiet)
+        slot = self.templates.get(revision)
+        if slot is None:
+            return  # it was asked for twice
+        await slot.close()
+        self._awake.discard(revision)
+        self.held.discard(revision)
+        self.templates.pop(revision, None)
+        if self.revisions.get(revision.spec.id) is revision:  # it may have been prepared anew meanwhile
+            del self.revisions[revision.spec.id]
+            self._recorder.retire(revision.spec.id)
 
     def _hold(self, revision: RevisionPool) -> None:
         """From now on upkeep looks at it, unless it was forgotten meanwhile."""
         if self.revisions.get(revision.spec.id) is revision:
-            self.held[revision.spec.id] = revision
+            self.held.add(revision)
 
     async def _poll(self, until_s: float, quiet: Callable[[], bool]) -> None:
         while self._now() < until_s and not quiet():  # noqa: ASYNC110 -- spans all calls; an event per call would cost
@@ -239,7 +295,7 @@ class Pool:
         while (shortage := self._upkeep.shortage(revision, self._now())) is not None:
             if self._now() >= until_s:
                 name = f"{revision.spec.namespace}/{revision.spec.name}"
-                why = f"revision {revision.spec.number} of {name} cannot be started to see whether it works"
+                why = f"no instance of revision {revision.spec.number} of {name} can be started"
                 raise revision.tenant.refusal(shortage, why, PLACE_WAIT_S)
             await asyncio.sleep(0.02)
         return Place(revision.tenant, revision.spec.memory_mb)
@@ -252,13 +308,14 @@ class Pool:
                 place.give_back()
 
     async def _start_in(self, revision: RevisionPool, place: Place) -> None:
-        template = await self.templates[revision.spec.id].get()
+        template = await self.templates[revision].get()
         revision.has_template = True
         # An import is the tenant's code and may take a minute: it must not stand before the forks of others.
         async with self._starts if forks(revision.spec, template) else self._builds:
-            connection = await start_instance(
-                revision, template, place, max_body_bytes=self.limits.max_body_bytes, now=self._now
-            )
+            with revision.hiding():
+                connection = await start_instance(
+                    revision, template, place, max_body_bytes=self.limits.max_body_bytes, now=self._now
+                )
         if not revision.queue:
             await warm_up(revision, connection, self._new_id(), self._now)
         if connection.phase == Phase.STARTING and not revision.closing:
@@ -312,3 +369,8 @@ class Pool:
             self._log.warning(
                 "template gone", namespace=revision.spec.namespace, name=revision.spec.name, reason=reason
             )
+
+
+def _up(revision: RevisionPool) -> int:
+    """Instances that are idle or serve."""
+    return sum(1 for each in revision.connections.values() if each.phase in (Phase.SPARE, Phase.READY))

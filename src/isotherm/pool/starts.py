@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 
 from isotherm.base.errors import ImportFailed, InstanceCrashed, IsothermError, TimedOut, Unavailable
-from isotherm.pool.call import WARM, Call
+from isotherm.pool.call import WARM, Answer, Call
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.output import OutputReader
 from isotherm.pool.policy import death_error
@@ -24,16 +24,28 @@ OWN_END_S = 0.2  # what is lost gets this long to end by itself, so that it is k
 
 
 class WarmSink:
-    """Waits for a call that the platform makes itself."""
+    """Waits for a call that the platform makes itself, and drops what it answers."""
 
     def __init__(self) -> None:
         self.done: asyncio.Future[IsothermError | None] = asyncio.get_running_loop().create_future()
+        self._answer: Answer | None = None
 
     def answered(self, _call: Call, _flags: int, _head: bytes, _body: bytes, _now_s: float) -> int:
         return self._set(None, 200)
 
     def failed(self, _call: Call, error: IsothermError, _now_s: float) -> int:
         return self._set(error, error.status)
+
+    def begun(self, _call: Call, answer: Answer, _flags: int, _head: bytes, _now_s: float) -> "WarmSink":
+        self._answer = answer
+        return self
+
+    def piece(self, body: bytes) -> None:
+        if self._answer is not None:
+            self._answer.taken(len(body))
+
+    def ended(self, _call: Call, _now_s: float) -> int:
+        return self._set(None, 200)
 
     def _set(self, error: IsothermError | None, status: int) -> int:
         if not self.done.done():
@@ -73,7 +85,7 @@ async def start_instance(
     revision.connections[connection.id] = connection
     output = OutputReader(
         instance.output,
-        lambda line: revision.outcomes.line(spec, instance.id, line, stream="stdout"),
+        lambda line: revision.printed(instance.id, line),
         revision.outcomes.dropped,
         now,
     )

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from isotherm.base.errors import IsothermError, Unavailable
+from isotherm.pool.masking import mask_of
 from isotherm.sandbox.model import SandboxSpec
-from isotherm.sandbox.port import Driver, Template
+from isotherm.sandbox.port import Driver, OnEgress, Template
 from isotherm.wire.desired import RevisionSpec
 
 __all__ = ["DriverSlot", "Materials", "TemplateSlot"]
@@ -65,12 +66,14 @@ class TemplateSlot:
         materials: Materials,
         drivers: DriverSlot,
         builds: asyncio.Semaphore,
+        on_egress: OnEgress,
         on_closed: Callable[[str], None],
     ) -> None:
         self._revision = revision
         self._materials = materials
         self._drivers = drivers
         self._builds = builds
+        self._on_egress = on_egress
         self._on_closed = on_closed
         self._building: asyncio.Task[Template] | None = None
         self.template: Template | None = None
@@ -105,12 +108,21 @@ class TemplateSlot:
         return _bounded(template.close())
 
     async def _build(self) -> Template:
+        try:
+            return await self._prepare()
+        except IsothermError as error:
+            mask = mask_of(self._revision)
+            if mask is not None:  # the traceback of an import may show what it was given
+                mask.error(error)
+            raise
+
+    async def _prepare(self) -> Template:
         async with self._builds:
             spec = await self._materials.sandbox_spec(self._revision)
             driver = await self._drivers.get()
             try:
                 async with asyncio.timeout(self._revision.init_timeout_s + BUILD_MARGIN_S):
-                    template = await driver.prepare(spec)
+                    template = await driver.prepare(spec, self._on_egress)
             except TimeoutError as exc:
                 raise Unavailable("the sandbox driver did not finish the template in time", retry_after_s=1.0) from exc
         template.closed.add_done_callback(lambda closed: self._gone(template, closed))

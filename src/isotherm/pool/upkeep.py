@@ -24,14 +24,14 @@ class Estate(Protocol):
 
     limits: PoolLimits
     tenants: Tenants
-    held: dict[str, RevisionPool]
-    templates: dict[str, TemplateSlot]
+    held: set[RevisionPool]
+    templates: dict[RevisionPool, TemplateSlot]
 
     def grow(self, revision: RevisionPool, count: int) -> int: ...
 
     def refill_now(self, revision: RevisionPool) -> None: ...
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+    def spawn(self, work: Coroutine[Any, Any, None]) -> object: ...
 
 
 class Upkeep:
@@ -43,26 +43,26 @@ class Upkeep:
 
     def run(self, now_s: float, referenced: Callable[[str], bool]) -> None:
         """One round, about every second."""
-        for revision_id, revision in list(self._estate.held.items()):
+        for revision in list(self._estate.held):
             if revision.closing:
                 continue
-            used = referenced(revision_id)
+            used = referenced(revision.spec.id)
             self._expire(revision, now_s, used)
             if revision.has_template and used:
                 self._estate.refill_now(revision)
             missing = revision.spec.warm.min_instances - len(revision.connections) - revision.starting
             if used and missing > 0 and now_s >= revision.retry_at_s:
                 self._estate.grow(revision, missing)
-            if self._holds_nothing(revision):
-                del self._estate.held[revision_id]
+            if self.holds_nothing(revision):
+                self._estate.held.discard(revision)
         for tenant in self._estate.tenants.all():
             if tenant.shortage(0) is not None:
                 self._shrink(tenant)
         self._relieve()
 
-    def _holds_nothing(self, revision: RevisionPool) -> bool:
+    def holds_nothing(self, revision: RevisionPool) -> bool:
         """Whether there is nothing to look after until it is called, started or prepared again."""
-        slot = self._estate.templates[revision.spec.id]
+        slot = self._estate.templates[revision]
         busy = revision.connections or revision.starting or revision.queue or revision.awake
         return not (busy or slot.template is not None or slot.building or revision.spec.warm.min_instances)
 
@@ -106,8 +106,8 @@ class Upkeep:
     def sample(self) -> None:
         """Look at a few instances and templates, all of them in turn."""
         if not self._to_sample:
-            self._to_sample += [c for revision in self._estate.held.values() for c in revision.connections.values()]
-            slots = [self._estate.templates[revision_id] for revision_id in self._estate.held]
+            self._to_sample += [c for revision in self._estate.held for c in revision.connections.values()]
+            slots = [self._estate.templates[revision] for revision in self._estate.held]
             self._to_sample += [slot for slot in slots if slot.template is not None]
         for _ in range(min(SAMPLES_PER_TICK, len(self._to_sample))):
             entry = self._to_sample.pop()
@@ -121,15 +121,15 @@ class Upkeep:
     def used_bytes(self) -> int:
         """Memory of all instances and templates, as last measured."""
         return sum(
-            self._estate.templates[revision_id].used_bytes
+            self._estate.templates[revision].used_bytes
             + sum(connection.used_bytes for connection in revision.connections.values())
-            for revision_id, revision in self._estate.held.items()
+            for revision in self._estate.held
         )
 
     def states(self) -> list[WorkloadState]:
         found = []
-        for revision_id, revision in self._estate.held.items():
-            slot = self._estate.templates[revision_id]
+        for revision in self._estate.held:
+            slot = self._estate.templates[revision]
             if not revision.connections and slot.template is None and not revision.queue:
                 continue
             connections = revision.connections.values()
@@ -137,7 +137,7 @@ class Upkeep:
                 WorkloadState(
                     namespace=revision.spec.namespace,
                     name=revision.spec.name,
-                    revision_id=revision_id,
+                    revision_id=revision.spec.id,
                     temperatures={
                         "hot": sum(1 for connection in connections if connection.calls or connection.stuck),
                         "warm": sum(1 for c in connections if c.phase == Phase.READY and not c.calls),
@@ -148,6 +148,7 @@ class Upkeep:
                     cpu_s=revision.ended_cpu_s + sum(connection.used_cpu_s for connection in connections),
                     queued=len(revision.queue),
                     unfit=[] if slot.template is None else list(slot.template.info.unfit),
+                    outdated=revision.outdated,
                 )
             )
         return found
@@ -177,7 +178,7 @@ class Upkeep:
         )
         for connection in idle[:over]:
             revision.retire(connection, "expired")
-        slot = self._estate.templates[revision.spec.id]
+        slot = self._estate.templates[revision]
         template_keep_s = policy.keep_alive_s(warm.template_keep_alive_s, referenced=referenced)
         lent = len(revision.connections) - len(revision.spares)
         unused = not revision.awake and now_s - revision.used_at_s >= template_keep_s
@@ -219,7 +220,9 @@ class Upkeep:
         for revision in self._of(tenant):
             if revision is but:
                 continue
-            allowed = len(revision.connections) - (revision.spec.warm.min_instances if minimums else 0)
+            replaced = but is not None and revision.spec.id == but.spec.id  # by its successor, with the same minimum
+            minimum = revision.spec.warm.min_instances if minimums and not replaced else 0
+            allowed = len(revision.connections) - minimum
             idle = sorted(filter(_is_idle, revision.connections.values()), key=lambda each: each.idle_since_s)
             size = revision.spec.memory_mb * MIB
             found += [
@@ -228,15 +231,15 @@ class Upkeep:
         return found
 
     def _of(self, tenant: Tenant) -> list[RevisionPool]:
-        return [revision for revision in self._estate.held.values() if revision.tenant is tenant]
+        return [revision for revision in self._estate.held if revision.tenant is tenant]
 
     def _count(self) -> int:
-        return sum(len(revision.connections) for revision in self._estate.held.values())
+        return sum(len(revision.connections) for revision in self._estate.held)
 
     def _idle(self, but: RevisionPool | None) -> list[policy.Idle]:
         """Everything that may be evicted. Spares go with the idle instances, the templates last."""
         found = []
-        for revision_id, revision in self._estate.held.items():
+        for revision in self._estate.held:
             if revision is but:
                 continue
             live = len(revision.connections)
@@ -247,19 +250,19 @@ class Upkeep:
                     found.append(
                         policy.Idle(id(connection), connection.idle_since_s, connection.used_bytes, template=False)
                     )
-            slot = self._estate.templates[revision_id]
+            slot = self._estate.templates[revision]
             if slot.template is not None and not live and not revision.starting and not revision.queue:
                 found.append(policy.Idle(id(slot), revision.used_at_s, slot.used_bytes, template=True))
         return found
 
     def _evict(self, keys: list[int]) -> None:
         chosen = set(keys)
-        for revision_id, revision in self._estate.held.items():
+        for revision in self._estate.held:
             for connection in list(revision.connections.values()):
                 if id(connection) in chosen:
                     connection.used_bytes = 0
                     revision.retire(connection, "evicted")
-            slot = self._estate.templates[revision_id]
+            slot = self._estate.templates[revision]
             if id(slot) in chosen:
                 self._close_template(revision, slot, "evicted")
 

@@ -12,7 +12,7 @@ import msgspec
 from isotherm.base.clock import Clock, ForwardClock
 from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.base.ids import request_ids
-from isotherm.pool.call import Call
+from isotherm.pool.call import Answer, Call
 from isotherm.pool.revision import RevisionPool
 from isotherm.queue import policy
 from isotherm.queue.lane import Lane
@@ -380,13 +380,15 @@ class Queue:
 class Delivery:
     """Waits for one attempt. See `pool.call.Sink`."""
 
-    __slots__ = ("_call", "_lane", "_queue", "_spec")
+    __slots__ = ("_answer", "_call", "_lane", "_pieces", "_queue", "_spec")
 
     def __init__(self, queue: Queue, lane: Lane, call: AsyncCall, spec: RevisionSpec) -> None:
         self._queue = queue
         self._lane = lane
         self._call = call
         self._spec = spec
+        self._answer: Answer | None = None
+        self._pieces = bytearray()  # of an answer that comes in pieces: no more than a result may have, and one
 
     def answered(self, _call: Call, _flags: int, _head: bytes, body: bytes, _now_s: float) -> int:
         self._queue.ended(self._lane, self._call)
@@ -397,3 +399,17 @@ class Delivery:
         self._queue.ended(self._lane, self._call)
         self._queue.failed(self._lane, self._call, self._spec, error)
         return error.status
+
+    def begun(self, _call: Call, answer: Answer, _flags: int, _head: bytes, _now_s: float) -> "Delivery":
+        self._answer = answer
+        return self
+
+    def piece(self, body: bytes) -> None:
+        if len(self._pieces) <= self._queue.limits.max_result_bytes:
+            self._pieces += body
+        if self._answer is not None:
+            self._answer.taken(len(body))
+
+    def ended(self, call: Call, now_s: float) -> int:
+        """What was streamed is kept as text: pieces need not be JSON, a result has to be."""
+        return self.answered(call, 0, b"", msgspec.json.encode(self._pieces.decode("utf-8", "replace")), now_s)

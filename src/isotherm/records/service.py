@@ -117,6 +117,11 @@ class Records:
                 limit=_most_minutes,
             )
 
+    def revision_minutes(self, revision_id: str, *, since_minute: int) -> list[MinuteAggregate]:
+        """Exact counts of one revision, whatever its function, from a minute on; the newest first."""
+        with self._database.read() as session:
+            return store.list_revision_minutes(session, revision_id, since_minute, _most_minutes)
+
     def logs(
         self,
         namespace: str,

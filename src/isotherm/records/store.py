@@ -29,6 +29,7 @@ __all__ = [
     "list_invocations",
     "list_logs",
     "list_minutes",
+    "list_revision_minutes",
     "log_bytes",
     "logs",
     "minutes",
@@ -160,6 +161,15 @@ def find_minutes(session: Session, keys: Iterable[tuple[str, int]]) -> list[Minu
     """Those of these (revision id, minute)."""
     wanted = sqlalchemy.tuple_(minutes.c.revision_id, minutes.c.minute).in_(list(keys))
     return [_minute.decode(row.body) for row in session.execute(sqlalchemy.select(minutes.c.body).where(wanted))]
+
+
+def list_revision_minutes(session: Session, revision_id: str, since_minute: int, limit: int) -> list[MinuteAggregate]:
+    """Of one revision, from a minute on; the newest `limit` of them."""
+    query = sqlalchemy.select(minutes.c.body).where(
+        minutes.c.revision_id == revision_id, minutes.c.minute >= since_minute
+    )
+    found = session.execute(query.order_by(minutes.c.minute.desc()).limit(limit))
+    return [_minute.decode(row.body) for row in found]
 
 
 def put_minutes(session: Session, aggregates: Sequence[MinuteAggregate]) -> None:

@@ -3,9 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from isotherm.wire.egress import EgressAllow
 from isotherm_runtime.config import RuntimeConfig
 
-__all__ = ["CheckResult", "Exit", "JobResult", "JobSpec", "Probe", "SandboxLimits", "SandboxSpec", "TemplateInfo"]
+__all__ = [
+    "CheckResult",
+    "EgressReport",
+    "Exit",
+    "JobResult",
+    "JobSpec",
+    "Probe",
+    "SandboxLimits",
+    "SandboxSpec",
+    "TemplateInfo",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +54,8 @@ class SandboxSpec:
     function_arn: str
     memory_mb: int
     region: str
+    request_body: str = "buffer"
+    egress: EgressAllow | None = None  # None: no network at all
 
     def runtime_config(self, path: Sequence[str] = ()) -> RuntimeConfig:
         """What the runtime in the sandbox is told. `path` where the sandbox sees the folders elsewhere than at
@@ -62,6 +75,7 @@ class SandboxSpec:
             runtime=self.runtime,
             log_limit_bytes=self.log_limit_bytes,
             init_timeout_ms=round(self.init_timeout_s * 1000),
+            request_body=self.request_body,
         )
 
 
@@ -72,6 +86,18 @@ class TemplateInfo:
     unfit: tuple[str, ...]
     import_ms: float
     memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EgressReport:
+    """What went out of a revision, and what was refused, since the last report. `open` is how many are open now."""
+
+    opened: int = 0
+    refused: int = 0
+    open: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    lines: tuple[str, ...] = ()  # for the function's log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +118,7 @@ class CheckResult:
     ok: bool
     detail: str
     enforced: str  # what it enforces, for "not enforced: …"
+    needed: bool = True  # False: where it is missing, only what asks for it is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +130,11 @@ class Probe:
 
     @property
     def isolated(self) -> bool:
-        return all(check.ok for check in self.checks)
+        return not self.missing
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return tuple(f"{check.enforced}: {check.detail}" for check in self.checks if not check.ok)
+        return tuple(f"{check.enforced}: {check.detail}" for check in self.checks if check.needed and not check.ok)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

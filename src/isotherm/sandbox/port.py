@@ -5,9 +5,11 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from isotherm.sandbox.model import Exit, JobResult, JobSpec, Probe, SandboxSpec, TemplateInfo
+from isotherm.sandbox.model import EgressReport, Exit, JobResult, JobSpec, Probe, SandboxSpec, TemplateInfo
 
-__all__ = ["Driver", "Instance", "Template"]
+__all__ = ["Driver", "Instance", "OnEgress", "Template"]
+
+OnEgress = Callable[[EgressReport], None]
 
 
 class Instance(Protocol):
@@ -54,8 +56,11 @@ class Driver(Protocol):
     async def probe(self) -> Probe:
         """What this driver can enforce here."""
 
-    async def prepare(self, spec: SandboxSpec) -> Template:
-        """Import the user's code. Raises `ImportFailed`, `OutOfMemory`, `TimedOut`, `NotIsolated`, `Unavailable`."""
+    async def prepare(self, spec: SandboxSpec, on_egress: OnEgress) -> Template:
+        """Import the user's code; `on_egress` hears what goes out, from then on.
+
+        Raises `ImportFailed`, `OutOfMemory`, `TimedOut`, `NotIsolated`, `Unavailable`.
+        """
 
     async def run(self, job: JobSpec, on_output: Callable[[str], None]) -> JobResult:
         """Run a program to its end in a sandbox with network. Raises `NotIsolated`, `Unavailable`."""

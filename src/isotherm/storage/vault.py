@@ -17,7 +17,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from isotherm.base.errors import Invalid, Unavailable
 from isotherm.storage.durable import sync_folder
 
-__all__ = ["MASTER_KEY_VARIABLE", "Vault", "create_master_key", "master_key_path", "read_master_key"]
+__all__ = [
+    "MASTER_KEY_VARIABLE",
+    "Vault",
+    "create_master_key",
+    "master_key_path",
+    "read_master_key",
+    "write_master_key",
+]
 
 MASTER_KEY_VARIABLE = "ISOTHERM_MASTER_KEY"
 _key_bytes = 32
@@ -87,15 +94,18 @@ def read_master_key(data_dir: Path, environ: Mapping[str, str]) -> bytes | None:
 def create_master_key(data_dir: Path, environ: Mapping[str, str]) -> bytes:
     """The master key; made (file mode 0600, written whole or not at all) where there is none yet. Raises `Invalid`."""
     found = read_master_key(data_dir, environ)
-    if found is not None:
-        return found
+    return write_master_key(data_dir, secrets.token_bytes(_key_bytes)) if found is None else found
+
+
+def write_master_key(data_dir: Path, key: bytes) -> bytes:
+    """Put `key` where there is none yet; returns the one that is there then."""
     path = master_key_path(data_dir)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".master.key.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(_key_bytes))
+            file.write(key)
             file.flush()
             os.fsync(file.fileno())
         _publish(fresh, path)

@@ -12,8 +12,10 @@ Logger = structlog.typing.FilteringBoundLogger
 secret_words = ("authorization", "token", "secret", "password", "api_key", "env")
 
 
-def configure_logging(process: str) -> None:
-    """Send all logs of this process to stderr, each with `process`; the standard library's from WARNING on."""
+def configure_logging(process: str, *, quiet: bool = False) -> None:
+    """Send all logs of this process to stderr, each with `process`; the standard library's from WARNING on.
+
+    `quiet`: nothing below CRITICAL, of a process that tells its failures otherwise."""
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
@@ -28,7 +30,7 @@ def configure_logging(process: str) -> None:
             _without_secrets,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL if quiet else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -1,4 +1,4 @@
-"""The histories of namespaces and keys: what they decide, and the facts that stay. Pure."""
+"""The histories of namespaces, keys and secrets: what they decide, and the facts that stay. Pure."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.wire.desired import Role
 from isotherm.wire.quota import Quota
 
-__all__ = ["KeyHistory", "NamespaceHistory"]
+__all__ = ["KeyCreated", "KeyHistory", "NamespaceCreated", "NamespaceHistory", "QuotaSet", "SecretHistory", "SecretSet"]
 
 
 class NamespaceCreated(Fact, frozen=True, tag="namespace.created"):
@@ -36,6 +36,7 @@ class NamespaceHistory(Aggregate[NamespaceState]):
 
     facts = NamespaceCreated | NamespaceDeleted | QuotaSet
     state_type = NamespaceState
+    state_version = 2
 
     def create(self, name: str) -> None:
         """Raises `Conflict` where it exists."""
@@ -95,3 +96,43 @@ class KeyHistory(Aggregate[KeyState]):
 
     def apply(self, fact: Any) -> None:
         self.state.valid = isinstance(fact, KeyCreated)
+
+
+class SecretSet(Fact, frozen=True, tag="secret.set"):
+    """It has another value. Nothing here says which."""
+
+    namespace: str
+    name: str
+    version: int
+
+
+class SecretRemoved(Fact, frozen=True, tag="secret.removed"):
+    still_used_by: list[str] = msgspec.field(default_factory=list)  # by force
+
+
+class SecretState(msgspec.Struct):
+    exists: bool = False
+    version: int = 0
+
+
+class SecretHistory(Aggregate[SecretState]):
+    """A secret may be removed and set again: that is one history, and no version comes twice."""
+
+    facts = SecretSet | SecretRemoved
+    state_type = SecretState
+
+    def set(self, namespace: str, name: str) -> int:
+        """The version of the value that it has now."""
+        self.record(SecretSet(namespace=namespace, name=name, version=self.state.version + 1))
+        return self.state.version
+
+    def remove(self, still_used_by: list[str]) -> None:
+        """Raises `NotFound` where it does not exist."""
+        if not self.state.exists:
+            raise NotFound(f"there is no secret {self.id}")
+        self.record(SecretRemoved(still_used_by=still_used_by))
+
+    def apply(self, fact: Any) -> None:
+        self.state.exists = isinstance(fact, SecretSet)
+        if isinstance(fact, SecretSet):
+            self.state.version = fact.version

@@ -19,6 +19,7 @@ __all__ = [
     "NewKey",
     "Permission",
     "Principal",
+    "Secret",
 ]
 
 EVERYWHERE = "*"  # as a grant's namespace: every namespace, and the platform itself
@@ -45,6 +46,9 @@ Permission = Literal[
     "keys.revoke",
     "quotas.read",
     "quotas.set",
+    "secrets.read",  # names and versions; no permission reads a value
+    "secrets.set",
+    "secrets.delete",
 ]
 
 
@@ -92,6 +96,18 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     access_key_id: str
     created_at_ms: int
     expires_at_ms: int | None = None
+
+
+class Secret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret as it is shown: its value is not here."""
+
+    namespace: str
+    name: str
+    version: int  # grows with each other value, also over a removal
+    created_at_ms: int
+    updated_at_ms: int
+    used_by: list[str]  # functions that take it: live, by another alias, or building
+    etag: str  # changes with its value; without quotes
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,10 +23,20 @@ _viewer: Final[frozenset[Permission]] = frozenset(
         "logs.read",
         "hosts.read",
         "quotas.read",
+        "secrets.read",
     }
 )
 _developer: Final[frozenset[Permission]] = (
-    _invoker | _viewer | {"functions.deploy", "functions.delete", "functions.read_env", "calls.manage"}
+    _invoker
+    | _viewer
+    | {
+        "functions.deploy",
+        "functions.delete",
+        "functions.read_env",
+        "calls.manage",
+        "secrets.set",
+        "secrets.delete",
+    }
 )
 _admin: Final[frozenset[Permission]] = frozenset(get_args(Permission))
 

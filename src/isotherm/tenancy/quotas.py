@@ -1,10 +1,11 @@
 """Quotas: what a namespace may use, set by the platform's admins, seen by who may look into it. Thread-safe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
 from isotherm.base.errors import Invalid
+from isotherm.base.etags import check_etag
 from isotherm.db.pages import Page
 from isotherm.events.changes import note_change
 from isotherm.events.service import EventLog
@@ -27,14 +28,11 @@ class Quotas:
         self._tenancy = tenancy
         self._default = default
 
-    def set(
-        self, principal: Principal, namespace: str, quota: Quota, *, check: Callable[[str], None] | None = None
-    ) -> NamespaceQuota:
+    def set(self, principal: Principal, namespace: str, quota: Quota, *, if_match: str | None = None) -> NamespaceQuota:
         """Put the quota in place of the one that is there; hosts hold to it at once.
 
-        `check` is called with the ETag of what is there, within the transaction; it raises where that is not what the
-        caller has seen. Only admins of everywhere may: a tenant must not raise its own. Raises `Invalid`, `NotFound`,
-        `Forbidden`.
+        Only admins of everywhere may: a tenant must not raise its own. Raises `Invalid`, `NotFound`, `Forbidden`,
+        `PreconditionFailed` (it is not what the caller has seen).
         """
         self._tenancy.require(principal, "namespaces.read", namespace)
         self._tenancy.require(principal, "quotas.set")
@@ -43,8 +41,7 @@ class Quotas:
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
             row = store.find_quotas(session, [namespace]).get(namespace, _nothing_said)
-            if check is not None:
-                check(_etag(row))
+            check_etag(if_match, _etag(row))
             if quota == row.quota:
                 return self._shown(namespace, row)
             history = self._log.load(session, NamespaceHistory, f"ns_{namespace}")

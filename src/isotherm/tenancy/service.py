@@ -161,7 +161,7 @@ class Tenancy:
                 store.delete_namespace(session, name)
             except IntegrityError as exc:
                 raise Conflict(
-                    f"the namespace {name!r} is not empty; delete its functions first", namespace=name
+                    f"the namespace {name!r} is not empty; delete its functions and secrets first", namespace=name
                 ) from exc
             for row in store.list_keys(session, namespace=name, limit=_all_keys):
                 self._end_key(session, principal, row.key, "its namespace was deleted")
@@ -221,7 +221,7 @@ class Tenancy:
     def _make_namespace(self, session: Session, principal: Principal, name: str) -> Namespace:
         history = self._log.load(session, NamespaceHistory, f"ns_{name}")
         history.create(name)
-        made = Namespace(name=name, created_at_ms=self._clock.time_ms())
+        made = Namespace(name=name, created_at_ms=self._log.time_ms(session))
         store.insert_namespace(session, made.name, made.created_at_ms)
         self._log.save(session, history, by=principal.id, namespace=name)
         return made
@@ -244,7 +244,7 @@ class Tenancy:
             role=role,
             principal_id=new_id("pr"),
             access_key_id="ISO" + new_id("k")[2:19].upper(),
-            created_at_ms=self._clock.time_ms(),
+            created_at_ms=self._log.time_ms(session),
             expires_at_ms=expires_at_ms,
         )
         made = NewKey(key=key, token=new_token(), secret_access_key=secrets.token_urlsafe(30))

@@ -1,6 +1,6 @@
-"""Namespaces and keys in SQL: projections of their histories."""
+"""Namespaces, keys and secrets in SQL: projections of their histories."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -15,20 +15,27 @@ from isotherm.wire.quota import Quota
 __all__ = [
     "KeyRow",
     "QuotaRow",
+    "SecretRow",
+    "count_secrets",
     "delete_key",
     "delete_namespace",
+    "delete_secret",
     "find_key",
     "find_key_by_digest",
     "find_namespace",
     "find_quotas",
+    "find_secret",
     "insert_key",
     "insert_namespace",
     "keys",
     "list_keys",
     "list_namespaces",
+    "list_secrets",
     "namespaces",
     "put_quota",
+    "put_secret",
     "quotas",
+    "secrets",
 ]
 
 namespaces = Table(
@@ -70,6 +77,18 @@ class QuotaRow(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
+secrets = Table(
+    "secrets",
+    control_tables,
+    Column("namespace", Text, ForeignKey("namespaces.name"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", BigInt, nullable=False),
+    Column("value", LargeBinary, nullable=False),  # sealed
+    Column("created_at_ms", BigInt, nullable=False),
+    Column("updated_at_ms", BigInt, nullable=False),
+)
+
+
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     """A key with what must not be shown: its digest, and its sealed secrets."""
 
@@ -78,12 +97,28 @@ class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
     secrets: bytes
 
 
+class SecretRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret with its sealed value."""
+
+    namespace: str
+    name: str
+    version: int
+    value: bytes
+    created_at_ms: int
+    updated_at_ms: int
+
+    @property
+    def etag(self) -> str:
+        """Opaque, without quotes; no version comes twice."""
+        return f"{self.name}-{self.version}"
+
+
 def insert_namespace(session: Session, name: str, created_at_ms: int) -> None:
     session.execute(sqlalchemy.insert(namespaces).values(name=name, created_at_ms=created_at_ms))
 
 
 def delete_namespace(session: Session, name: str) -> None:
-    """Raises SQLAlchemy's `IntegrityError` where workloads are in it."""
+    """Raises SQLAlchemy's `IntegrityError` where workloads or secrets are in it."""
     session.execute(sqlalchemy.delete(namespaces).where(namespaces.c.name == name))
 
 
@@ -148,6 +183,36 @@ def list_keys(
     if ids is not None:
         query = query.where(keys.c.id.in_(ids))
     return [_key_row(row) for row in session.execute(query)]
+
+
+def put_secret(session: Session, row: SecretRow) -> None:
+    """In place of what it was."""
+    delete_secret(session, row.namespace, row.name)
+    session.execute(sqlalchemy.insert(secrets).values(msgspec.structs.asdict(row)))
+
+
+def delete_secret(session: Session, namespace: str, name: str) -> None:
+    session.execute(sqlalchemy.delete(secrets).where(secrets.c.namespace == namespace, secrets.c.name == name))
+
+
+def find_secret(session: Session, namespace: str, name: str) -> SecretRow | None:
+    return next(iter(list_secrets(session, namespace, names=[name], limit=1)), None)
+
+
+def list_secrets(
+    session: Session, namespace: str, *, names: Collection[str] | None = None, after: str = "", limit: int
+) -> list[SecretRow]:
+    """By name, those after `after`; these, or all of the namespace."""
+    query = sqlalchemy.select(secrets).where(secrets.c.namespace == namespace, secrets.c.name > after)
+    if names is not None:
+        query = query.where(secrets.c.name.in_(names))
+    rows = session.execute(query.order_by(secrets.c.name).limit(limit)).mappings()
+    return [SecretRow(**row) for row in rows]
+
+
+def count_secrets(session: Session, namespace: str) -> int:
+    query = sqlalchemy.select(sqlalchemy.func.count()).select_from(secrets).where(secrets.c.namespace == namespace)
+    return session.execute(query).scalar_one()
 
 
 def _key_row(row: Any) -> KeyRow:

@@ -11,22 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isotherm.warden.groundwork import Folder, GroundworkError
-from isotherm.warden.launch import Launch, interpreter_paths, start
+from isotherm.warden.launch import EGRESS_ID, Identity, Launch, interpreter_paths, start
 
 __all__ = ["Boot", "Process", "Starter"]
 
-MODULES = {"warden": "isotherm.warden", "host": "isotherm.host", "control": "isotherm.controllers"}
+MODULES = {
+    "warden": "isotherm.warden",
+    "host": "isotherm.host",
+    "control": "isotherm.controllers",
+    "egress": "isotherm.egress",
+}
 
-# What children may see of our environment. The warden gets no secrets.
+# What children may see of our environment. Warden and egress get no secrets.
 _PLAIN_ENV = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "TERM", "NO_COLOR", "FORCE_COLOR")
 _PLAIN_PREFIXES = ("LC_",)
 _SERVICE_ENV = ("ISOTHERM_MASTER_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY", "no_proxy")
 _SERVICE_PREFIXES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "all_proxy", "ALL_PROXY")
+_DATABASE_PREFIXES = ("PG",)  # libpq's: a password file, certificates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """The supervisor's boot message. `host_boot` and `control_boot` are `wire.boot` without what is filled in here."""
+    """The supervisor's boot message. What ends in `_boot` is `wire.boot` without what is filled in here."""
 
     data_dir: str
     console_pid: int
@@ -41,6 +47,7 @@ class Boot:
     tls_key: str | None
     host_boot: dict[str, Any]
     control_boot: dict[str, Any]
+    egress_boot: dict[str, Any]
     modules: dict[str, str] = field(default_factory=lambda: dict(MODULES))
 
     @classmethod
@@ -80,7 +87,7 @@ class _Handed:
 
 
 class Starter:
-    """Starts warden, host and control over one laid-out folder and its listening sockets."""
+    """Starts warden, host, control and egress over one laid-out folder and its listening sockets."""
 
     def __init__(
         self, boot: Boot, folder: Folder, listeners: dict[str, list[socket.socket]], urls: dict[str, str]
@@ -90,7 +97,12 @@ class Starter:
 
     def start(self, process: Process) -> None:
         """Raises `GroundworkError` (a certificate that cannot be read), `OSError` (no process can be made)."""
-        handed = {"warden": self._warden, "host": self._host, "control": self._control}[process.name](process)
+        handed = {
+            "warden": self._warden,
+            "host": self._host,
+            "control": self._control,
+            "egress": self._egress,
+        }[process.name](process)
         boot_fd = _in_memory("boot", json.dumps(handed.message).encode())
         try:
             process.pid = start(self._launch(process.name, boot_fd, (boot_fd, *handed.fds)))
@@ -107,9 +119,9 @@ class Starter:
             argv=argv,
             env=_environment(name),
             fds=fds,
-            identity=self._folder.identity,
+            identity=Identity(EGRESS_ID, EGRESS_ID) if name == "egress" else self._folder.identity,
             readable=interpreter_paths(),
-            writable=(self._folder.path,),
+            writable=() if name == "egress" else (self._folder.path,),
             # What the host unpacks is read by sandboxes, which have users of their own; its folder is closed to others.
             umask=0o022 if name == "host" else 0o077,
         )
@@ -149,6 +161,12 @@ class Starter:
         message |= {"data_dir": self._folder.path, "api_fd": api, "link_fd": link, "ready_fd": theirs}
         return _Handed(message, [api, link, theirs], [theirs])
 
+    def _egress(self, process: Process) -> _Handed:
+        theirs = _channel(process)
+        ports = {listener.getsockname()[1] for name in ("api", "content") for listener in self._listeners[name]}
+        message = self._boot.egress_boot | {"supervisor_fd": theirs, "own_ports": sorted(ports)}
+        return _Handed(message, [theirs], [theirs])
+
     def _certificate(self) -> dict[str, bytes]:
         """Read anew at each start of the host; the service user may not be let to. A broken renewal keeps the old."""
         read = {}
@@ -168,8 +186,11 @@ class Starter:
 
 
 def _environment(name: str) -> dict[str, str]:
-    names = _PLAIN_ENV if name == "warden" else _PLAIN_ENV + _SERVICE_ENV
-    prefixes = _PLAIN_PREFIXES if name == "warden" else _PLAIN_PREFIXES + _SERVICE_PREFIXES
+    secretive = name in ("warden", "egress")
+    names = _PLAIN_ENV if secretive else _PLAIN_ENV + _SERVICE_ENV
+    prefixes: tuple[str, ...] = _PLAIN_PREFIXES if secretive else _PLAIN_PREFIXES + _SERVICE_PREFIXES
+    if name == "control":
+        prefixes += _DATABASE_PREFIXES
     kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
     return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 

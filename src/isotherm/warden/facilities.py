@@ -28,7 +28,8 @@ class Facilities:
     host_gid: int
     base: Group | None
     ranges: RangeAllocator
-    interpreters: dict[str, Interpreter]
+    python: Interpreter  # our own: keepers and templates are forked from it, whatever runs in them later
+    interpreters: dict[str, Interpreter]  # by runtime
     network_fd: int  # the machine's own network namespace
     pip_dir: str | None
 

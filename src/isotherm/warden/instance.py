@@ -50,7 +50,8 @@ class Instance:
 def exit_message(status: int | None, group: Group | None, *, asked: bool) -> dict[str, Any]:
     """`status` is a wait status; None where the kernel did not say."""
     code = None if status is None else os.waitstatus_to_exitcode(status)
-    killed = code == -signal.SIGKILL or code is None
+    # The last: the first process of a sandbox tells so that the program it looks after was killed.
+    killed = code is None or code in (-signal.SIGKILL, 128 + signal.SIGKILL)
     out_of_memory = killed and not asked and group is not None and group.out_of_memory_kills() > 0
     return {
         "status": code if code is not None and code >= 0 else None,

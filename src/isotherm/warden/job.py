@@ -20,7 +20,7 @@ from isotherm.warden.launcher import Launch, base_environment, exec_job, fork_la
 from isotherm.warden.launching import Launched, LaunchFailed, collect_later
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import BadRequest, RunJob, relative_path
-from isotherm.warden.tree import OUT, Bind, Interpreter, Tree, own_interpreter
+from isotherm.warden.tree import OUT, Bind, Interpreter, Tree
 from isotherm_runtime import linux
 from isotherm_runtime.confine import USER_UID
 from isotherm_runtime.seqpacket import close_all
@@ -82,7 +82,9 @@ class Job:
             if have.isolated:
                 linux.change_owner(out, owner, owner)
             try:
-                status, timed_out = await self._launch(Tree(own_interpreter(), tuple(binds), network=True), id_base)
+                status, timed_out = await self._launch(
+                    Tree(have.python, tuple(binds), self._prefixes(), network=True), id_base
+                )
             finally:
                 if have.isolated:
                     await _aside(functools.partial(take_over, out, owner, have.host_uid, have.host_gid))
@@ -90,6 +92,10 @@ class Job:
             close_all(descriptors)
             have.ranges.give_back(id_base)
         return {**exit_message(status, self._group, asked=self._asked and not timed_out), "timed_out": timed_out}
+
+    def _prefixes(self) -> tuple[str, ...]:
+        """What any of the runtimes needs: an installer may be a program of each."""
+        return tuple(prefix for each in self._have.interpreters.values() for prefix in each.prefixes)
 
     def _binds(self) -> list[Bind]:
         """What the job may read. Raises `BadRequest` for what lies neither below DATA/host nor in pip's own folder."""
@@ -160,7 +166,7 @@ class Job:
         """Arguments and environment; without a tree of its own, paths inside become those of the machine."""
         request = self._request
         program = interpreter.executable if request.argv[0] == "python" else request.argv[0]
-        argv, env = (program, *request.argv[1:]), base_environment(interpreter) | request.env
+        argv, env = (program, *request.argv[1:]), base_environment(self._have.interpreters.values()) | request.env
         if self._have.isolated:
             return argv, env
         places = {inside: path for path, inside in request.read_only} | {

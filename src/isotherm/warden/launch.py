@@ -15,9 +15,20 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Cover", "Identity", "Launch", "LaunchError", "covers", "interpreter_paths", "service_identity", "start"]
+__all__ = [
+    "EGRESS_ID",
+    "Cover",
+    "Identity",
+    "Launch",
+    "LaunchError",
+    "covers",
+    "interpreter_paths",
+    "service_identity",
+    "start",
+]
 
 FALLBACK_ID = 61313  # user and group of the unprivileged processes where no account was made for them
+EGRESS_ID = 61314  # of the egress process, which faces sandboxes and the world and may read nothing of the platform's
 EXIT_LAUNCH_FAILED = 71  # EX_OSERR
 OPEN_FILES = 1 << 16
 

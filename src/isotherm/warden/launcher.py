@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -128,9 +128,11 @@ def _enter(launch: Launch) -> None:
         linux.bring_up_loopback()
 
 
-def base_environment(interpreter: Interpreter) -> dict[str, str]:
+def base_environment(interpreters: Iterable[Interpreter]) -> dict[str, str]:
+    """In which all of them are found by their names."""
+    folders = [os.path.dirname(each.executable) for each in interpreters]
     return {
-        "PATH": f"{os.path.dirname(interpreter.executable)}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": ":".join(dict.fromkeys((*folders, "/usr/local/bin", "/usr/bin", "/bin"))),
         "HOME": "/tmp",  # noqa: S108  (inside the sandbox)
         "LANG": "C.UTF-8",
         "PYTHONDONTWRITEBYTECODE": "1",

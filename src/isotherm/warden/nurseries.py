@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import isotherm
@@ -26,7 +26,7 @@ _source = "import sys; sys.path[:0] = {paths!r}; from isotherm.warden.nursery im
 
 
 class _Nursery:
-    def __init__(self, interpreter: Interpreter) -> None:
+    def __init__(self, interpreter: Interpreter, others: Iterable[Interpreter]) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.settimeout(_SEND_TIMEOUT_S)
         paths = list(dict.fromkeys(str(Path(module.__path__[0]).parent) for module in (isotherm, isotherm_runtime)))
@@ -39,7 +39,7 @@ class _Nursery:
                     signal.signal(number, signal.SIG_DFL)
                 close_all_but(theirs.fileno())
                 theirs.set_inheritable(True)
-                os.execve(argv[0], argv, base_environment(interpreter))  # noqa: S606  (no shell is the point)
+                os.execve(argv[0], argv, base_environment((interpreter, *others)))  # noqa: S606  (no shell is the point)
             finally:
                 os._exit(1)
         theirs.close()
@@ -58,9 +58,10 @@ class _Nursery:
 
 
 class Nurseries:
-    """Belongs to the warden's loop."""
+    """Belongs to the warden's loop. `programs` are what the code in a sandbox finds by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Iterable[Interpreter]) -> None:
+        self._programs = tuple(programs)
         self._nurseries: OrderedDict[tuple[str, str], _Nursery] = OrderedDict()
 
     def launch(self, tenant: str, interpreter: Interpreter, order: LaunchOrder, descriptors: Sequence[int]) -> None:
@@ -89,6 +90,6 @@ class Nurseries:
         if key not in self._nurseries:
             if len(self._nurseries) >= _MOST:
                 self._nurseries.popitem(last=False)[1].close()
-            self._nurseries[key] = _Nursery(interpreter)
+            self._nurseries[key] = _Nursery(interpreter, self._programs)
         self._nurseries.move_to_end(key)
         return self._nurseries[key]

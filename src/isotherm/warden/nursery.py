@@ -21,7 +21,7 @@ import isotherm
 import isotherm_runtime
 from isotherm.warden.launcher import Launch, close_all_but, fork_launcher
 from isotherm.warden.paths import HostFolder
-from isotherm.warden.tree import CODE, DEPS, RUNTIME, Bind, Tree, own_interpreter
+from isotherm.warden.tree import CODE, DEPS, NAME_SERVER, RUNTIME, Bind, Tree, own_interpreter
 from isotherm_runtime import linux
 from isotherm_runtime.confine import TEMPLATE_UID
 from isotherm_runtime.seqpacket import MessageError, PeerGone, close_all, receive
@@ -39,12 +39,13 @@ _runtime_modules = (
     "invoke",
     "context",
     "events",
+    "bridge",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrder:
-    """One sandbox to build, as a message with [the keeper's channel, join files…]."""
+    """One sandbox to build, as a message with [the keeper's channel, if `egress` a network namespace, join files…]."""
 
     isolated: bool
     host_dir: str
@@ -53,6 +54,8 @@ class LaunchOrder:
     deps_dir: str | None
     id_base: int
     tmp_bytes: int
+    egress: bool  # in a network namespace that is given, with names
+    prefixes: tuple[str, ...]  # shown beside those of this interpreter
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,15 +87,22 @@ def main(channel_fd: int) -> NoReturn:
         except (PeerGone, MessageError):
             os._exit(0)
         order = LaunchOrder(**message)
+        network = descriptors[1:2] if order.egress else []
         launch = Launch(
             channel=socket.socket(fileno=descriptors[0]),
-            join_files=tuple(descriptors[1:]),
+            join_files=tuple(descriptors[1 + len(network) :]),
             become=become_keeper,
             isolated=order.isolated,
-            tree=Tree(interpreter, order.binds()),
+            tree=Tree(
+                interpreter,
+                order.binds(),
+                tuple(order.prefixes),
+                name_server=NAME_SERVER if order.egress else None,
+            ),
             id_base=order.id_base,
             tmp_bytes=order.tmp_bytes,
             tmp_uid=TEMPLATE_UID,
+            network_fd=network[0] if network else None,
         )
         fork_launcher(launch)
         launch.channel.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from isotherm.warden.facilities import Facilities
+from isotherm.warden.network import NetworkError, RevisionNetwork
 from isotherm_runtime import linux, seccomp
 
 __all__ = ["Check", "probe"]
@@ -15,12 +17,16 @@ __all__ = ["Check", "probe"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`detail` says what was found, or what is missing and how to mend it; `enforced`, what depends on it."""
+    """`detail` says what was found, or what is missing and how to mend it; `enforced`, what depends on it.
+
+    `needed` False: without it only those functions are refused that ask for it.
+    """
 
     name: str
     ok: bool
     detail: str
     enforced: str
+    needed: bool = True
 
     def to_message(self) -> dict[str, Any]:
         return asdict(self)
@@ -28,7 +34,7 @@ class Check:
 
 def probe(have: Facilities) -> list[Check]:
     """In the order in which they build on each other."""
-    return [*_process_checks(), *_namespace_checks(), *_group_checks(have), *_file_checks(have)]
+    return [*_process_checks(), *_namespace_checks(), *_group_checks(have), *_file_checks(have), _egress_check()]
 
 
 def _process_checks() -> Iterator[Check]:
@@ -105,13 +111,39 @@ def _group_checks(have: Facilities) -> Iterator[Check]:
 
 
 def _file_checks(have: Facilities) -> Iterator[Check]:
-    interpreter = next(iter(have.interpreters.values()))
     yield Check(
         "interpreter",
-        os.access(interpreter.executable, os.X_OK),
-        f"{interpreter.name} at {interpreter.executable}",
+        os.access(have.python.executable, os.X_OK),
+        f"{have.python.name} at {have.python.executable}",
         "that handlers can run",
     )
+
+
+def _egress_check() -> Check:
+    """Build what a revision with egress gets, and see a connection to elsewhere arrive where it must."""
+    enforced = "that functions reach what their rules allow, and nothing else; without it they reach nothing"
+    try:
+        network = RevisionNetwork()
+    except NetworkError as exc:
+        why = f"no function can have it: {exc.__cause__}; Linux 5.10 or newer, root and the bpf system call are needed"
+        return Check("egress", False, why, enforced, needed=False)
+    try:
+        caught = _in_child(lambda: _try_egress(network))
+    finally:
+        network.close()
+    found = "connections are caught by BPF" if caught else "a connection was not caught by BPF; no function can have it"
+    return Check("egress", caught, found, enforced, needed=False)
+
+
+def _try_egress(network: RevisionNetwork) -> None:
+    elsewhere = ("192.0.2.1", 443)  # nobody's (RFC 5737)
+    linux.setns(network.namespace_fd, linux.NEWNET)
+    with socket.socket() as client:
+        client.settimeout(2)
+        client.connect(elsewhere)
+        caught, _ = network.sockets[0].accept()
+    if caught.getsockname()[:2] not in (elsewhere, (f"::ffff:{elsewhere[0]}", elsewhere[1])):
+        raise OSError("another connection was caught")
 
 
 def _try_seccomp() -> None:

@@ -29,13 +29,14 @@ __all__ = [
 
 _template_id, _instance_id = re.compile(r"t[0-9]{1,12}\Z"), re.compile(r"i[0-9]{1,12}\Z")
 _job_id, _probe_id = re.compile(r"j[0-9]{1,12}\Z"), re.compile(r"p[0-9]{1,12}\Z")
-_runtime = re.compile(r"python3\.[0-9]{1,2}\Z")
+_runtime = re.compile(r"(?:python3\.[0-9]{1,2}|nodejs[0-9]{1,3}|provided)\Z")
 _tenant = re.compile(r"[a-z0-9-]{1,63}\Z")
 _variable = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
-_inside = re.compile(r"/(?:code|deps|in|opt)(?:/[A-Za-z0-9._@+-]{1,128}){0,8}\Z|/etc/pip\.conf\Z")
+_inside = re.compile(r"/(?:code|deps|in|opt)(?:/[A-Za-z0-9._@+-]{1,128}){0,8}\Z|/etc/(?:pip\.conf|npmrc)\Z")
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _MAX_CONFIG_BYTES = 128 * 1024
+_MAX_EGRESS_BYTES = 32 * 1024
 _MAX_PATH = 1024
 
 
@@ -64,6 +65,7 @@ class Prepare:
     template: bool
     threads: int
     init_timeout_s: float
+    egress: str | None  # JSON of what is allowed, for the egress process; None: no network
     limits: Limits
 
 
@@ -131,6 +133,7 @@ def _prepare(fields: _Fields, host_dir: str) -> Prepare:
         template=fields.boolean("template"),
         threads=fields.integer("threads", 1, 256),
         init_timeout_s=fields.number("init_timeout_s", 0.1, 900),
+        egress=fields.optional_text("egress", _MAX_EGRESS_BYTES),
         limits=Limits(
             memory_bytes=fields.integer("memory_bytes", 16 * _MIB, 1024 * _GIB),
             cpus=fields.number("cpus", 0.01, 1024),

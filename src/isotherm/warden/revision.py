@@ -11,16 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from isotherm.warden.cgroups import CgroupError, Group, GroupLimits
+from isotherm.warden.egress import EgressDesk
 from isotherm.warden.facilities import Facilities, reap
 from isotherm.warden.instance import describe_end, remove_group
 from isotherm.warden.instances import Instances, Tell
 from isotherm.warden.kit import KitStock
 from isotherm.warden.launching import Launched, LaunchFailed
+from isotherm.warden.network import NetworkError, RevisionNetwork
 from isotherm.warden.nurseries import Nurseries
 from isotherm.warden.nursery import LaunchOrder
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import Prepare
 from isotherm.warden.tree import CODE, DEPS
+from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
 from isotherm_runtime.seqpacket import close_all
 from isotherm_runtime.seqpacket_async import AsyncChannel
@@ -40,6 +43,7 @@ class Revision:
         request: Prepare,
         facilities: Facilities,
         nurseries: Nurseries,
+        egress: EgressDesk,
         tell: Tell,
         on_gone: Callable[[Revision], None],
     ) -> None:
@@ -47,6 +51,9 @@ class Revision:
         self._request = request
         self._have = facilities
         self._nurseries = nurseries
+        self._egress = egress
+        self._network: RevisionNetwork | None = None
+        self._gate = ""
         self._tell = tell
         self._on_gone = on_gone
         self._group: Group | None = None
@@ -71,6 +78,8 @@ class Revision:
     async def _prepare(self) -> None:
         try:
             await self._launch()
+        except NetworkError as exc:
+            self._fail("not_isolated", str(exc))
         except (LaunchFailed, CgroupError, NoIdsLeft, OSError, ValueError) as exc:
             self._fail("unavailable", f"the sandbox could not be built: {exc}")
 
@@ -87,7 +96,10 @@ class Revision:
             joins = self._make_groups()
             os.set_blocking(output, False)
             interpreter = have.interpreter(request.runtime)
-            self._nurseries.launch(request.tenant, interpreter, self._order(), [theirs.fileno(), *joins])
+            self._open_network()
+            network = [] if self._network is None else [self._network.namespace_fd]
+            order = self._order(interpreter.prefixes)
+            self._nurseries.launch(request.tenant, have.python, order, [theirs.fileno(), *network, *joins])
             self._launched = Launched()
             self._channel = AsyncChannel(ours, self._on_message, self._on_channel_closed)
             self._instances = self._make_instances(self._channel)
@@ -96,6 +108,7 @@ class Revision:
             theirs.close()
             self._pidfd = await self._launched.pidfd()
             asyncio.get_running_loop().add_reader(self._pidfd, self._on_keeper_end)
+            self._check_network()
             tasks = self._template_join_files()
             self._channel.send(self._boot().to_message(), [os.dup(output_end), *tasks])
         finally:
@@ -104,7 +117,7 @@ class Revision:
             if self._channel is None:
                 ours.close()
 
-    def _order(self) -> LaunchOrder:
+    def _order(self, prefixes: tuple[str, ...]) -> LaunchOrder:
         assert self._id_base is not None
         return LaunchOrder(
             isolated=self._have.isolated,
@@ -114,7 +127,24 @@ class Revision:
             deps_dir=self._request.deps_dir,
             id_base=self._id_base,
             tmp_bytes=self._request.limits.tmp_bytes,
+            egress=self._network is not None,
+            prefixes=prefixes,
         )
+
+    def _open_network(self) -> None:
+        """Where it may reach something: a network namespace, served by the egress process. Raises `NetworkError`."""
+        rules = self._request.egress
+        if rules is not None and self._have.isolated:
+            self._network = RevisionNetwork()
+            self._gate = self._egress.open(self.id, rules, self._network, self._tell)
+
+    def _check_network(self) -> None:
+        """Whatever built the sandbox, it must be in the namespace that was made for it. Raises `NetworkError`."""
+        if self._network is None:
+            return
+        inode = os.stat(f"/proc/{linux.pid_of(self._pidfd)}/ns/net").st_ino
+        if inode != self._network.inode:
+            raise NetworkError("the sandbox is in another network namespace than its own")
 
     def _make_groups(self) -> list[int]:
         """The revision's, the keeper's, the template's. What the keeper joins."""
@@ -166,6 +196,8 @@ class Revision:
             groups=0 if self._group is None else len(self._group.directories),
             seccomp=self._have.seccomp,
             max_namespaces=_MAX_NAMESPACES,
+            own_network=self._network is None,
+            executable=self._have.interpreter(request.runtime).executable,
         )
 
     # The keeper's messages
@@ -288,6 +320,9 @@ class Revision:
             await self._instances.all_gone()
         if self._channel is not None:
             self._channel.close()
+        if self._network is not None:
+            await self._egress.close(self._gate)
+            self._network.close()
         await self._remove_groups()
         if self._id_base is not None:
             self._have.ranges.give_back(self._id_base)

@@ -8,6 +8,7 @@ import socket
 import sys
 from typing import Any
 
+from isotherm.warden.egress import EgressDesk
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.launching import reap_orphans
 from isotherm.warden.nurseries import Nurseries
@@ -31,8 +32,9 @@ class Warden:
         self._next: socket.socket | None = None
         self._session: Session | None = None
         self._checks: list[dict[str, Any]] = []
-        self._nurseries = Nurseries()
-        self._nurseries.warm(_FIRST_TENANT, next(iter(facilities.interpreters.values())))
+        self._nurseries = Nurseries(facilities.interpreters.values())
+        self._egress = EgressDesk()
+        self._nurseries.warm(_FIRST_TENANT, facilities.python)
         self._channel = AsyncChannel(supervisor, self._on_message, lambda _: self._stop())
 
     async def serve(self) -> None:
@@ -49,10 +51,11 @@ class Warden:
                 self._session = None
             if self._next is not None and self._session is None:
                 peer, self._next = self._next, None
-                self._session = Session(peer, self._have, self._nurseries, self._probe, self._changed.set)
+                self._session = Session(peer, self._have, self._nurseries, self._egress, self._probe, self._changed.set)
         if self._session is not None:
             await self._session.end()
         self._nurseries.close()
+        self._egress.end()
         self._channel.close()
 
     def _probe(self) -> list[dict[str, Any]]:
@@ -71,6 +74,8 @@ class Warden:
                 self._next.close()
             self._next = socket.socket(fileno=descriptors.pop())
             self._changed.set()
+        elif operation == "egress" and len(descriptors) == 1:
+            self._egress.connect(socket.socket(fileno=descriptors.pop()))
         elif operation == "stop":
             self._stop()
         else:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from isotherm.warden.egress import EgressDesk
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.job import Job
 from isotherm.warden.nurseries import Nurseries
@@ -41,6 +42,7 @@ class Session:
         peer: socket.socket,
         facilities: Facilities,
         nurseries: Nurseries,
+        egress: EgressDesk,
         probe: Callable[[], list[dict[str, Any]]],
         on_closed: Callable[[], None],
     ) -> None:
@@ -50,6 +52,7 @@ class Session:
         self._template_of: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._nurseries = nurseries
+        self._egress = egress
         self._probe = probe
         self._empty = asyncio.Event()
         self._channel = AsyncChannel(peer, self._on_message, self._on_channel_closed)
@@ -108,7 +111,7 @@ class Session:
         if len(self._revisions) >= _MAX_REVISIONS:
             raise BadRequest(f"id: {_MAX_REVISIONS} templates are the most at a time")
         self._have.interpreter(request.runtime)
-        revision = Revision(request, self._have, self._nurseries, self._tell, self._on_revision_gone)
+        revision = Revision(request, self._have, self._nurseries, self._egress, self._tell, self._on_revision_gone)
         self._revisions[request.id] = revision
         revision.prepare()
 

@@ -17,7 +17,7 @@ import isotherm_runtime
 from isotherm.warden.cgroups import CgroupError, Group, find_hierarchies
 from isotherm.warden.facilities import Facilities
 from isotherm.warden.ranges import RangeAllocator
-from isotherm.warden.tree import own_interpreter
+from isotherm.warden.tree import interpreters, own_interpreter
 from isotherm_runtime import linux, seccomp
 
 __all__ = ["become_warden", "find_facilities"]
@@ -44,7 +44,6 @@ def find_facilities(data_dir: str, uid: int, gid: int, network_fd: int) -> Facil
     isolated = os.geteuid() == 0 and seccomp.supported() and _may_unshare()
     owner = hashlib.sha256(data_dir.encode()).hexdigest()[:12]
     work = _own_folder(f"{data_dir}/warden")
-    interpreter = own_interpreter()
     compileall.compile_dir(os.path.dirname(isotherm_runtime.__file__), quiet=2, workers=1)
     return Facilities(
         isolated=isolated,
@@ -54,7 +53,8 @@ def find_facilities(data_dir: str, uid: int, gid: int, network_fd: int) -> Facil
         host_gid=gid,
         base=_base_group(f"isotherm-{owner}", f"{work}/groups.json") if isolated else None,
         ranges=RangeAllocator(owner),
-        interpreters={interpreter.name: interpreter},
+        python=own_interpreter(),
+        interpreters=interpreters(),
         network_fd=network_fd,
         pip_dir=_pip_dir(),
     )

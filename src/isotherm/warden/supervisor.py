@@ -1,4 +1,4 @@
-"""The supervisor: locks the data folder, listens, starts warden, host and control, and starts again what dies.
+"""The supervisor: locks the data folder, listens, starts warden, host, control and egress, restarts what dies.
 
 It takes its boot message on a descriptor and words on the console's pipe (`stop`, `kill`, end of file); it answers
 with JSON lines on the report pipe. It holds the listening sockets, so that a client that connects while a process
@@ -6,7 +6,7 @@ restarts waits in the backlog instead of failing. Standard library alone; nothin
 
     console → supervisor   stop (or end of file): drain and exit 0 · kill: end everything now
     supervisor → console   {"op": "listening" | "ready" | "died" | "failed" | "stopped", …}
-    supervisor → children  {"op": "peer"} with one descriptor · {"op": "stop"}, on a SEQPACKET channel
+    supervisor → children  {"op": "peer" | "egress"} with one descriptor · {"op": "stop"}, on a SEQPACKET channel
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ __all__ = ["Supervisor", "main", "restart_delay_s"]
 STEADY_S = 3.0  # a process that lived this long did not fail at its start
 FREE_RETRIES = 4
 MAX_DELAY_S = 2.0
-STOP_S = {"control": 5.0, "warden": 15.0}  # to end once asked; the warden ends and removes whatever runs
+STOP_S = {"control": 5.0, "warden": 15.0, "egress": 2.0}  # to end once asked; the warden ends and removes whatever runs
+PEERS_OF_WARDEN = {"host": "peer", "egress": "egress"}  # and the word by which the warden is given its end
 KILL_S = 5.0  # for the kernel to end what was killed
 HOPELESS = (64, 65, 66, 71, 73, 77, 78)  # exit codes, of the error tree and of `launch`, that a retry does not mend
 EXIT_OS_ERROR = 75  # no process could be made; EX_TEMPFAIL
@@ -53,7 +54,7 @@ class Supervisor:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._selector = selectors.DefaultSelector()
-        self._processes = {name: Process(name) for name in ("warden", "control", "host")}
+        self._processes = {name: Process(name) for name in ("warden", "control", "host", "egress")}
         self._listeners: dict[str, list[socket.socket]] = {}
         self._ready_text = b""
         self._was_ready = False
@@ -224,17 +225,18 @@ class Supervisor:
             return
         if process.ready_fd is not None:
             self._selector.register(process.ready_fd, selectors.EVENT_READ, self._on_ready)
-        if process.name != "control":
-            self._introduce()
+        for other, word in PEERS_OF_WARDEN.items():
+            if process.name in ("warden", other):
+                self._introduce(other, word)
 
-    def _introduce(self) -> None:
-        """Give warden and host the two ends of a new pair; whatever pair they had is of no more use."""
-        ends = [self._processes["warden"], self._processes["host"]]
-        if any(process.pid is None or process.channel is None for process in ends):
+    def _introduce(self, other: str, word: str) -> None:
+        """Give the warden and another the two ends of a new pair; whatever pair they had is of no more use."""
+        both = [self._processes["warden"], self._processes[other]]
+        if any(process.pid is None or process.channel is None for process in both):
             return
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for process, end in zip(ends, pair, strict=True):
-            self._tell(process, "peer", [end.fileno()])
+        for process, end, said in zip(both, pair, (word, "peer"), strict=True):
+            self._tell(process, said, [end.fileno()])
             end.close()
 
     def _tell(self, process: Process, word: str, fds: list[int]) -> None:
@@ -250,7 +252,7 @@ class Supervisor:
     # Stopping
 
     def _drain(self) -> None:
-        """The host first, which finishes its calls with the help of the others; then control; the warden last."""
+        """The host first, which finishes its calls with the help of the others; then control, the warden, egress."""
         for name in ("api", "content"):
             for listener in self._listeners.get(name, []):
                 listener.close()
@@ -295,7 +297,7 @@ class Supervisor:
     # The console
 
     def _fail(self, code: str, message: str) -> int:
-        self._stopping = self._killing = True
+        self._stopping = True  # and drain: a warden that is killed leaves its control groups behind
         self._report({"op": "failed", "code": code, "message": message})
         if self._listeners:
             self._drain()

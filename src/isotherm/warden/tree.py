@@ -5,15 +5,28 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import isotherm_runtime
+from isotherm.base.runtimes import PROVIDED, find_node, own_python
 from isotherm_runtime import linux
 
-__all__ = ["CODE", "DEPS", "OUT", "RUNTIME", "Bind", "Interpreter", "Tree", "own_interpreter"]
+__all__ = [
+    "CODE",
+    "DEPS",
+    "NAME_SERVER",
+    "OUT",
+    "RUNTIME",
+    "Bind",
+    "Interpreter",
+    "Tree",
+    "interpreters",
+    "own_interpreter",
+]
 
 CODE, DEPS, OUT, RUNTIME = "/code", "/deps", "/out", "/opt/isotherm"
+NAME_SERVER = "127.0.0.1"  # where a sandbox with egress asks for names
 
 _system = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _devices = ("null", "zero", "full", "random", "urandom")
@@ -41,7 +54,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """A Python, shown at its own path. `prefixes` are what it needs beside the system's folders."""
+    """What runs a revision's code, shown at its own path. `prefixes` are what it needs beside the system's folders."""
 
     name: str
     executable: str
@@ -50,9 +63,13 @@ class Interpreter:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
+    """`prefixes` are folders of the machine's that are shown beside those of the interpreter."""
+
     interpreter: Interpreter
     binds: tuple[Bind, ...] = field(default=())
-    network: bool = False
+    prefixes: tuple[str, ...] = ()
+    network: bool = False  # names as on the machine itself
+    name_server: str | None = None  # where names are asked instead
 
     def build(self, root: str) -> None:
         """Mount it below the folder `root`, in the caller's own mount namespace. Raises `OSError`."""
@@ -62,13 +79,15 @@ class Tree:
                 os.symlink(os.readlink(path), root + path)
             elif os.path.isdir(path):
                 _bind(path, root + path)
-        for prefix in self.interpreter.prefixes:
+        for prefix in dict.fromkeys((*self.interpreter.prefixes, *self.prefixes)):
             _bind(prefix, root + prefix)
         _bind(os.path.dirname(isotherm_runtime.__file__), f"{root}{RUNTIME}/isotherm_runtime")
         for bind in self.binds:
             fd = bind.open()  # here: what another mount namespace opened cannot be bound
             _bind(f"/proc/self/fd/{fd}", root + bind.target, writable=bind.writable)
             os.close(fd)
+            if bind.target == DEPS:  # Node.js looks for a module's dependencies in the folders above it, up to the root
+                os.symlink(f"{DEPS}/node_modules", root + "/node_modules")
         self._make_etc(root)
         _make_devices(root)
         for folder in ("/proc", "/tmp", "/sys"):  # noqa: S108  (inside the sandbox)
@@ -78,6 +97,8 @@ class Tree:
         os.makedirs(root + "/etc", exist_ok=True)
         for path, text in _etc_texts.items():
             _write(root + path, text.encode())
+        if self.name_server is not None:
+            _write(root + "/etc/resolv.conf", f"nameserver {self.name_server}\n".encode())
         for path in (*_etc_copies, *(_etc_network if self.network else ())):
             if os.path.isfile(path):
                 os.makedirs(os.path.dirname(root + path), exist_ok=True)
@@ -92,8 +113,23 @@ def own_interpreter() -> Interpreter:
     """The Python that runs the platform, without the platform's packages."""
     executable = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     prefixes = dict.fromkeys(os.path.realpath(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix))
-    outside = tuple(prefix for prefix in prefixes if not _is_system(prefix))
-    return Interpreter(f"python{sys.version_info[0]}.{sys.version_info[1]}", executable, outside)
+    return Interpreter(own_python(), executable, _outside(prefixes))
+
+
+def interpreters() -> dict[str, Interpreter]:
+    """By runtime, all that this machine has. `provided` is served by our own Python and sees Node.js too."""
+    python, node = own_interpreter(), find_node()
+    found = {python.name: python}
+    prefixes: tuple[str, ...] = ()
+    if node is not None:
+        prefixes = _outside((node.prefix,))
+        found[node.name] = Interpreter(node.name, node.executable, prefixes)
+    found[PROVIDED] = Interpreter(PROVIDED, python.executable, (*python.prefixes, *prefixes))
+    return found
+
+
+def _outside(prefixes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(prefix for prefix in prefixes if not _is_system(prefix))
 
 
 def _is_system(path: str) -> bool:

@@ -4,7 +4,7 @@ import msgspec
 
 from isotherm.base.settings import Settings
 
-__all__ = ["ControlBoot", "HostBoot"]
+__all__ = ["ControlBoot", "EgressBoot", "HostBoot"]
 
 
 class HostBoot(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,3 +31,14 @@ class ControlBoot(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     content_url: str
     settings: Settings
+
+
+class EgressBoot(msgspec.Struct, frozen=True, kw_only=True):
+    """For `python -m isotherm.egress`. It is told no secret."""
+
+    supervisor_fd: int  # SEQPACKET: brings a new warden's end at every (re)start of the warden
+    own_ports: list[int]  # the platform's, which no function reaches on any address of this machine
+    resolver: str | None  # ADDRESS or ADDRESS:PORT; None: the machine's own
+    never: str  # networks between commas
+    connections: int  # open at once, of one revision
+    idle_s: float

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from isotherm.wire.egress import EgressChoice
 from isotherm.wire.quota import QuotaSpec
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "RevisionSpec",
     "Role",
     "RouteSpec",
+    "ShadowSpec",
     "WarmSpec",
     "item_id",
 ]
@@ -52,18 +54,19 @@ class AsyncSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable revision: code and configuration."""
+    """One immutable revision: code and configuration. Only the values of its secrets change."""
 
     id: str  # "rev_…"
     workload_id: str  # "wl_…"
     namespace: str
     name: str
     number: int
-    runtime: str  # "python3.11"
+    runtime: str  # "python3.11", "nodejs20", "provided"
     handler: str  # "module.function"
     package: str  # digest of the code's zip, as uploaded
     requirements: str | None = None  # digest of requirements.txt, where there is one
-    env: dict[str, str] = msgspec.field(default_factory=dict)
+    env: dict[str, str] = msgspec.field(default_factory=dict)  # to a host: the values of `secrets` included
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)  # variable → name of the secret that it holds
     memory_mb: int = 256
     cpus: float = 1.0
     pids: int = 64
@@ -72,8 +75,11 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     init_timeout_s: float = 60.0
     concurrency: int = 1
     dispatch: Literal["threads", "serial"] = "threads"
+    request_body: Literal["buffer", "stream"] = "buffer"  # "stream": the handler gets a URL request's body as it comes
     isolation: Literal["process"] = "process"
     threads: int = 1  # BLAS and OpenMP threads
+    egress: EgressChoice = "deny"
+    install_scripts: bool = False  # npm may run what packages bring to be run
     queue_limit: int = 1000
     queue_wait_s: float = 30.0
     warm: WarmSpec = WarmSpec()
@@ -99,6 +105,14 @@ class CronSpec(msgspec.Struct, frozen=True, kw_only=True):
     qualifier: str | None = None  # an alias or a revision number; None: `live`
 
 
+class ShadowSpec(msgspec.Struct, frozen=True):
+    """A share of the calls of an alias is copied to a revision; nobody waits for what the copies come to."""
+
+    alias: str
+    revision_id: str
+    share: float  # above 0, at most 1
+
+
 class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a workload is reached. `aliases` always has `live`, which unqualified calls take."""
 
@@ -111,6 +125,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None  # calls a second, None: unlimited
     burst: int | None = None
     crons: list[CronSpec] = msgspec.field(default_factory=list)
+    standby: list[str] = msgspec.field(default_factory=list)  # kept as warm as what aliases have: rollouts move these
+    shadows: list[ShadowSpec] = msgspec.field(default_factory=list)
 
 
 class GrantSpec(msgspec.Struct, frozen=True):

@@ -92,7 +92,8 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     """Something control asks a host to do once.
 
-    prepare  unpack, install dependencies, import, start one instance; result: {"template": bool, "unfit": [str]}
+    prepare  unpack, install dependencies, import, have `instances` started, as far as limits and memory let it;
+             result: {"template": bool, "unfit": [str]}
     forget   stop the revision's template and instances; result: {}
     states   result: {"states": [WorkloadState, …]}
     queue    see `wire.queue.QueueOrder`; result: {"answer": what it says there}
@@ -103,6 +104,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
     timeout_s: float
     revision: RevisionSpec | None = None
     queue: QueueOrder | None = None
+    instances: int = 1
 
 
 FromHost = Hello | Telemetry | Progress | Reply

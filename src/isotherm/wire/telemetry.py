@@ -25,7 +25,7 @@ LATENCY_BUCKETS_MS = (
 Outcome = Literal["ok", "handler_error", "timeout", "out_of_memory", "crash", "rejected", "import_error", "invalid"]
 
 # Who asked for a call. `async` is an Invoke of the type Event; `cron`, `destination` and `redrive` are queued, too.
-Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "warm", "prepare"]
+Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "warm", "prepare", "shadow"]
 
 # Why a call found no idle instance:
 #   first        the revision had neither template nor instance
@@ -106,6 +106,7 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float  # used since the host's boot
     queued: int
     unfit: list[str] = msgspec.field(default_factory=list)  # why no template forks, where none does
+    outdated: str | None = None  # why it goes on with former values of its secrets, where it does
 
 
 class NamespaceUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,7 +83,10 @@ class DesiredFeed:
         """Those with these ids, or (None) all."""
         of = ids.get if ids is not None else lambda _: None
         return [
-            *(Item(revision=self._workloads.opened(one)) for one in store.list_callable(session, of("revision"))),
+            *(
+                Item(revision=self._workloads.opened(session, one))
+                for one in store.list_callable(session, of("revision"))
+            ),
             *(Item(route=route) for route in store.list_routes(session, of("route"))),
             *(Item(key=key) for key in self._tenancy.key_specs(session, of("key"))),
             *(Item(quota=quota) for quota in self._quotas.specs(session, of("quota"))),

@@ -10,10 +10,32 @@ from isotherm.base.ids import is_name
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
 from isotherm.workloads.model import LIVE, Kind, QueueAction, RevisionState, Weight
+from isotherm.workloads.rollout_facts import (
+    OpenRollout,
+    RolloutFact,
+    RolloutFinished,
+    RolloutPaused,
+    RolloutResumed,
+    RolloutRolledBack,
+    RolloutStarted,
+    RolloutStepped,
+)
+from isotherm.workloads.rollout_model import Mark, Reading, RolloutPlan, Rule
+from isotherm.workloads.rollout_policy import stages, weights_at
 
-__all__ = ["MAX_ALIASES", "AliasDeleted", "AliasMoved", "RevisionDropped", "RevisionReady", "WorkloadHistory"]
+__all__ = [
+    "MAX_ALIASES",
+    "AliasDeleted",
+    "AliasMoved",
+    "RevisionDeployed",
+    "RevisionDropped",
+    "RevisionReady",
+    "WorkloadHistory",
+    "WorkloadState",
+]
 
 MAX_ALIASES = 50
+MoveReason = Literal["deploy", "asked", "rollback", "rollout"]
 
 
 class Created(Fact, frozen=True, tag="workload.created"):
@@ -52,7 +74,7 @@ class RevisionDropped(Fact, frozen=True, tag="workload.revision_dropped"):
 class AliasMoved(Fact, frozen=True, tag="workload.alias_moved"):
     alias: str
     weights: list[Weight]
-    reason: Literal["deploy", "asked", "rollback"]
+    reason: MoveReason
 
 
 class AliasDeleted(Fact, frozen=True, tag="workload.alias_deleted"):
@@ -80,6 +102,7 @@ class WorkloadState(msgspec.Struct):
     ids: dict[int, str] = msgspec.field(default_factory=dict)  # revision ids by number
     states: dict[int, RevisionState] = msgspec.field(default_factory=dict)
     aliases: dict[str, list[Weight]] = msgspec.field(default_factory=dict)
+    rollouts: dict[str, OpenRollout] = msgspec.field(default_factory=dict)  # those that are open, by alias
 
 
 class WorkloadHistory(Aggregate[WorkloadState]):
@@ -95,8 +118,15 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         | AliasDeleted
         | QueueSteered
         | Deleted
+        | RolloutStarted
+        | RolloutStepped
+        | RolloutPaused
+        | RolloutResumed
+        | RolloutFinished
+        | RolloutRolledBack
     )
     state_type = WorkloadState
+    state_version = 2  # rollouts came
 
     def create(self, kind: Kind, namespace: str, name: str) -> None:
         self.record(Created(kind=kind, namespace=namespace, name=name))
@@ -105,7 +135,7 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         """A new revision, in the state `building`; its number. One that is too old makes room for it."""
         number = self.state.latest + 1
         self.record(RevisionDeployed(revision_id=revision_id, number=number, package=package, fingerprint=fingerprint))
-        self._drop(policy.dropped_numbers(self.state.states, self.state.aliases.values()))
+        self._drop(policy.dropped_numbers(self.state.states, self.held()))
         return number
 
     def same_as_latest(self, fingerprint: str) -> bool:
@@ -115,16 +145,21 @@ class WorkloadHistory(Aggregate[WorkloadState]):
             "ready",
         )
 
-    def mark_ready(self, number: int, *, template: bool, unfit: Sequence[str]) -> None:
-        """Ready, and live, unless a newer one is ready already. Raises `Conflict` where it has failed."""
+    def held(self) -> list[Sequence[Weight]]:
+        """What aliases have, and what rollouts move between: it must stay."""
+        moving = [[Weight(each.before, 0.5), Weight(each.to, 0.5)] for each in self.state.rollouts.values()]
+        return [*self.state.aliases.values(), *moving]
+
+    def mark_ready(self, number: int, *, template: bool, unfit: Sequence[str]) -> bool:
+        """Whether `live` is to go to it: it is the newest that is ready. Raises `Conflict` where it has failed."""
         state = self.state.states[number]
         if state == "failed":
             raise Conflict(f"revision {number} has failed already", number=number)
         if state == "building":
             newest = max((n for n, s in self.state.states.items() if s == "ready"), default=0)
             self.record(RevisionReady(number=number, template=template, unfit=list(unfit)))
-            if number > newest:
-                self._point(LIVE, number, "deploy")
+            return number > newest
+        return False
 
     def mark_failed(self, number: int, code: str) -> None:
         """Raises `Conflict` where it is ready."""
@@ -134,10 +169,10 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         if state == "building":
             self.record(RevisionFailed(number=number, code=code))
 
-    def make_latest_live(self) -> None:
-        """Where the latest revision is ready."""
-        if self.state.states.get(self.state.latest) == "ready":
-            self._point(LIVE, self.state.latest, "deploy")
+    def make_live(self, number: int) -> None:
+        """All calls go to this ready revision, unless a rollout is moving `live`: that decides."""
+        if LIVE not in self.state.rollouts:
+            self._point(LIVE, number, "deploy")
 
     def move_alias(self, alias: str, weights: Sequence[Weight]) -> None:
         """Raises `Invalid` on the name, the weights, or where there are too many aliases."""
@@ -149,6 +184,7 @@ class WorkloadHistory(Aggregate[WorkloadState]):
             )
         if alias not in self.state.aliases and len(self.state.aliases) >= MAX_ALIASES:
             raise Invalid(f"a workload has at most {MAX_ALIASES} aliases; delete one first")
+        self.check_still(alias)
         checked = policy.check_weights(weights, self.state.states)
         if self.state.aliases.get(alias) != checked:
             self.record(AliasMoved(alias=alias, weights=checked, reason="asked"))
@@ -159,10 +195,16 @@ class WorkloadHistory(Aggregate[WorkloadState]):
             raise Invalid(f"the alias {LIVE!r} cannot be deleted: calls without a qualifier take it")
         if alias not in self.state.aliases:
             raise NotFound(f"there is no alias {alias[:100]!r}", alias=alias[:100])
+        self.check_still(alias)
         self.record(AliasDeleted(alias=alias))
 
     def roll_back(self, to: int | None) -> None:
-        """Raises `Conflict` (nothing to roll back to), `Invalid` (`to` is not ready)."""
+        """Ends an open rollout of `live`: back to where it came from. Raises `Conflict` (nothing to roll back to),
+        `Invalid` (`to` is not ready)."""
+        if LIVE in self.state.rollouts:
+            self.abort_rollout(LIVE)
+            if to is None:
+                return
         if to is None:
             to = policy.rollback_target(self.state.states, self.state.aliases.get(LIVE, []))
         policy.check_weights([Weight(to, 1.0)], self.state.states)
@@ -170,6 +212,63 @@ class WorkloadHistory(Aggregate[WorkloadState]):
 
     def steer_queue(self, action: QueueAction, count: int) -> None:
         self.record(QueueSteered(action=action, count=count))
+
+    def check_still(self, alias: str) -> None:
+        """Raises `Conflict` where a rollout is moving the alias."""
+        rollout = self.state.rollouts.get(alias)
+        if rollout is not None:
+            raise Conflict(
+                f"rollout {rollout.id} is moving {alias!r} from revision {rollout.before} to {rollout.to}; "
+                "wait for its end, or end it first: `isotherm rollout abort`",
+                rollout_id=rollout.id,
+                alias=alias,
+            )
+
+    def start_rollout(self, rollout_id: str, alias: str, to: int, plan: RolloutPlan) -> None:
+        """Nothing moves yet. Raises `Invalid` (`to` is not ready, or has all calls), `NotFound` (no such alias),
+        `Conflict` (the alias is being moved already, or is split)."""
+        self.check_still(alias)
+        before = self.state.aliases.get(alias)
+        if before is None:
+            raise NotFound(f"there is no alias {alias[:100]!r} to move; `isotherm alias set` makes one", alias=alias)
+        if len(before) > 1:
+            raise Conflict(f"{alias!r} is split between revisions; point it at one first: `isotherm alias set`")
+        policy.check_weights([Weight(to, 1.0)], self.state.states)
+        if before[0].number == to:
+            raise Invalid(f"{alias!r} has revision {to} already", number=to)
+        self.record(RolloutStarted(rollout_id=rollout_id, alias=alias, before=before[0].number, to=to, plan=plan))
+
+    def step_rollout(self, alias: str, step: int, mark: Mark, reading: Reading | None) -> None:
+        """Give the new revision the calls of stage `step`."""
+        rollout = self.state.rollouts[alias]
+        stage = stages(rollout.plan)[step - 1]
+        weights = weights_at(rollout.before, rollout.to, stage.weight)
+        if self.state.aliases[alias] != weights:
+            self.record(AliasMoved(alias=alias, weights=weights, reason="rollout"))
+        self.record(
+            RolloutStepped(
+                rollout_id=rollout.id, alias=alias, step=step, weight=stage.weight, mark=mark, reading=reading
+            )
+        )
+
+    def pause_rollout(self, alias: str) -> None:
+        rollout = self.state.rollouts[alias]
+        if not rollout.paused:
+            self.record(RolloutPaused(rollout_id=rollout.id, alias=alias))
+
+    def resume_rollout(self, alias: str) -> None:
+        rollout = self.state.rollouts[alias]
+        if rollout.paused:
+            self.record(RolloutResumed(rollout_id=rollout.id, alias=alias))
+
+    def finish_rollout(self, alias: str, reading: Reading | None) -> None:
+        self.record(RolloutFinished(rollout_id=self.state.rollouts[alias].id, alias=alias, reading=reading))
+
+    def abort_rollout(self, alias: str, rule: Rule = "asked", reading: Reading | None = None) -> None:
+        """All calls go back to the revision that had them."""
+        rollout = self.state.rollouts[alias]
+        self.record(RolloutRolledBack(rollout_id=rollout.id, alias=alias, rule=rule, reading=reading))
+        self._point(alias, rollout.before, "rollback")
 
     def delete(self) -> None:
         self.record(Deleted())
@@ -186,7 +285,7 @@ class WorkloadHistory(Aggregate[WorkloadState]):
     ) -> list[int]:
         """Forget what `policy.sweep` says, but no revision of the ids `in_use`; the numbers. `dry_run`: only say."""
         state = self.state
-        pinned = policy.pinned_numbers(state.aliases.values())
+        pinned = policy.pinned_numbers(self.held())
         pinned |= {number for number, known in state.ids.items() if known in in_use}
         gone = policy.sweep(state.states, created_at_ms, pinned, now_ms, keep_last=keep_last, keep_days=keep_days)
         if not dry_run:
@@ -219,12 +318,27 @@ class WorkloadHistory(Aggregate[WorkloadState]):
                 pass  # the queue itself is the hosts'; here is who did it
             case Deleted():
                 state.exists = False
+            case RolloutFact():
+                self._apply_rollout(fact)
 
     def _drop(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.record(RevisionDropped(number=number, revision_id=self.state.ids[number]))
 
-    def _point(self, alias: str, number: int, reason: Literal["deploy", "rollback"]) -> None:
+    def _apply_rollout(self, fact: RolloutFact) -> None:
+        rollouts = self.state.rollouts
+        match fact:
+            case RolloutStarted():
+                rollouts[fact.alias] = OpenRollout(id=fact.rollout_id, before=fact.before, to=fact.to, plan=fact.plan)
+            case RolloutStepped():
+                rollouts[fact.alias] = msgspec.structs.replace(rollouts[fact.alias], step=fact.step)
+            case RolloutPaused() | RolloutResumed():
+                paused = isinstance(fact, RolloutPaused)
+                rollouts[fact.alias] = msgspec.structs.replace(rollouts[fact.alias], paused=paused)
+            case RolloutFinished() | RolloutRolledBack():
+                del rollouts[fact.alias]
+
+    def _point(self, alias: str, number: int, reason: MoveReason) -> None:
         weights = [Weight(number, 1.0)]
         if self.state.aliases.get(alias) != weights:
             self.record(AliasMoved(alias=alias, weights=weights, reason=reason))

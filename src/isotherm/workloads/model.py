@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from isotherm.wire.desired import CronSpec, RevisionSpec
+from isotherm.workloads.rollout_model import RolloutPlan
 
 __all__ = [
     "LIVE",
@@ -67,6 +68,7 @@ class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | None = None
     unfit: list[str] = msgspec.field(default_factory=list)
     crons: list[CronRow] = msgspec.field(default_factory=list)
+    rollout: RolloutPlan = RolloutPlan()  # how `live` goes to it once it is ready
 
 
 class AliasRow(msgspec.Struct, frozen=True, kw_only=True):

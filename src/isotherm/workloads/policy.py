@@ -1,17 +1,19 @@
-"""Decisions about workloads: weights of an alias, where a rollback goes, what stays callable, If-Match. Pure."""
+"""Decisions about workloads: weights of an alias, where a rollback goes, what stays callable, how big env is. Pure."""
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from isotherm.base.errors import Conflict, Invalid, PreconditionFailed
+from isotherm.base.errors import Conflict, Invalid
 from isotherm.workloads.model import RevisionState, Weight
 
 __all__ = [
     "CALLABLE_REVISIONS",
     "KEPT_REVISIONS",
+    "MAX_ENV_BYTES",
     "MAX_WEIGHTS",
     "callable_numbers",
-    "check_etag",
+    "check_env_size",
     "check_weights",
     "dropped_numbers",
     "leading",
@@ -23,6 +25,8 @@ __all__ = [
 CALLABLE_REVISIONS = 50  # the newest ready ones of a workload; older ones only where an alias has them
 KEPT_REVISIONS = 200  # the newest of a workload, whatever their state; with them their packages stay
 MAX_WEIGHTS = 10
+MAX_ENV_BYTES = 64 * 1024  # names and values of all variables of a revision, its secrets' included
+_max_env_json_bytes = 144 * 1024  # as it travels to the sandbox, in a message of 160 KiB
 _tolerance = 1e-6
 
 
@@ -108,13 +112,14 @@ def dropped_numbers(states: Mapping[int, RevisionState], aliases: Collection[Seq
     return [number for number in sorted(states)[:-KEPT_REVISIONS] if number not in pinned]
 
 
-def check_etag(if_match: str | None, etag: str | None) -> None:
-    """`if_match`: an If-Match header (`*`, or entity tags, quoted or bare), or None. `etag` None: it does not exist.
-
-    Raises `PreconditionFailed` where the header names neither `*` nor this tag.
-    """
-    if if_match is None:
-        return
-    tags = {tag.strip().removeprefix("W/").strip('"') for tag in if_match.split(",")}
-    if etag is None or not ({"*", etag} & tags):
-        raise PreconditionFailed("it has changed since you read it: read it again and repeat the change", etag=etag)
+def check_env_size(env: Mapping[str, str]) -> None:
+    """Raises `Invalid` where the variables would not fit into what a sandbox is told."""
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in env.items())
+    if size > MAX_ENV_BYTES:
+        raise Invalid(f"its variables and secrets have {size} bytes of names and values, more than {MAX_ENV_BYTES}")
+    written = len(json.dumps(json.dumps(env)))  # JSON in JSON, so a control character takes seven bytes
+    if written > _max_env_json_bytes:
+        raise Invalid(
+            f"its variables and secrets take {written} bytes as JSON, more than {_max_env_json_bytes}: they have too "
+            "many characters that JSON escapes; encode them, in base64 for example"
+        )

@@ -9,12 +9,14 @@ from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, LargeBinary,
 from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, control_tables
-from isotherm.wire.desired import RouteSpec
-from isotherm.workloads.model import AliasRow, RevisionRow, Weight, WorkloadRow
+from isotherm.wire.desired import RevisionSpec, RouteSpec
+from isotherm.workloads.model import AliasRow, RevisionRow, RevisionState, Weight, WorkloadRow
 
 __all__ = [
     "SealedRevision",
+    "SecretUse",
     "ages",
+    "aliased_numbers",
     "aliases",
     "callable_ids",
     "count_workloads",
@@ -25,17 +27,21 @@ __all__ = [
     "find_revision",
     "find_workload",
     "insert_revision",
+    "insert_secret_uses",
     "insert_workload",
     "list_aliases",
     "list_building",
     "list_callable",
     "list_revisions",
     "list_routes",
+    "list_secret_uses",
+    "list_taking",
     "list_workloads",
     "overgrown",
     "put_alias",
     "put_route",
     "revisions",
+    "secret_uses",
     "set_callable",
     "update_revision",
     "update_workload",
@@ -84,6 +90,15 @@ aliases = Table(
     Column("weights", LargeBinary, nullable=False),  # JSON: list[Weight]
 )
 
+secret_uses = Table(
+    "secret_uses",
+    control_tables,
+    Column("revision_id", Text, ForeignKey("revisions.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, primary_key=True),
+    Column("namespace", Text, nullable=False),
+    Index("secret_uses_secret_idx", "namespace", "secret"),
+)
+
 
 class _Made(msgspec.Struct, frozen=True):
     """What of a `RevisionRow` says how old it is."""
@@ -102,6 +117,16 @@ class SealedRevision(msgspec.Struct, frozen=True):
 
     row: RevisionRow
     env: bytes | None
+
+
+class SecretUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision that refers to a secret. `name` is its workload's."""
+
+    secret: str
+    workload_id: str
+    name: str
+    number: int
+    state: RevisionState
 
 
 def insert_workload(session: Session, row: WorkloadRow) -> None:
@@ -282,6 +307,49 @@ def list_aliases(session: Session, workload_id: str, *, after: str, limit: int) 
         AliasRow(name=row.name, weights=_weights.decode(row.weights))
         for row in session.execute(query.order_by(aliases.c.name).limit(limit))
     ]
+
+
+def aliased_numbers(session: Session, workload_ids: Collection[str]) -> dict[str, set[int]]:
+    """The revisions that aliases have, by workload."""
+    query = sqlalchemy.select(aliases.c.workload_id, aliases.c.weights).where(aliases.c.workload_id.in_(workload_ids))
+    found: dict[str, set[int]] = {}
+    for row in session.execute(query):
+        found.setdefault(row.workload_id, set()).update(weight.number for weight in _weights.decode(row.weights))
+    return found
+
+
+def insert_secret_uses(session: Session, spec: RevisionSpec) -> None:
+    for secret in sorted(set(spec.secrets.values())):
+        session.execute(
+            sqlalchemy.insert(secret_uses).values(revision_id=spec.id, secret=secret, namespace=spec.namespace)
+        )
+
+
+def list_secret_uses(session: Session, namespace: str, secrets: Collection[str]) -> list[SecretUse]:
+    """Every revision that refers to one of these."""
+    columns = (secret_uses.c.secret, workloads.c.id, workloads.c.name, revisions.c.number, revisions.c.state)
+    query = (
+        sqlalchemy.select(*columns)
+        .join_from(secret_uses, revisions, secret_uses.c.revision_id == revisions.c.id)
+        .join(workloads, revisions.c.workload_id == workloads.c.id)
+        .where(secret_uses.c.namespace == namespace, secret_uses.c.secret.in_(secrets))
+    )
+    return [
+        SecretUse(secret=row.secret, workload_id=row.id, name=row.name, number=row.number, state=row.state)
+        for row in session.execute(query)
+    ]
+
+
+def list_taking(session: Session, namespace: str, secret: str) -> list[SealedRevision]:
+    """The revisions that refer to a secret and that hosts are told of, or are about to prepare."""
+    query = (
+        sqlalchemy.select(revisions.c.body, revisions.c.env)
+        .join_from(secret_uses, revisions, secret_uses.c.revision_id == revisions.c.id)
+        .where(secret_uses.c.namespace == namespace, secret_uses.c.secret == secret)
+        .where(sqlalchemy.or_(revisions.c.callable, revisions.c.state == "building"))
+        .order_by(revisions.c.id)
+    )
+    return [_sealed(row) for row in session.execute(query)]
 
 
 def _with_latest() -> sqlalchemy.Select[Any]:

@@ -114,11 +114,12 @@ async def handler(event, context):
     assert (await client.invoke({})).value is True
 
 
-async def test_an_exception_is_told_with_the_users_frames_alone(start: Start) -> None:
-    client = await start("""
+@pytest.mark.parametrize("prefix", ["", "async "])
+async def test_an_exception_is_told_with_the_users_frames_alone(start: Start, prefix: str) -> None:
+    client = await start(f"""
 def inner(value):
     raise KeyError(value)
-def handler(event, context):
+{prefix}def handler(event, context):
     inner("missing")
 """)
     error = (await client.invoke({})).error
@@ -137,7 +138,7 @@ def handler(event, context):
         ("return handler(event, context)", "handler", "recursion"),
         ("return {'when': {1, 2}}", "response", "$.when is of type set"),
         ("return [1, float('nan')]", "response", "$[1] is nan"),
-        ("return (n for n in [1])", "response", "streamed answer is not available"),
+        ("return {'rows': (n for n in [1])}", "response", "to stream it, return it by itself"),
     ],
 )
 async def test_what_a_handler_may_do_wrong_is_an_error_of_that_call(

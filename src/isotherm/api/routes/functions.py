@@ -3,7 +3,7 @@
 from typing import Annotated, BinaryIO
 
 import msgspec
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
 from isotherm.api.answers import (
@@ -91,10 +91,14 @@ def deploy_function(
     ns: Namespace,
     name: Name,
     config: Annotated[FunctionConfig, Depends(_config_body)],
+    abort_rollout: Annotated[bool, Query(description="End the rollout that is moving `live`, if there is one")] = False,
     if_match: IfMatch = None,
 ) -> Response:
-    """Make a revision of the function, which is made where it is new. It takes the traffic once it is ready."""
-    deployed = call.services.functions.deploy(call.principal, ns, name, config, if_match=if_match)
+    """Make a revision of the function, which is made where it is new. Once it is ready it takes the traffic, at once or
+    as `rollout` says."""
+    deployed = call.services.functions.deploy(
+        call.principal, ns, name, config, abort_rollout=abort_rollout, if_match=if_match
+    )
     return json_answer(
         deployed.revision,
         status=202 if deployed.created else 200,
@@ -270,7 +274,7 @@ def rollback_function(
     body: Annotated[RollbackRequest, Depends(_rollback_body)],
     if_match: IfMatch = None,
 ) -> Response:
-    """Point `live` at an earlier ready revision, by default the one before."""
+    """Point `live` at an earlier ready revision, by default the one before. A rollout that is moving it ends."""
     functions = call.services.functions
     alias = functions.rollback(call.principal, ns, name, to=body.to, if_match=if_match)
     call.services.settle()

@@ -19,9 +19,9 @@ from isotherm.api.bodies import JsonBody
 from isotherm.api.calls import ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import CreatedKey, KeyList, KeyRequest, NamespaceList, NamespaceRequest
+from isotherm.base.etags import check_etag
 from isotherm.tenancy.model import Key
 from isotherm.tenancy.model import Namespace as NamespaceModel
-from isotherm.workloads.policy import check_etag
 
 __all__ = ["routes"]
 

@@ -11,6 +11,7 @@ from isotherm.api.calls import ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import Counts, EntryList, HostList, HostSummary, HostView, Me, Status
 from isotherm.base.ids import NAME_PATTERN
+from isotherm.events.verifying import Head, Verdict
 from isotherm.tenancy.policy import judge
 
 __all__ = ["routes"]
@@ -85,3 +86,32 @@ def list_events(
 ) -> Response:
     """Events of one namespace, or, for those who may read all, of all. Newest first."""
     return page_answer(call.services.events.entries(namespace=namespace, limit=limit, cursor=cursor))
+
+
+@routes.add(
+    "GET",
+    "/api/v1/events/head",
+    permission="events.read",
+    summary="The newest hash of the audit log",
+    answers={200: Answer(Head, "Keep it elsewhere: it vouches for all events up to here")},
+)
+def get_head(call: ToCall) -> Response:
+    """The hash of the newest event, which covers all before it."""
+    return json_answer(call.services.events.head())
+
+
+@routes.add(
+    "GET",
+    "/api/v1/events/verification",
+    permission="events.read",
+    summary="Whether the audit log is whole",
+    answers={200: Answer(Verdict, "Whether each event follows from the one before, and the first that does not")},
+)
+def verify_events(
+    call: ToCall,
+    expect: Annotated[
+        str | None, Query(pattern="^[0-9a-f]{64}$", max_length=64, description="A hash that was the head once")
+    ] = None,
+) -> Response:
+    """Walks the whole log: some ten seconds for a million events. Only `expect` tells what was cut off at the end."""
+    return json_answer(call.services.events.verify(expect))

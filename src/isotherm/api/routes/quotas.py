@@ -14,7 +14,6 @@ from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import QuotaList, QuotaRequest, QuotaUse, QuotaView
 from isotherm.tenancy.model import NamespaceQuota
 from isotherm.wire.quota import Quota
-from isotherm.workloads.policy import check_etag
 
 __all__ = ["routes"]
 
@@ -68,7 +67,7 @@ def put_quota(
 ) -> Response:
     """In place of what was said before: what is null or left out follows the platform's default."""
     quota = Quota(**msgspec.structs.asdict(body))
-    made = call.services.quotas.set(call.principal, ns, quota, check=lambda etag: check_etag(if_match, etag))
+    made = call.services.quotas.set(call.principal, ns, quota, if_match=if_match)
     call.services.settle()
     return json_answer(_view(call.services, made), etag=made.etag)
 

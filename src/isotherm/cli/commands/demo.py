@@ -13,7 +13,7 @@ from isotherm.cli.steps import Silent
 from isotherm.cli.times import duration
 from isotherm.functions.manifest import MANIFEST, read_manifest
 
-__all__ = ["deploy_examples", "examples_folder", "list_examples"]
+__all__ = ["deploy_examples", "examples_folder", "is_built", "list_examples"]
 
 
 def examples_folder() -> Path:
@@ -30,6 +30,11 @@ def list_examples(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
 
 
+def is_built(example: Path) -> bool:
+    """Whether there is nothing to be compiled first."""
+    return not (example / "Makefile").is_file() or (example / "bootstrap").is_file()
+
+
 def deploy_examples(profile: Profile) -> None:
     """Deploy and call each; one that fails is told and does not stop the others."""
     folder = examples_folder()
@@ -37,6 +42,9 @@ def deploy_examples(profile: Profile) -> None:
     failed = 0
     with Client(profile, verify=False) as client:  # our own port
         for example in list_examples(folder):
+            if not is_built(example):
+                output.note(f"  {example.name}: left out; `make -C {example}` builds it")
+                continue
             try:
                 _deploy_one(client, example)
             except IsothermError as exc:

@@ -8,12 +8,13 @@ import msgspec
 
 from isotherm.base.errors import Invalid, IsothermError, NotFound, TimedOut, error_from_problem
 from isotherm.cli.client import Client
+from isotherm.cli.commands.rollouts import follow
 from isotherm.cli.output import output
 from isotherm.cli.package import zip_folder
 from isotherm.cli.steps import Steps, steps_for
 from isotherm.cli.times import duration, size
 from isotherm.cli.views import Package, Progress, Revision
-from isotherm.functions.manifest import MANIFEST, Manifest, read_manifest
+from isotherm.functions.manifest import MANIFEST, Manifest, RolloutPlan, read_manifest
 
 __all__ = ["Deployed", "deploy_folder", "run"]
 
@@ -31,29 +32,47 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
     unchanged: bool
     moved: bool  # `live` was at another revision before
+    rollout: str | None = None  # id of the rollout that moves `live` to it, where that is not done at once
 
 
-def run(client: Client, folder: Path, name: str | None, env: list[str], public: bool | None) -> None:
-    """Deploy a folder and print what came of it. Raises the platform's reason where it failed."""
+def run(
+    client: Client,
+    folder: Path,
+    name: str | None,
+    env: list[str],
+    public: bool | None,
+    plan: dict[str, Any],
+    *,
+    abort_rollout: bool,
+    watch: bool,
+) -> None:
+    """Deploy a folder and print what came of it. Raises the platform's reason where it failed, and `RolledBack` where
+    it was to be watched and went back."""
     manifest = read_manifest(folder / MANIFEST)
-    manifest = _changed(manifest, name, env, public)
+    manifest = _changed(manifest, name, env, public, plan)
     with steps_for(output) as steps:
-        deployed = deploy_folder(client, folder, manifest, steps)
+        deployed = deploy_folder(client, folder, manifest, steps, abort_rollout=abort_rollout)
+    if watch and deployed.rollout is not None:
+        follow(client, manifest.name, client.rollout(manifest.name, deployed.rollout))
     if output.json:
         output.result(msgspec.to_builtins(deployed))
         return
     word = "deployed" if not deployed.unchanged else "live again:" if deployed.moved else "unchanged"
     output.line(f"{word} {deployed.name} revision {deployed.number} in {duration(deployed.took_ms)}")
+    if deployed.rollout is not None:
+        output.line(f"live goes to it by {deployed.rollout}: `isotherm rollout status {deployed.name}`")
     output.line(deployed.url)
 
 
-def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps) -> Deployed:
+def deploy_folder(
+    client: Client, folder: Path, manifest: Manifest, steps: Steps, *, abort_rollout: bool = False
+) -> Deployed:
     """Deploy and wait until the revision serves."""
     started = time.monotonic()
     before = _live(client, manifest.name)
     package = _upload(client, folder, steps)
     config = msgspec.to_builtins(manifest.config(package.digest))
-    revision = client.deploy(manifest.name, config)
+    revision = client.deploy(manifest.name, config, abort_rollout=abort_rollout)
     unchanged = revision.state == "ready"
     if not unchanged:
         steps.done(f"revision {revision.number}")
@@ -67,6 +86,7 @@ def deploy_folder(client: Client, folder: Path, manifest: Manifest, steps: Steps
         took_ms=took_ms,
         unchanged=unchanged,
         moved=bool(before) and before != [revision.number],
+        rollout=_rollout(client, manifest, revision.number),
     )
 
 
@@ -76,6 +96,14 @@ def _live(client: Client, name: str) -> list[int]:
         return [each.number for each in client.function(name).live]
     except NotFound:
         return []
+
+
+def _rollout(client: Client, manifest: Manifest, number: int) -> str | None:
+    """The open rollout that moves `live` to this revision."""
+    if "rollout" not in manifest.fields:
+        return None
+    newest = client.rollouts(manifest.name, 10)
+    return next((each.id for each in newest if (each.alias, each.to, each.state) == ("live", number, "open")), None)
 
 
 def _upload(client: Client, folder: Path, steps: Steps) -> Package:
@@ -120,7 +148,9 @@ def _show(line: Progress, steps: Steps) -> None:
     steps.done(f"  {line.step:<14} {took:>8}  {message}".rstrip())
 
 
-def _changed(manifest: Manifest, name: str | None, env: list[str], public: bool | None) -> Manifest:
+def _changed(
+    manifest: Manifest, name: str | None, env: list[str], public: bool | None, plan: dict[str, Any]
+) -> Manifest:
     """The manifest with what the flags say otherwise."""
     fields: dict[str, Any] = dict(manifest.fields)
     if env:
@@ -128,7 +158,17 @@ def _changed(manifest: Manifest, name: str | None, env: list[str], public: bool 
         fields["env"] = dict(fields.get("env", {})) | pairs
     if public is not None:
         fields["public"] = public
+    if plan:
+        given = msgspec.to_builtins(fields["rollout"]) if "rollout" in fields else {}
+        fields["rollout"] = _plan(given | plan)
     return Manifest(name=name or manifest.name, fields=fields)
+
+
+def _plan(values: dict[str, Any]) -> RolloutPlan:
+    try:
+        return msgspec.convert(values, RolloutPlan)
+    except msgspec.ValidationError as exc:
+        raise Invalid(f"the rollout cannot be by these flags: {exc}") from exc
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from isotherm.base.errors import NotIsolated
+from isotherm.base.runtimes import LEAST_NODE, find_node, runtimes
 from isotherm.base.settings import Settings, load_settings
 from isotherm.cli.commands.up import default_data
 from isotherm.cli.output import output
@@ -33,27 +34,30 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     detail: str
     enforced: str = ""
+    needed: bool = True
 
 
 def run(flags: dict[str, Any]) -> int:
     """Print all checks. Returns 0, or 69 where code cannot be isolated or the platform could not start."""
     settings = load_settings(flags, os.environ)
     data = Path(settings.data or default_data())
-    machine = [_linux(), _root(), _python(), _pip(), _memory(), _folder(data), *_ports(settings)]
+    machine = [_linux(), _root(), _python(), _pip(), _node(), _memory(), _folder(data), *_ports(settings)]
     isolation = _isolation()
-    well = all(check.ok for check in (*machine, *isolation))
+    well = all(check.ok for check in (*machine, *isolation) if check.needed)
     if output.json:
         lists = {"machine": msgspec.to_builtins(machine), "isolation": msgspec.to_builtins(isolation)}
-        output.result({"ok": well, "isolated": all(check.ok for check in isolation), **lists})
+        isolated = all(check.ok for check in isolation if check.needed)
+        output.result({"ok": well, "isolated": isolated, "runtimes": runtimes(), **lists})
     else:
         _print("machine", machine)
         _print("isolation (process driver)", isolation)
+        output.line(f"runtimes: {', '.join(runtimes())}")
         output.line(_verdict(machine, isolation))
     return 0 if well else NotIsolated.exit_code
 
 
 def _verdict(machine: list[Check], isolation: list[Check]) -> str:
-    missing = [check for check in isolation if not check.ok]
+    missing = [check for check in isolation if check.needed and not check.ok]
     if missing:
         names = "; ".join(check.enforced or check.name for check in missing)
         return f"not enforced: {names}. Deploys are refused unless `isotherm up --allow-unisolated`."
@@ -93,6 +97,16 @@ def _pip() -> Check:
     if found.returncode != 0:
         return Check(name="pip", ok=False, detail="missing, so requirements.txt cannot be installed; install pip")
     return Check(name="pip", ok=True, detail=" ".join(found.stdout.split()[:2]))
+
+
+def _node() -> Check:
+    """Never in the way: what a machine without it cannot do is said."""
+    node = find_node()
+    if node is None:
+        detail = f"none of version {LEAST_NODE} or newer: functions in JavaScript cannot be deployed"
+    else:
+        detail = f"{node.version} at {node.executable}{'' if node.npm else ', without npm'}"
+    return Check(name="node", ok=True, detail=detail)
 
 
 def _memory() -> Check:

@@ -59,6 +59,8 @@ def show(client: Client, name: str) -> None:
     for state in function.states:
         which = f"revision {numbers[state.revision_id]}: " if state.revision_id in numbers else ""
         output.line(f"  now             {which}{_state_text(state)}")
+        if state.outdated is not None:
+            output.line(f"  former secrets  {which}{state.outdated}")
 
 
 def versions(client: Client, name: str, limit: int) -> None:
@@ -147,13 +149,24 @@ def _latest(latest: Revision | None) -> tuple[str, str, str]:
 
 
 def _show_lists(latest: Revision) -> None:
+    output.line(f"  egress          {_egress_text(latest.config.get('egress'))}")
     env: Any = latest.config.get("env") or {}
     if env:
         output.line(f"  env             {', '.join(sorted(env))}")
+    secrets: Any = latest.config.get("secrets") or {}
+    if secrets:
+        output.line(f"  secrets         {', '.join(f'{name} = {secrets[name]}' for name in sorted(secrets))}")
     if latest.template is not None:
         output.line(f"  template        {'yes' if latest.template else 'no: ' + '; '.join(latest.unfit)}")
     if latest.problem is not None:
         output.line(f"  problem         {latest.problem.get('detail') or latest.problem.get('title')}")
+
+
+def _egress_text(egress: Any) -> str:
+    """The rules on one line; a word where it is one."""
+    if isinstance(egress, dict):
+        return ", ".join([*egress.get("hosts", []), *egress.get("cidrs", [])])
+    return str(egress)
 
 
 def _state_text(state: State) -> str:

@@ -19,6 +19,7 @@ from typing import NoReturn
 from isotherm.base.errors import ImportFailed, IsothermError, TimedOut, Unavailable
 from isotherm.base.ids import new_id
 from isotherm.sandbox.model import CheckResult, Exit, JobResult, JobSpec, Probe, SandboxSpec, TemplateInfo
+from isotherm.sandbox.port import OnEgress
 from isotherm_runtime import handler as runtime_handler
 from isotherm_runtime import logs, restore
 from isotherm_runtime.config import RuntimeConfig
@@ -66,8 +67,11 @@ class FakeDriver:
         check = CheckResult("pretence", self._isolated, "in-process: for tests and simulation", "isolation")
         return Probe(self.name, (check,))
 
-    async def prepare(self, spec: SandboxSpec) -> "FakeTemplate":
-        """Import on a thread. Raises `ImportFailed`, `TimedOut` and what the faults say."""
+    async def prepare(self, spec: SandboxSpec, on_egress: OnEgress = lambda _report: None) -> "FakeTemplate":
+        """Import on a thread. Nothing is kept in; a test reports by the template's `on_egress`.
+
+        Raises `ImportFailed`, `TimedOut` and what the faults say.
+        """
         await asyncio.sleep(self.faults.prepare_delay_s)
         if self.faults.prepare_error is not None:
             raise self.faults.prepare_error
@@ -81,7 +85,7 @@ class FakeDriver:
         except TimeoutError:
             raise TimedOut(f"The import of {spec.handler} took longer than {spec.init_timeout_s:g} s") from None
         unfit = self.faults.unfit or _unfit(before)
-        template = FakeTemplate(self, spec, config, loaded, unfit)
+        template = FakeTemplate(self, spec, config, loaded, unfit, on_egress)
         self.prepared += 1
         self.templates.append(template)
         return template
@@ -105,9 +109,16 @@ class FakeTemplate:
     """See `sandbox.port.Template`."""
 
     def __init__(
-        self, driver: FakeDriver, spec: SandboxSpec, config: RuntimeConfig, loaded: "_Loaded", unfit: tuple[str, ...]
+        self,
+        driver: FakeDriver,
+        spec: SandboxSpec,
+        config: RuntimeConfig,
+        loaded: "_Loaded",
+        unfit: tuple[str, ...],
+        on_egress: OnEgress,
     ) -> None:
         self.spec = spec
+        self.on_egress = on_egress
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.instances: list[FakeInstance] = []
         self._driver = driver

@@ -15,6 +15,7 @@ from isotherm.sandbox.drivers.process_instance import exit_of
 from isotherm.sandbox.drivers.process_template import ProcessTemplate
 from isotherm.sandbox.drivers.warden_link import WardenLink
 from isotherm.sandbox.model import CheckResult, JobResult, JobSpec, Probe, SandboxSpec
+from isotherm.sandbox.port import OnEgress
 
 __all__ = ["ProcessDriver", "WardenLink"]
 
@@ -38,15 +39,21 @@ class ProcessDriver:
         await self._warden.connected(_CONNECT_TIMEOUT_S)
         message = await self._ask({"op": "probe", "id": self._warden.new_id("p")}, {"probed"})
         checks = tuple(
-            CheckResult(str(check["name"]), bool(check["ok"]), str(check["detail"]), str(check["enforced"]))
+            CheckResult(
+                str(check["name"]),
+                bool(check["ok"]),
+                str(check["detail"]),
+                str(check["enforced"]),
+                bool(check["needed"]),
+            )
             for check in message["checks"]
         )
         self._probe = Probe(self.name, checks)
         return self._probe
 
-    async def prepare(self, spec: SandboxSpec) -> ProcessTemplate:
+    async def prepare(self, spec: SandboxSpec, on_egress: OnEgress = lambda _report: None) -> ProcessTemplate:
         await self._refuse_unisolated()
-        template = ProcessTemplate(self._warden, self._warden.new_id("t"), spec, self._templates.discard)
+        template = ProcessTemplate(self._warden, self._warden.new_id("t"), spec, on_egress, self._templates.discard)
         self._templates.add(template)
         await template.prepare()
         return template

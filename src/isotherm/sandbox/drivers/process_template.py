@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from isotherm.base.errors import ImportFailed, IsothermError, OutOfMemory, TimedOut, Unavailable
+import msgspec
+
+from isotherm.base.errors import ImportFailed, IsothermError, NotIsolated, OutOfMemory, TimedOut, Unavailable
 from isotherm.sandbox.drivers.output import OutputTail
 from isotherm.sandbox.drivers.process_instance import (
     ProcessInstance,
@@ -20,7 +22,9 @@ from isotherm.sandbox.drivers.process_instance import (
     read_number,
 )
 from isotherm.sandbox.drivers.warden_link import WardenLink
-from isotherm.sandbox.model import SandboxSpec, TemplateInfo
+from isotherm.sandbox.model import EgressReport, SandboxSpec, TemplateInfo
+from isotherm.sandbox.policy import unforkable
+from isotherm.sandbox.port import OnEgress
 from isotherm_runtime.seqpacket import close_all
 
 __all__ = ["ProcessTemplate", "preparation_error"]
@@ -35,7 +39,12 @@ class ProcessTemplate:
     """See `isotherm.sandbox.port.Template`. Its driver makes it and calls `prepare` once."""
 
     def __init__(
-        self, warden: WardenLink, template_id: str, spec: SandboxSpec, on_closed: Callable[[ProcessTemplate], None]
+        self,
+        warden: WardenLink,
+        template_id: str,
+        spec: SandboxSpec,
+        on_egress: OnEgress,
+        on_closed: Callable[[ProcessTemplate], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self.id = template_id
@@ -43,6 +52,7 @@ class ProcessTemplate:
         self.closed: asyncio.Future[str] = loop.create_future()
         self._warden = warden
         self._spec = spec
+        self._on_egress = on_egress
         self._on_closed = on_closed
         self._prepared: asyncio.Future[None] = loop.create_future()
         self._output = OutputTail(keep=_OUTPUT_CHARS)
@@ -115,6 +125,7 @@ class ProcessTemplate:
             "template": spec.template,
             "threads": spec.threads,
             "init_timeout_s": spec.init_timeout_s,
+            "egress": None if spec.egress is None else msgspec.json.encode(spec.egress).decode(),
             "memory_bytes": limits.memory_bytes,
             "cpus": limits.cpus,
             "pids": limits.pids,
@@ -142,10 +153,14 @@ class ProcessTemplate:
         elif operation == "prepared":
             self._memory_file = message["memory_file"]
             self.info = TemplateInfo(
-                unfit=tuple(message["unfit"]), import_ms=message["import_ms"], memory_bytes=message["memory_bytes"]
+                unfit=unforkable(self._spec.runtime) or tuple(message["unfit"]),
+                import_ms=message["import_ms"],
+                memory_bytes=message["memory_bytes"],
             )
             if not self._prepared.done():
                 self._prepared.set_result(None)
+        elif operation == "egress":
+            self._on_egress(_egress_report(message))
         elif operation in ("unprepared", "bad_request"):
             self._refuse(preparation_error(message))
             if operation == "bad_request":
@@ -163,6 +178,8 @@ class ProcessTemplate:
     def _end(self, reason: str) -> None:
         self._output.close()
         self._warden.forget(self.id)
+        if self._spec.egress is not None:
+            self._on_egress(EgressReport())  # nothing of it is open any more
         if not self.closed.done():
             self.closed.set_result(reason)
         self._on_closed(self)
@@ -207,6 +224,17 @@ class _Starting:
                 self.answer.set_exception(Unavailable(str(message.get("why", "the warden ended"))))
 
 
+def _egress_report(message: dict[str, Any]) -> EgressReport:
+    return EgressReport(
+        opened=message["opened"],
+        refused=message["refused"],
+        open=message["open"],
+        sent_bytes=message["sent_bytes"],
+        received_bytes=message["received_bytes"],
+        lines=tuple(message["lines"]),
+    )
+
+
 def _namespace(arn: str) -> str:
     """The namespace in `arn:aws:lambda:REGION:NAMESPACE:function:NAME`."""
     parts = arn.split(":")
@@ -218,6 +246,8 @@ def preparation_error(message: dict[str, Any]) -> IsothermError:
     code, why = message.get("code"), str(message.get("why"))
     if code == "import_failed":
         return import_failure(message.get("head") or {})
+    if code == "not_isolated":
+        return NotIsolated(why, missing=["egress"])
     if code == "out_of_memory":
         return OutOfMemory(why)
     if code == "timed_out":

@@ -121,3 +121,11 @@ def _workloads() -> None:
         sa.Column("requirements", sa.Text),
         sa.Column("uploaded_at_ms", _big, nullable=False),
     )
+
+
+def downgrade() -> None:
+    """All of it, what refers to others first."""
+    for name in ("packages", "aliases", "revisions", "workloads", "keys", "namespaces", "snapshots", "events"):
+        op.drop_table(name)
+    op.drop_table("desired_changes")
+    op.drop_table("meta")

@@ -72,3 +72,8 @@ def _logs() -> None:
     op.create_index("ix_logs_invocation_id", "logs", ["invocation_id"])
     op.create_index("logs_name_idx", "logs", ["namespace", "name", "seq"])
     op.create_index("logs_time_idx", "logs", ["namespace", "name", "at_ms"])
+
+
+def downgrade() -> None:
+    for name in ("logs", "minutes", "invocations", "totals", "batches"):
+        op.drop_table(name)

@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index("logs_namespace_idx", "logs", ["namespace", "seq"])
+    op.execute(sa.text("DELETE FROM totals WHERE name LIKE 'logs:%'"))
     op.execute(
         sa.text(
             "INSERT INTO totals (name, value) SELECT 'logs:' || namespace, SUM(size_bytes) FROM logs GROUP BY namespace"
@@ -19,5 +20,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """The totals stay: no earlier version looks at them, and a later one counts anew."""
     op.drop_index("logs_namespace_idx", "logs")
-    op.execute(sa.text("DELETE FROM totals WHERE name LIKE 'logs:%'"))

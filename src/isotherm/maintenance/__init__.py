@@ -1,0 +1,1 @@
+"""Work on the state itself, beside a platform or while it is stopped: archives, verification, rebuilding, schemas."""
