@@ -303,11 +303,11 @@ def test_what_is_too_much_is_swept_oldest_first(tmp_path: Path, clock: ManualClo
 
 
 def test_a_namespace_over_its_quota_loses_its_own_oldest_lines_and_no_others(
-    tmp_path: Path, clock: ManualClock
+    tmp_path: Path, clock: ManualClock, databases: Databases
 ) -> None:
     size = len(msgspec.json.encode(line("00", namespace="team")))
     limits: LogLimits = ({"team": size * 4}, None)
-    records = make_records(tmp_path, clock, log_limits=lambda: limits)
+    records = make_records(databases, tmp_path, clock, log_limits=lambda: limits)
     for number in range(10):
         lines = [line(f"{number:02}"), line(f"{number:02}", namespace="team"), line("x", namespace="third")]
         records.ingest(batch(number, logs=lines))
@@ -323,10 +323,10 @@ def test_a_namespace_over_its_quota_loses_its_own_oldest_lines_and_no_others(
 
 
 def test_a_store_that_is_filled_over_its_limit_keeps_the_newest_and_its_file_stays_as_large(
-    tmp_path: Path, clock: ManualClock
+    tmp_path: Path, clock: ManualClock, databases: Databases
 ) -> None:
     limit = 1024 * 1024
-    records = make_records(tmp_path, clock, max_log_bytes=limit)
+    records = make_records(databases, tmp_path, clock, max_log_bytes=limit)
     file, newest, sizes = tmp_path / "records.db", "", []
     for sequence in range(40):
         newest = f"{sequence} " + "x" * 900
@@ -340,8 +340,8 @@ def test_a_store_that_is_filled_over_its_limit_keeps_the_newest_and_its_file_sta
     assert max(sizes) < 4 * limit
 
 
-def test_a_batch_is_taken_in_while_much_is_swept(tmp_path: Path, clock: ManualClock) -> None:
-    records = make_records(tmp_path, clock, logs_s=100)
+def test_a_batch_is_taken_in_while_much_is_swept(tmp_path: Path, clock: ManualClock, databases: Databases) -> None:
+    records = make_records(databases, tmp_path, clock, logs_s=100)
     for sequence in range(10):
         records.ingest(batch(sequence, logs=[line("old", at_ms=0) for _ in range(2000)]))
     swept: list[int] = []

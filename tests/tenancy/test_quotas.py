@@ -7,6 +7,7 @@ import pytest
 from isotherm.base.errors import Forbidden, Invalid, NotFound, PreconditionFailed
 from isotherm.tenancy.quotas import Quotas
 from isotherm.wire.quota import Quota, QuotaSpec
+from tests.databases import Databases
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -93,9 +94,9 @@ def test_a_quota_ends_with_its_namespace(house: House) -> None:
     assert told(house) == []
 
 
-def test_a_quota_outlives_a_restart(tmp_path: Path, house: House) -> None:
+def test_a_quota_outlives_a_restart(tmp_path: Path, house: House, databases: Databases) -> None:
     house.quotas.set(house.admin, "default", Quota(rate_per_s=3.5, burst=9))
     house.database.close()
-    again = open_house(tmp_path)
+    again = open_house(tmp_path, databases)
     assert again.quotas.get(again.admin, "default").own == Quota(rate_per_s=3.5, burst=9)
     again.database.close()
