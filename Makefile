@@ -47,8 +47,10 @@ bench: $(DEV_STAMP)
 	.ci/install bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
-# Long runs that `check` leaves out: calls for MINUTES while processes are killed and functions deployed anew.
+# Long runs that `check` leaves out: kills at random points for ROUNDS, with an account of all that was acknowledged;
+# then calls for MINUTES while processes are killed and functions deployed anew.
 soak: $(DEV_STAMP)
+	$(BIN)/python -m tests.soak.kills --rounds $(or $(ROUNDS),200) --json benchmarks/results/kills.json
 	$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),30) --json benchmarks/results/soak.json $(ARGS)
 
 # Measured figures go into SPEC.md and README.md by `python docs/figures.py`.

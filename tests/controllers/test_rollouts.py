@@ -21,6 +21,7 @@ from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, MinuteAggregate, 
 from isotherm.workloads.model import Weight
 from isotherm.workloads.rollout_model import Reading, RolloutPlan, RolloutRow
 from tests.controllers.hosts import ScriptedHost, connect, unix_listener
+from tests.databases import Databases
 from tests.house import House, open_house
 
 CANARY = RolloutPlan(strategy="canary", steps=(10, 50, 100), step_s=5, max_step_s=50, min_samples=50)
@@ -103,9 +104,9 @@ class Stage:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, databases: Databases) -> Iterator[House]:
     """With revisions 1 and 2 of `hello` ready, and `live` at 1."""
-    opened = open_house(tmp_path)
+    opened = open_house(tmp_path, databases)
     opened.deploy_ready(memory_mb=64)
     opened.deploy_ready(memory_mb=65)
     opened.functions.rollback(opened.admin, "default", "hello")

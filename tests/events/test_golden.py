@@ -97,6 +97,8 @@ def still_reads(former: Any, now: Any) -> bool:
         return bool(former == now)
     if "properties" in former and set(former.get("required", ())) != set(now.get("required", ())):
         return False
+    if "enum" in former:  # what was written is one of these still; others may have come
+        return set(former["enum"]) <= set(now.get("enum", ()))
     return all(key in now and still_reads(value, now[key]) for key, value in former.items())
 
 
@@ -129,6 +131,8 @@ def test_the_guard_sees_what_changed() -> None:
     one = {"properties": {"a": {"type": "string"}}, "required": ["a"]}
     more = {"properties": {"a": {"type": "string"}, "b": {"type": "integer", "default": 0}}, "required": ["a"]}
     assert still_reads(one, more)
+    assert still_reads({"enum": ["a"]}, {"enum": ["a", "b"]})
+    assert not still_reads({"enum": ["a", "b"]}, {"enum": ["a"]})
     assert not still_reads(more, one)
     assert not still_reads(one, {"properties": {"a": {"type": "integer"}}, "required": ["a"]})
     assert not still_reads(one, {**more, "required": ["a", "b"]})

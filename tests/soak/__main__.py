@@ -24,14 +24,15 @@ from statistics import quantiles
 from typing import Any
 
 from isotherm.replay.platform import Platform
-from tests.soak.load import FUNCTIONS, Tally, drive
-from tests.soak.platform import Holding, Running, holding, leftovers, start
+from tests.soak.load import FUNCTIONS, Tally, call_later, drive, settle
+from tests.soak.platform import MODULES, Holding, Running, holding, leftovers, start
 
 EVERY_S = 20.0  # between two disturbances
 EXCUSE_S = 2.0
 SAMPLE_S = 5.0
-MAX_GROWTH_MB = 64.0
-MAX_GROWTH_DESCRIPTORS = 32
+WARM_UP_S = 600.0
+MAX_GROWTH = {"rss_mb": 64.0, "descriptors": 32.0, "threads": 8.0, "mb": 512.0}  # records and results are kept
+SETTLE_S = 60.0
 
 
 async def main() -> int:
@@ -52,9 +53,11 @@ async def main() -> int:
         async with asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(sample(running, started_s, holdings))
             disturb = tasks.create_task(disturb_it(running, platform, tally, disturbances, until_s - EVERY_S))
+            later = tasks.create_task(call_later(running.url, running.admin_key, options.rate / 10, until_s, tally))
             await drive(running.content_url, running.admin_key, options.rate, until_s, tally)
             watch.cancel()
-            await disturb
+            await asyncio.gather(disturb, later)
+        await settle(running.url, running.admin_key, SETTLE_S, tally)
         await platform.close()
     finally:
         exit_code = await running.stop()
@@ -115,6 +118,7 @@ def sum_up(tally: Tally, holdings: list[Holding], disturbances: list[str], minut
         "outcomes": dict(tally.outcomes),
         "excused": dict(tally.excused),
         "errors": tally.errors,
+        "asynchronous": {"accepted": tally.accepted, "succeeded": tally.succeeded, "dead": tally.dead},
         "latency_ms": {"p50": round(cuts[499], 2), "p99": round(cuts[989], 2), "p99.9": round(cuts[998], 2)},
         "disturbances": {kind: disturbances.count(kind) for kind in sorted(set(disturbances))},
         "growth": growth(holdings),
@@ -123,22 +127,27 @@ def sum_up(tally: Tally, holdings: list[Holding], disturbances: list[str], minut
 
 
 def growth(holdings: list[Holding]) -> dict[str, dict[str, float]]:
-    """The middle of the last quarter against that of the second, by process: the first is warm-up."""
-    quarter = len(holdings) // 4
-    if quarter == 0:
+    """The middle of the last sixth against that of the sixth after the warm-up, by process; `disk` is the folder.
+
+    The warm-up is ten minutes, or a quarter of a shorter run.
+    """
+    if not holdings:
         return {}
-    second, last = holdings[quarter : 2 * quarter], holdings[-quarter:]
+    warm_s = min(WARM_UP_S, holdings[-1].at_s / 4)
+    steady = [each for each in holdings if each.at_s >= warm_s]
+    part = max(1, len(steady) // 6)
+    second, last = steady[:part], steady[-part:]
 
-    def middle(values: list[float]) -> float:
-        return sorted(values)[len(values) // 2] if values else 0.0
+    def grown(field: str, name: str) -> float:
+        return round(middle(of(last, field, name)) - middle(of(second, field, name)), 1)
 
-    return {
-        name: {
-            "rss_mb": round(middle(of(last, "rss_mb", name)) - middle(of(second, "rss_mb", name)), 1),
-            "descriptors": middle(of(last, "descriptors", name)) - middle(of(second, "descriptors", name)),
-        }
-        for name in ("host", "control", "warden", "egress")
-    }
+    found = {name: {field: grown(field, name) for field in ("rss_mb", "descriptors", "threads")} for name in MODULES}
+    disk_mb = middle([each.disk_mb for each in last]) - middle([each.disk_mb for each in second])
+    return found | {"disk": {"mb": round(disk_mb, 1)}}
+
+
+def middle(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0
 
 
 def of(holdings: list[Holding], field: str, name: str) -> list[float]:
@@ -148,10 +157,13 @@ def of(holdings: list[Holding], field: str, name: str) -> list[float]:
 def verdict(report: dict[str, Any]) -> list[str]:
     """What is wrong; empty where all held."""
     wrong = [f"{len(report['errors'])} errors or more"] if report["errors"] else []
+    later = report["asynchronous"]
+    if later["dead"] or later["succeeded"] < later["accepted"]:  # what was accepted may not have been heard of
+        wrong.append(f"asynchronous calls: {later}")
     wrong += [f"exit code {report['exit_code']}"] if report["exit_code"] else []
     wrong += [f"left behind: {each}" for each in report["left_behind"]]
     for name, grown in report["growth"].items():
-        if grown["rss_mb"] > MAX_GROWTH_MB or grown["descriptors"] > MAX_GROWTH_DESCRIPTORS:
+        if any(value > MAX_GROWTH[what] for what, value in grown.items()):
             wrong.append(f"{name} grew: {grown}")
     return wrong
 

@@ -35,6 +35,7 @@ def handler(event, context):
         raise ValueError("as asked")
     return event["n"]
 """
+CHECKS = {"projections disagree with the log": ("rebuild", "--check"), "the chain of events is broken": ("verify",)}
 TARGETS = ("host", "control", "warden", "all")
 LONGEST_S = 0.6  # from one round to its kill
 SETTLE_S = 120.0
@@ -240,10 +241,12 @@ class Kills:
                 self._problem(f"revision {number}, which was deployed, is {states.get(number, 'lost')}")
 
     def _check_projections(self) -> None:
-        argv = [sys.executable, "-m", "isotherm", "audit", "rebuild", "--check", "--data", str(self._folder / "data")]
-        ran = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
-        if ran.returncode:
-            self._problem(f"projections disagree with the log: {ran.stdout}{ran.stderr}")
+        """The platform has stopped: the commands read its folder."""
+        for what, words in CHECKS.items():
+            argv = [sys.executable, "-m", "isotherm", "audit", *words, "--data", str(self._folder / "data")]
+            ran = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+            if ran.returncode:
+                self._problem(f"{what}: {ran.stdout}{ran.stderr}")
 
     def _problem(self, text: str) -> None:
         self.account.problems.append(text)

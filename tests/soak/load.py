@@ -1,13 +1,14 @@
 """The load of a soak: calls at a steady rate that know what to expect, and when an error is excused."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import httpx
 
-__all__ = ["FUNCTIONS", "Tally", "drive"]
+__all__ = ["FUNCTIONS", "Tally", "call_later", "drive", "settle"]
 
 ECHO = """
 def handler(event, context):
@@ -15,10 +16,15 @@ def handler(event, context):
 """
 WAIT = """
 import asyncio
+import contextlib
 
 async def handler(event, context):
     await asyncio.sleep(0.02)
     return event.get("body")
+"""
+LATER = """
+def handler(event, context):
+    return event
 """
 BAD = """
 import os
@@ -40,6 +46,7 @@ FUNCTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "soak-echo": (ECHO, {}),
     "soak-wait": (WAIT, {"concurrency": 16}),
     "soak-bad": (BAD, {"memory_mb": 128}),
+    "soak-later": (LATER, {"asynchronous": {"retries": 10, "retry_delay_s": 0.2}}),
 }
 BAD_WORDS = ("fine", "exit", "leak", "raise")
 TIMEOUT_S = 30.0
@@ -54,6 +61,9 @@ class Tally:
     errors: list[str] = field(default_factory=list)
     excuse_until_s: float = 0.0  # errors before this moment belong to a kill of host or warden
     latencies_ms: list[float] = field(default_factory=list)
+    accepted: int = 0  # asynchronous calls
+    succeeded: int = 0
+    dead: int = 0
 
     def note(self, name: str, started_s: float, what: str, wrong: bool) -> None:
         if not wrong:
@@ -100,3 +110,31 @@ async def _call(http: httpx.AsyncClient, number: int, tally: Tally) -> None:
     tally.note(name, started_s, "ok" if right else f"{answer.status_code} {answer.text[:200]}", wrong=not right)
     if right:
         tally.latencies_ms.append((time.monotonic() - started_s) * 1000)
+
+
+async def call_later(url: str, key: str, rate_per_s: float, until_s: float, tally: Tally) -> None:
+    """Asynchronous calls at a steady rate; what is not accepted while a process is killed is no error."""
+    headers = {"Authorization": f"Bearer {key}", "X-Amz-Invocation-Type": "Event"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as http:
+        while time.monotonic() < until_s:
+            with contextlib.suppress(httpx.TransportError):
+                answer = await http.post("/2015-03-31/functions/soak-later/invocations", json={"at": time.time()})
+                tally.accepted += answer.status_code == httpx.codes.ACCEPTED
+            await asyncio.sleep(1 / rate_per_s)
+
+
+async def settle(url: str, key: str, limit_s: float, tally: Tally) -> None:
+    """Wait until no asynchronous call is open, at most `limit_s`; then note what became of them."""
+    deadline_s = time.monotonic() + limit_s
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S) as http:
+        while True:
+            answer = await http.get("/api/v1/namespaces/default/queues")
+            queues = answer.json()["queues"] if answer.status_code == httpx.codes.OK else None
+            if queues is not None and not any(queue["queued"] or queue["running"] for queue in queues):
+                tally.succeeded = sum(queue["succeeded"] for queue in queues)
+                tally.dead = sum(queue["dead"] for queue in queues)
+                return
+            if time.monotonic() > deadline_s:
+                return
+            await asyncio.sleep(0.5)

@@ -1,6 +1,7 @@
 """A platform under soak: its processes, what it holds of the machine, and what it leaves behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -57,6 +58,8 @@ class Holding:
     at_s: float
     rss_mb: dict[str, float]  # by process name
     descriptors: dict[str, int]
+    threads: dict[str, int]
+    disk_mb: float  # of the data folder
     processes: int
 
 
@@ -80,7 +83,7 @@ async def start(data_dir: Path, log: Path) -> Running:
 
 
 def holding(running: Running, started_s: float) -> Holding:
-    rss, descriptors = {}, {}
+    rss, descriptors, threads = {}, {}, {}
     for name in MODULES:
         pid = running.pid_of(name)
         if pid is None:
@@ -89,9 +92,22 @@ def holding(running: Running, started_s: float) -> Holding:
             process = psutil.Process(pid)
             rss[name] = process.memory_info().rss / 2**20
             descriptors[name] = process.num_fds()
+            threads[name] = process.num_threads()
         except psutil.Error:
             continue
-    return Holding(time.monotonic() - started_s, rss, descriptors, len(_family(running.process.pid)))
+    disk_mb = disk_bytes(running.data_dir / "state") / 2**20
+    processes = len(_family(running.process.pid))
+    return Holding(time.monotonic() - started_s, rss, descriptors, threads, disk_mb, processes)
+
+
+def disk_bytes(folder: Path) -> int:
+    """What the files below `folder` take, as the file system counts it."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+    return total
 
 
 def leftovers(running: Running) -> list[str]:

@@ -40,7 +40,7 @@ def test_one_that_is_worse_by_less_than_is_tolerated_is_not_accused() -> None:
 
 @pytest.mark.parametrize(
     ("rate_old", "rate_new", "share", "within"),
-    [(0.0, 1.0, 0.05, 250), (0.0, 0.2, 0.05, 1500), (0.01, 0.10, 0.25, 1500), (0.02, 0.10, 0.5, 1500)],
+    [(0.0, 1.0, 0.05, 250), (0.0, 0.2, 0.05, 1500), (0.01, 0.10, 0.25, 1500), (0.02, 0.10, 0.5, 2000)],
 )
 def test_a_worse_one_is_found(rate_old: float, rate_new: float, share: float, within: int) -> None:
     found = [alarm_after(rate_old, rate_new, share, 0.01, calls=within, seed=seed) for seed in range(30)]
