@@ -1,7 +1,6 @@
 """Old revisions are forgotten by policy and when asked; never what an alias points to or someone calls."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +10,8 @@ from isotherm.base.errors import Forbidden, NotFound
 from isotherm.functions.pruning import Pruning
 from isotherm.workloads.model import RevisionState, Weight
 from isotherm.workloads.policy import pinned_numbers, sweep
+from isotherm.workloads.rollout_model import Mark, RolloutPlan
+from tests.databases import Databases
 from tests.house import House, house, open_house
 
 __all__ = ["house"]
@@ -107,6 +108,21 @@ def test_the_newest_ready_one_stays_behind_any_number_of_failures(house: House) 
     house.functions.rollback(house.admin, "default", "hello", to=2)
 
 
+def test_what_an_open_rollout_moves_between_stays(house: House) -> None:
+    ready(house, 5)
+    begun = house.rollouts.start(house.admin, "default", "hello", 2, RolloutPlan(strategy="canary"))
+    house.clock.advance(30 * DAY_S)
+    assert pruning(house, keep_last=1).sweep() == 3
+    assert numbers(house) == [5, 2]
+    told = {item.revision.number for item in house.feed.full().items if item.revision is not None}
+    assert told == {5, 2}
+    house.rollouts.step(begun.id, 1, Mark(old_since=0, new_since=0), None)
+    assert pruning(house).prune(house.admin, "default", "hello", keep=1).dropped == []
+    house.rollouts.roll_back(begun.id, "errors", None)
+    assert pruning(house, keep_last=1).sweep() == 1
+    assert numbers(house) == [5]
+
+
 def test_packages_go_with_their_last_revision(house: House) -> None:
     first = house.package(app="first = 1")
     house.deploy_ready(package=first)
@@ -159,10 +175,9 @@ def test_a_sweep_takes_many_functions_in_turn(house: House, monkeypatch: pytest.
     data=st.data(),
 )
 def test_whatever_happened_every_alias_points_to_a_revision_that_is_there(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[str], data: st.DataObject
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory, steps: list[str], data: st.DataObject
 ) -> None:
-    folder: Path = tmp_path_factory.mktemp("house")
-    house = open_house(folder)
+    house = open_house(tmp_path_factory.mktemp("house"), databases)
     ready(house, 1)
     for step in ["deploy", "ready", *steps, "day", "sweep"]:
         building = house.functions.building()

@@ -323,10 +323,10 @@ def test_a_namespace_over_its_quota_loses_its_own_oldest_lines_and_no_others(
 
 
 def test_a_store_that_is_filled_over_its_limit_keeps_the_newest_and_its_file_stays_as_large(
-    tmp_path: Path, clock: ManualClock, databases: Databases
+    tmp_path: Path, clock: ManualClock
 ) -> None:
     limit = 1024 * 1024
-    records = make_records(databases, tmp_path, clock, max_log_bytes=limit)
+    records = make_records(Databases("sqlite", None), tmp_path, clock, max_log_bytes=limit)
     file, newest, sizes = tmp_path / "records.db", "", []
     for sequence in range(40):
         newest = f"{sequence} " + "x" * 900
