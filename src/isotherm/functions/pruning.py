@@ -44,7 +44,8 @@ class Pruning:
     ) -> Pruned:
         """Forget the old revisions of a function: by the policy, or all but the newest `keep`, whatever their age.
 
-        What an alias points to, the newest ready one, what is building and what was called within the last day stays.
+        What an alias points to, what an open rollout moves between, the newest ready one, what is building and what was
+        called within the last day stays.
         `dry_run`: only say which. Raises `NotFound`, `Forbidden`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
