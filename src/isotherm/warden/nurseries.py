@@ -38,7 +38,8 @@ class _Nursery:
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP):
                     signal.signal(number, signal.SIG_DFL)
                 close_all_but(theirs.fileno())
-                theirs.set_inheritable(True)
+                for descriptor in (0, 1, 2, theirs.fileno()):  # a gap below 3 would be filled by what must not be there
+                    os.set_inheritable(descriptor, True)
                 os.execve(argv[0], argv, base_environment((interpreter, *others)))  # noqa: S606  (no shell is the point)
             finally:
                 os._exit(1)
