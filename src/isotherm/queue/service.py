@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from random import random
 from time import monotonic
 
@@ -12,9 +11,11 @@ import msgspec
 from isotherm.base.clock import Clock, ForwardClock
 from isotherm.base.errors import InvalidResponse, IsothermError, TooManyRequests, Unavailable
 from isotherm.base.ids import request_ids
-from isotherm.pool.call import Answer, Call
+from isotherm.pool.call import Call
 from isotherm.pool.revision import RevisionPool
 from isotherm.queue import policy
+from isotherm.queue.delivery import Delivery
+from isotherm.queue.followup import failure, follow_up
 from isotherm.queue.lane import Lane
 from isotherm.queue.model import AsyncCall, CallState, Outcome, QueueLimits
 from isotherm.queue.port import Invoker, QueueStore
@@ -287,15 +288,8 @@ class Queue:
             lane.blocked_until_ms = self.clock.time_ms() + policy.throttle_ms(lane.refusals, random())  # noqa: S311
             return
         lane.refusals = 0
-        call.attempts += 1
-        outcome = Outcome(
-            status=error.status,
-            version="" if spec is None else str(spec.number),
-            condition=verdict.condition,
-            error_code=error.code,
-            error_type=str(error.data.get("error_type") or error.code)[:256],
-            error_message=str(error.data.get("error_message") or error.message)[:1024],
-        )
+        call.attempts += verdict.condition != "Undeliverable"  # then it never ran
+        outcome = failure(error, spec, verdict.condition)
         if verdict.action == "dead":
             self._bury(lane, call, spec, outcome)
             return
@@ -309,54 +303,36 @@ class Queue:
             "dead letter", namespace=call.namespace, name=call.name, id=call.id, condition=outcome.condition,
             attempts=call.attempts, error=outcome.error_code,
         )  # fmt: skip
-        follow_up = None if spec is None else self._follow_up(call, spec, outcome)
-        self._finish(lane, call, CallState.DEAD, outcome, follow_up)
+        following = None if spec is None else self._follow_up(call, spec, outcome)
+        self._finish(lane, call, CallState.DEAD, outcome, following)
 
     def _finish(
-        self, lane: Lane, call: AsyncCall, state: CallState, outcome: Outcome, follow_up: AsyncCall | None
+        self, lane: Lane, call: AsyncCall, state: CallState, outcome: Outcome, following: AsyncCall | None
     ) -> None:
         now_ms = self.clock.time_ms()
         self.over["succeeded" if state == CallState.SUCCEEDED else "dead"] += 1
 
         def work(store: QueueStore) -> None:
             store.finish(call, state, now_ms, outcome)
-            if follow_up is not None:
-                store.insert(follow_up, claimed=False)
+            if following is not None:
+                store.insert(following, claimed=False)
 
         def written() -> None:
-            if follow_up is not None:
-                self.placed(follow_up)
+            if following is not None:
+                self.placed(following)
 
         self._write(work, written)
         self.pump(lane)
 
     def _follow_up(self, call: AsyncCall, spec: RevisionSpec, outcome: Outcome) -> AsyncCall | None:
         """The call of the destination, where there is one."""
-        rules = spec.asynchronous
-        target = rules.on_success if outcome.condition == "Success" else rules.on_failure
-        if target is None:
-            return None
-        if call.hops >= self.limits.max_hops:
+        found = follow_up(call, spec, outcome, call_id=self._new_id(), now_ms=self.clock.time_ms(), region=self._region)
+        if found is not None and found.hops > self.limits.max_hops:
             self._log.warning(
                 "a chain of destinations was cut", namespace=call.namespace, name=call.name, hops=call.hops
             )
             return None
-        name, _, qualifier = target.partition(":")
-        now_ms = self.clock.time_ms()
-        arn = f"arn:aws:lambda:{self._region}:{call.namespace}:function:{call.name}"
-        time_text = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return AsyncCall(
-            id=self._new_id(),
-            namespace=call.namespace,
-            name=name,
-            qualifier=qualifier or None,
-            source="destination",
-            event=policy.destination_event(call, arn, outcome, time_text),
-            accepted_at_ms=now_ms,
-            due_at_ms=now_ms,
-            hops=call.hops + 1,
-            origin=call.id,
-        )
+        return found
 
     # -- writes that must not be lost ----------------------------------------------------------------------------------
 
@@ -375,41 +351,3 @@ class Queue:
         unwritten, self._unwritten = self._unwritten, []
         for work, written in unwritten:
             self._write(work, written)
-
-
-class Delivery:
-    """Waits for one attempt. See `pool.call.Sink`."""
-
-    __slots__ = ("_answer", "_call", "_lane", "_pieces", "_queue", "_spec")
-
-    def __init__(self, queue: Queue, lane: Lane, call: AsyncCall, spec: RevisionSpec) -> None:
-        self._queue = queue
-        self._lane = lane
-        self._call = call
-        self._spec = spec
-        self._answer: Answer | None = None
-        self._pieces = bytearray()  # of an answer that comes in pieces: no more than a result may have, and one
-
-    def answered(self, _call: Call, _flags: int, _head: bytes, body: bytes, _now_s: float) -> int:
-        self._queue.ended(self._lane, self._call)
-        self._queue.succeeded(self._lane, self._call, self._spec, body)
-        return 200
-
-    def failed(self, _call: Call, error: IsothermError, _now_s: float) -> int:
-        self._queue.ended(self._lane, self._call)
-        self._queue.failed(self._lane, self._call, self._spec, error)
-        return error.status
-
-    def begun(self, _call: Call, answer: Answer, _flags: int, _head: bytes, _now_s: float) -> "Delivery":
-        self._answer = answer
-        return self
-
-    def piece(self, body: bytes) -> None:
-        if len(self._pieces) <= self._queue.limits.max_result_bytes:
-            self._pieces += body
-        if self._answer is not None:
-            self._answer.taken(len(body))
-
-    def ended(self, call: Call, now_s: float) -> int:
-        """What was streamed is kept as text: pieces need not be JSON, a result has to be."""
-        return self.answered(call, 0, b"", msgspec.json.encode(self._pieces.decode("utf-8", "replace")), now_s)
