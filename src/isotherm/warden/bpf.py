@@ -139,5 +139,4 @@ def _bpf(command: int, attributes: bytes) -> int:
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, f"bpf command {command}: {os.strerror(code)}")
-    os.set_inheritable(result, False)
-    return int(result)
+    return int(result)  # a descriptor that the kernel made close-on-exec; of an update 0, which is none
