@@ -210,7 +210,7 @@ async def test_no_rule_leads_to_the_machine_itself(reach: Reach) -> None:
 
 
 async def test_an_address_of_the_machine_is_closed_where_no_rule_names_it(reach: Reach) -> None:
-    function = await reach("*", cidrs=(*OPEN, "203.0.113.0/24"))
+    function = await reach("*", cidrs=(*OPEN, "198.51.100.0/24"))
     with trap(GATEWAY) as (port, visits):
         for host in (GATEWAY, "gateway.example.com"):
             assert await function("web", url=f"http://{host}:{port}/") in REFUSED
@@ -233,7 +233,7 @@ async def test_the_network_cannot_be_changed_from_inside(reach: Reach) -> None:
     function = await reach("api.example.com", code=HOSTILE)
     worked = {what: found for what, found in (await function("change")).items() if found == "worked"}
     assert worked == {}
-    assert "203.0.113.10" in await function("web", url="http://api.example.com/")
+    assert "198.51.100.10" in await function("web", url="http://api.example.com/")
 
 
 async def test_revisions_do_not_see_each_other(reach: Reach) -> None:

@@ -83,7 +83,7 @@ def test_unmodified_clients_reach_an_allowed_host_and_no_other(platform: Platfor
         CODE,
         memory_mb=1024,
         pids=128,
-        egress={"hosts": ["api.example.com", "db.example.com:5432"], "cidrs": ["203.0.113.12/32:5432"]},
+        egress={"hosts": ["api.example.com", "db.example.com:5432"], "cidrs": ["198.51.100.12/32:5432"]},
     )
     for how in ("urllib", "http.client", "curl", "node"):
         answer = call(platform, "traveller", how, "http://api.example.com/")
@@ -92,7 +92,7 @@ def test_unmodified_clients_reach_an_allowed_host_and_no_other(platform: Platfor
     for place in ("db.example.com:5432", f"{DATABASE}:5432"):
         assert call(platform, "traveller", "socket", place) == f"hello from {DATABASE}\n"
     platform.function("open", CODE, egress="open")
-    assert "203.0.113.11" in call(platform, "open", "urllib", "http://other.example.net/")
+    assert "198.51.100.11" in call(platform, "open", "urllib", "http://other.example.net/")
 
 
 def test_a_refusal_is_said_in_the_log_and_counted(platform: Platform) -> None:

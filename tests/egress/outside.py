@@ -1,4 +1,5 @@
-"""The world outside, in a network namespace of its own: name servers, web servers and databases on 203.0.113.0/24.
+"""The world outside, in a network namespace of its own: name servers, web servers and databases on 198.51.100.0/24,
+a range for documentation: a machine may use another of them for a network of its own.
 
 Run as a program inside that namespace it serves (see `SERVICES`); `Outside` makes the namespace and starts it.
 """
@@ -20,11 +21,11 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
-NETWORK = "203.0.113.0/24"
-GATEWAY = "203.0.113.1"  # this machine's end
-NAME_SERVER = "203.0.113.53"
-API, OTHER, DATABASE, PRIVATE = "203.0.113.10", "203.0.113.11", "203.0.113.12", "10.213.0.9"
-DEAF = "203.0.113.99"  # nobody has that address
+NETWORK = "198.51.100.0/24"
+GATEWAY = "198.51.100.1"  # this machine's end
+NAME_SERVER = "198.51.100.53"
+API, OTHER, DATABASE, PRIVATE = "198.51.100.10", "198.51.100.11", "198.51.100.12", "10.213.0.9"
+DEAF = "198.51.100.99"  # nobody has that address
 SERVICES = {
     "web": [(API, 80), (OTHER, 80), (API, 8080), (PRIVATE, 80)],
     "echo": [(DATABASE, 5432), (OTHER, 5432)],

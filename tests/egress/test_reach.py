@@ -47,11 +47,11 @@ async def test_a_star_allows_what_is_below(reach: Reach) -> None:
 
 
 async def test_a_network_is_reached_by_address(reach: Reach) -> None:
-    function = await reach(cidrs=("203.0.113.12:5432", "203.0.113.8/30:80"))
+    function = await reach(cidrs=("198.51.100.12:5432", "198.51.100.8/30:80"))
     assert (await function("echo", host=DATABASE, port=5432)).startswith(f"hello from {DATABASE}")
     assert await web(function, f"http://{API}/") == API
     assert await web(function, f"http://{API}:8080/") == "ConnectionResetError"
-    assert "203.0.113.10:8080" in await function.told("8080")
+    assert "198.51.100.10:8080" in await function.told("8080")
 
 
 async def test_a_private_address_needs_its_network_also_behind_a_name(reach: Reach) -> None:
