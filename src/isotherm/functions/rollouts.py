@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
-from isotherm.base.errors import NotFound
 from isotherm.base.etags import check_etag
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
+from isotherm.functions.finding import find_function
 from isotherm.tenancy.model import Principal
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
@@ -135,8 +135,4 @@ class FunctionRollouts:
         return row
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
-        try:
-            return self._workloads.find(session, "function", namespace, name)
-        except NotFound:
-            self._tenancy.existing_namespace(session, namespace)
-            raise
+        return find_function(session, self._tenancy, self._workloads, namespace, name)

@@ -12,13 +12,14 @@ from typing import Any, BinaryIO
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import Invalid, NotFound
+from isotherm.base.errors import Invalid
 from isotherm.base.etags import check_etag
 from isotherm.base.ids import is_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
 from isotherm.functions import languages, policy, store
+from isotherm.functions.finding import find_function
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
@@ -357,11 +358,7 @@ class Functions:
         return settled
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:
-        try:
-            return self._workloads.find(session, "function", namespace, name)
-        except NotFound:
-            self._tenancy.existing_namespace(session, namespace)
-            raise
+        return find_function(session, self._tenancy, self._workloads, namespace, name)
 
     def _matching(self, session: Session, namespace: str, name: str, if_match: str | None) -> WorkloadRow:
         workload = self._find(session, namespace, name)
