@@ -8,12 +8,11 @@ from isotherm.gateway.messages import status_line
 from isotherm.gateway.plan import Plan
 from isotherm.gateway.request import Request
 from isotherm.queue.model import AsyncCall
-from isotherm.queue.service import Queue
+from isotherm.queue.service import Queue, json_value
 
 __all__ = ["EventIntake"]
 
 ACCEPTED = status_line(202)
-json_value = msgspec.json.Decoder(msgspec.Raw)
 
 
 class EventIntake:

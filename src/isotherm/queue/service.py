@@ -23,7 +23,7 @@ from isotherm.queue.writer import Work, Writer
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.desired import AsyncSpec, RevisionSpec
 
-__all__ = ["Accepted", "Queue"]
+__all__ = ["Accepted", "Queue", "json_value"]
 
 Accepted = Callable[[IsothermError | None], None]  # None: the call is durable
 LOOK_EVERY = 5  # ticks
