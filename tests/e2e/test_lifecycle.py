@@ -109,6 +109,21 @@ def test_a_killed_console_is_a_stop(start: Start) -> None:
     wait_until(lambda: not [pid for pid in below if command_of(pid)], "the end of all processes", 30)
 
 
+def test_a_start_waits_for_a_platform_whose_console_was_killed(start: Start) -> None:
+    first = start()
+    first.function("kept", SLOW)
+    answers: list[Any] = []
+    call = threading.Thread(target=lambda: answers.append(first.invoke("kept", {"s": 3})))
+    call.start()
+    time.sleep(0.5)  # the call is under way
+    first.process.kill()
+    first.process.wait(5)
+    second = start()  # while the first one drains
+    call.join(10)
+    assert answers[0].json() == "done"
+    assert second.invoke("kept", {}).json() == "done"
+
+
 def test_a_second_up_on_the_same_data_is_refused(platform: Platform) -> None:
     argv = [sys.executable, "-m", "isotherm", "up", "--data", str(platform.folder / "data"), "--port", "0"]
     argv += ["--content-port", "0"]

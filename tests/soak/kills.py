@@ -146,7 +146,7 @@ class Kills:
         self.account.rounds += 1
         began_s = time.monotonic()
         if target == "all":
-            self._platform.stop(signal.SIGKILL)
+            self._platform.cut_power()
             self._platform = Platform(self._folder)
         else:
             self._platform.kill(target)

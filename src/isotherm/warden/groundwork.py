@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ __all__ = ["Folder", "GroundworkError", "bind_port", "bind_unix", "lay_out", "lo
 BACKLOG = 4096
 MAX_SOCKET_PATH = 107
 FREE_PORT_TRIES = 20
+ENDING_S = 10.0  # how long a platform whose console was killed may take to end before the next is refused
+ENDING_POLL_S = 0.05
 OF_SERVICE = ("keys", "blobs", "host")  # folders that the unprivileged processes own
 OF_ROOT = ("warden",)
 Address = tuple[int, int, int, str, Any]  # as getaddrinfo gives it
@@ -51,24 +54,41 @@ class Folder:
 def lock_folder(path: str, holder: int) -> int:
     """Make the folder where it is missing and lock it; returns the descriptor that holds the lock.
 
-    `holder` is the pid to name to whoever comes second. Raises `GroundworkError` (`conflict`).
+    `holder` is the pid to name to whoever comes second. A platform whose console was killed is still ending: it is
+    waited for, for `ENDING_S`. Raises `GroundworkError` (`conflict`).
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise GroundworkError("invalid", f"--data {path}: {exc.strerror}; choose a folder that can be written") from exc
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        other = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(fd)
-        raise GroundworkError(
-            "conflict", f"{path} is in use by another isotherm (pid {other}); stop it, or choose another --data"
-        ) from exc
+    deadline_s = time.monotonic() + ENDING_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as exc:
+            other = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            if _is_gone(other) and time.monotonic() < deadline_s:
+                time.sleep(ENDING_POLL_S)
+                continue
+            os.close(fd)
+            raise GroundworkError(
+                "conflict", f"{path} is in use by another isotherm (pid {other}); stop it, or choose another --data"
+            ) from exc
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{holder}\n".encode(), 0)
     return fd
+
+
+def _is_gone(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, PermissionError):
+        return False
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def lay_out(path: str, identity: Identity) -> Folder:
