@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ LISTED = (
     "number, id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms, attempts, hops, origin"
 )
 STORED = LISTED + ", event, state, finished_at_ms, outcome, redriven_to"
+INSERTED = LISTED.removeprefix("number, ") + ", event, state"
+ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
 TABLES = """
 CREATE TABLE calls (
@@ -60,6 +63,8 @@ class SqliteQueue:
     def __init__(self, path: Path, vault: Vault) -> None:
         self._path = path
         self._vault = vault
+        self._inserts: list[tuple[object, ...]] = []  # of this transaction, until something has to see them
+        self._changes: list[tuple[object, ...]] = []
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
@@ -88,42 +93,39 @@ class SqliteQueue:
             self._write.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._flush()
         with translated(self._path):
             self._write.execute("COMMIT")
 
     def rollback(self) -> None:
+        self._inserts.clear()
+        self._changes.clear()
         with translated(self._path):
             if self._write.in_transaction:
                 self._write.execute("ROLLBACK")
 
     def insert(self, call: AsyncCall, *, claimed: bool) -> None:
         event = self._vault.seal(PURPOSE, encode((call.client_context, call.event)), call.id)
-        with translated(self._path):
-            self._write.execute(
-                "INSERT INTO calls (id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms,"
-                " attempts, hops, origin, event, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id,
-                    call.accepted_at_ms, call.due_at_ms, call.attempts, call.hops, call.origin, event,
-                    CallState.CLAIMED if claimed else CallState.QUEUED,
-                ),
-            )  # fmt: skip
+        self._inserts.append(
+            (
+                call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id, call.accepted_at_ms,
+                call.due_at_ms, call.attempts, call.hops, call.origin, event,
+                CallState.CLAIMED if claimed else CallState.QUEUED,
+            )
+        )  # fmt: skip
 
     def finish(self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome) -> None:
-        with translated(self._path):
-            self._write.execute(
-                "UPDATE calls SET state = ?, finished_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (state, finished_at_ms, call.attempts, self._sealed(call.id, outcome), call.id),
-            )
+        self._changes.append(
+            (call.id, state, call.due_at_ms, finished_at_ms, call.attempts, self._sealed(call.id, outcome))
+        )
 
     def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
-        with translated(self._path):
-            self._write.execute(
-                "UPDATE calls SET state = ?, due_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (CallState.QUEUED, call.due_at_ms, call.attempts, self._sealed(call.id, outcome), call.id),
-            )
+        self._changes.append(
+            (call.id, CallState.QUEUED, call.due_at_ms, None, call.attempts, self._sealed(call.id, outcome))
+        )
 
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
+        self._flush()
         with translated(self._path):
             rows = self._write.execute(
                 "UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
@@ -138,6 +140,7 @@ class SqliteQueue:
         return [self._call(row) for row in rows], following
 
     def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
+        self._flush()
         with translated(self._path):
             gone = self._write.executemany(
                 "DELETE FROM calls WHERE id = ? AND state < 2", [(one,) for one in held]
@@ -150,6 +153,7 @@ class SqliteQueue:
         return max(0, gone)
 
     def redrive(self, dead: CallRow, call: AsyncCall) -> bool:
+        self._flush()
         with translated(self._path):
             changed = self._write.execute(
                 "UPDATE calls SET state = ?, redriven_to = ? WHERE id = ? AND state = ?",
@@ -181,6 +185,7 @@ class SqliteQueue:
             self._write.executemany("DELETE FROM positions WHERE trigger_id = ?", [(one,) for one in known - set(kept)])
 
     def sweep(self, state: CallState, before_ms: int, limit: int) -> int:
+        self._flush()
         with translated(self._path):
             return self._write.execute(
                 "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND finished_at_ms < ?"
@@ -253,6 +258,16 @@ class SqliteQueue:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _flush(self) -> None:
+        """Many rows a statement: the thread gives the interpreter away at each, and waits for it behind the loop."""
+        inserts, changes = self._inserts, self._changes
+        self._inserts, self._changes = [], []
+        with translated(self._path):
+            for count, values in portions(inserts):
+                self._write.execute(insert_of(count), values)
+            for count, values in portions(changes):
+                self._write.execute(change_of(count), values)
+
     @property
     def _write(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -311,6 +326,34 @@ class SqliteQueue:
         return CallRow(
             call=call, state=CallState(state), finished_at_ms=finished_at_ms, outcome=outcome, redriven_to=redriven_to
         )
+
+
+def portions(rows: list[tuple[object, ...]]) -> Iterator[tuple[int, list[object]]]:
+    """Numbers of rows of `ROWS_AT_ONCE`, and their values one after the other."""
+    at = 0
+    while at < len(rows):
+        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+        yield count, [value for row in rows[at : at + count] for value in row]
+        at += count
+
+
+@cache
+def insert_of(count: int) -> str:
+    """A statement that inserts so many calls."""
+    return f"INSERT INTO calls ({INSERTED}) VALUES {places(count, INSERTED.count(',') + 1)}"
+
+
+@cache
+def change_of(count: int) -> str:
+    """A statement that says of so many open calls what became of them."""
+    return (
+        "UPDATE calls SET state = column2, due_at_ms = column3, finished_at_ms = column4, attempts = column5,"
+        f" outcome = column6 FROM (VALUES {places(count, 6)}) WHERE id = column1 AND state < 2"
+    )
+
+
+def places(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 @contextmanager
