@@ -25,7 +25,10 @@ STORED = LISTED + ", event, state, finished_at_ms, outcome, redriven_to"
 INSERTED = LISTED.removeprefix("number, ") + ", event, state"
 ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
-TABLES = """
+# A partial index is taken only where its condition stands in the statement as it stands in the index.
+OPEN, OVER = "state < 2", "state >= 2"
+
+TABLES = f"""
 CREATE TABLE calls (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -45,8 +48,8 @@ CREATE TABLE calls (
     outcome BLOB,
     redriven_to TEXT
 ) STRICT;
-CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE state < 2;
-CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE state >= 2;
+CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE {OPEN};
+CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE {OVER};
 CREATE INDEX calls_of_function ON calls (namespace, name, number);
 CREATE TABLE paused (namespace TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (namespace, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE positions (trigger_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -73,9 +76,12 @@ class SqliteQueue:
             self._writer = self._connect()
             self._prepare(self._writer)
             self._reader = self._connect()
-            self._writer.execute("UPDATE calls SET state = ? WHERE state = ?", (CallState.QUEUED, CallState.CLAIMED))
+            self._writer.execute(
+                f"UPDATE calls SET state = ? WHERE state = ? AND {OPEN}", (CallState.QUEUED, CallState.CLAIMED)
+            )
             rows = self._writer.execute(
-                "SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? GROUP BY namespace, name",
+                f"SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? AND {OPEN}"
+                " GROUP BY namespace, name",
                 (CallState.QUEUED,),
             )
             return [Waiting(*row) for row in rows]
@@ -128,12 +134,13 @@ class SqliteQueue:
         self._flush()
         with translated(self._path):
             rows = self._write.execute(
-                "UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                f" AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?) RETURNING {LISTED}, event",
+                f"UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OPEN}"
+                " AND namespace = ? AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?)"
+                f" RETURNING {LISTED}, event",
                 (CallState.CLAIMED, CallState.QUEUED, namespace, name, now_ms, limit),
             ).fetchall()
             following = self._write.execute(
-                "SELECT min(due_at_ms) FROM calls WHERE state = ? AND namespace = ? AND name = ?",
+                f"SELECT min(due_at_ms) FROM calls WHERE state = ? AND {OPEN} AND namespace = ? AND name = ?",
                 (CallState.QUEUED, namespace, name),
             ).fetchone()[0]
         rows.sort(key=lambda row: (row[8], row[0]))
@@ -141,13 +148,14 @@ class SqliteQueue:
 
     def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
         self._flush()
+        among = OPEN if state < CallState.SUCCEEDED else OVER
         with translated(self._path):
             gone = self._write.executemany(
-                "DELETE FROM calls WHERE id = ? AND state < 2", [(one,) for one in held]
+                f"DELETE FROM calls WHERE id = ? AND {OPEN}", [(one,) for one in held]
             ).rowcount
             gone += self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                " AND name = ? LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {among}"
+                " AND namespace = ? AND name = ? LIMIT ?)",
                 (state, namespace, name, limit),
             ).rowcount
         return max(0, gone)
@@ -188,8 +196,8 @@ class SqliteQueue:
         self._flush()
         with translated(self._path):
             return self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND finished_at_ms < ?"
-                " ORDER BY finished_at_ms LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OVER}"
+                " AND finished_at_ms < ? ORDER BY finished_at_ms LIMIT ?)",
                 (state, before_ms, limit),
             ).rowcount
 
@@ -209,7 +217,8 @@ class SqliteQueue:
         with translated(self._path):
             row = self._write.execute(
                 "SELECT max(ifnull((SELECT max(accepted_at_ms) FROM (SELECT accepted_at_ms FROM calls ORDER BY number"
-                " DESC LIMIT 1000)), 0), ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2), 0))"
+                " DESC LIMIT 1000)), 0),"
+                f" ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2 AND {OVER}), 0))"
             ).fetchone()
         return int(row[0])
 
@@ -348,7 +357,7 @@ def change_of(count: int) -> str:
     """A statement that says of so many open calls what became of them."""
     return (
         "UPDATE calls SET state = column2, due_at_ms = column3, finished_at_ms = column4, attempts = column5,"
-        f" outcome = column6 FROM (VALUES {places(count, 6)}) WHERE id = column1 AND state < 2"
+        f" outcome = column6 FROM (VALUES {places(count, 6)}) WHERE id = column1 AND {OPEN}"
     )
 
 
