@@ -1,7 +1,10 @@
 """Calls: whole, in pieces, without waiting; log lines; a deploy. One suite for both clients."""
 
+import asyncio
 import base64
+import gc
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,13 @@ from isotherm.base.errors import (
     NotFound,
     OutOfMemory,
     TimedOut,
+    TooLarge,
     Unavailable,
 )
-from isotherm.client import logs
+from isotherm.client import Client, logs, session
 from isotherm.client.model import Progress
 from isotherm.wire.eventstream import encode_event
-from tests.client.conftest import Scripted
+from tests.client.conftest import KEY, URL, Scripted
 
 FUNCTIONS = "/api/v1/namespaces/default/functions"
 CALL = {"id": "c-1", "namespace": "default", "name": "f", "state": "queued", "accepted_at_ms": 0, "due_at_ms": 0}
@@ -136,6 +140,47 @@ def test_pieces_come_as_they_are_read_and_leaving_closes_the_answer(client_of: S
         assert 0 < body.taken < 20
     assert body.closed
     assert list(pieces) == []
+
+
+def test_an_answer_that_drips_ends_with_its_time(client_of: Scripted) -> None:
+    class Slow(Dripping):
+        def __iter__(self) -> Iterator[bytes]:
+            for part in super().__iter__():
+                time.sleep(0.02)
+                yield part
+
+    body = Slow(b"x" * 10_000)
+    with pytest.raises(TimedOut, match=r"did not end its answer within 0\.1 s"):
+        client_of(lambda _: httpx.Response(200, stream=body)).functions.invoke("f", timeout_s=0.1)
+    assert body.closed
+    assert body.taken < 20
+
+
+def test_an_answer_without_end_is_left(client_of: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "MAX_ANSWER_BYTES", 100)
+    body = Dripping(b"x" * 10_000)
+    with pytest.raises(TooLarge):
+        client_of(lambda _: httpx.Response(200, stream=body)).functions.invoke("f")
+    assert body.closed
+    monkeypatch.setattr(session, "MAX_LINE_BYTES", 100)
+    body = Dripping(b"x" * 10_000)
+    with pytest.raises(TooLarge):
+        list(client_of(lambda _: httpx.Response(200, stream=body)).revisions.progress("f", 1))
+    assert body.closed
+
+
+async def test_the_blocking_client_works_where_a_loop_runs(environment: None) -> None:
+    """It blocks that loop, but does not stumble over it; a stream that nobody closed ends with its last reference."""
+    body = Dripping(chunks(b"one", b"two" * 100, end={}))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=body))
+    with Client(URL, KEY, transport=transport) as client:
+        pieces = client.functions.stream("f")
+        assert next(pieces) == b"one"
+        del pieces
+        gc.collect()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert body.closed
 
 
 def test_a_stream_says_how_it_ended(client_of: Scripted) -> None:

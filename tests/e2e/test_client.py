@@ -1,10 +1,12 @@
 """Both Python clients against a real platform: one suite for the two of them, and what belongs to one alone."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -226,6 +228,32 @@ def test_a_restart_of_control_is_not_noticed(client: Any, steady: Platform) -> N
     steady.kill("control")
     client.queues.pause("echo")  # control was not there, so it did not begin
     client.queues.resume("echo")
+
+
+def test_a_restart_of_the_host_is_waited_for(client: Any, steady: Platform) -> None:
+    client.platform.me()
+    steady.kill("host")
+    assert client.functions.get("echo").name == "echo"
+    call = client.functions.invoke_async("echo", 6)
+    steady.kill("host")
+    assert call.wait(30).result == {"got": 6}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_restart_of_the_whole_platform_is_waited_for(start: Callable[..., Platform], kind: str) -> None:
+    first = start()
+    port = str(urlsplit(first.ready["url"]).port)
+    made = Client if kind == "blocking" else lambda **given: Waited(lambda: AsyncClient(**given))
+    client = made(**options(first), retry_s=30)
+    client.secrets.set("s", "v")
+    first.stop()
+    with pytest.raises(errors.Unavailable, match="cannot reach"):
+        client.with_options(retry_s=0).secrets.get("s")
+    starting = threading.Timer(1.0, start, ("--port", port))
+    starting.start()
+    assert client.secrets.get("s").version == 1
+    starting.join()
+    client.close()
 
 
 def test_lines_are_followed_over_a_restart_of_control(client: Any, steady: Platform) -> None:
