@@ -11,7 +11,16 @@ from isotherm.base.errors import Unavailable
 if TYPE_CHECKING:  # it is an extra, loaded where a connection is made
     import psycopg
 
-__all__ = ["CALL_COLUMNS", "POSTGRES_SCHEMA", "ROW_BYTES", "VERSION", "prepare_postgres", "prepare_sqlite"]
+__all__ = [
+    "CALL_COLUMNS",
+    "OPEN",
+    "OVER",
+    "POSTGRES_SCHEMA",
+    "ROW_BYTES",
+    "VERSION",
+    "prepare_postgres",
+    "prepare_sqlite",
+]
 
 VERSION = 1  # of the tables, of both kinds
 POSTGRES_SCHEMA = "isotherm_queue"  # the queue may so be in one database with other tables, control's among them
@@ -24,7 +33,10 @@ CALL_COLUMNS = (
     "attempts", "hops", "origin", "event", "state", "finished_at_ms", "outcome", "redriven_to",
 )  # fmt: skip
 
-_sqlite = """
+# A partial index is taken only where its condition stands in the statement as it stands in the index.
+OPEN, OVER = "state < 2", "state >= 2"
+
+_sqlite = f"""
 CREATE TABLE calls (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -44,8 +56,8 @@ CREATE TABLE calls (
     outcome BLOB,
     redriven_to TEXT
 ) STRICT;
-CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE state < 2;
-CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE state >= 2;
+CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE {OPEN};
+CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE {OVER};
 CREATE INDEX calls_of_function ON calls (namespace, name, number);
 CREATE TABLE paused (namespace TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (namespace, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE positions (trigger_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -56,7 +68,7 @@ CREATE TABLE positions (trigger_id TEXT PRIMARY KEY, position INTEGER NOT NULL) 
 # what its transactions added to the queue and took from it; the sum over all rows is the size of the queue.
 # A call's `claim` is the batch in which its host claimed it.
 _postgres = (
-    """
+    f"""
 CREATE TABLE hosts (
     host text PRIMARY KEY,
     batch bigint NOT NULL,
@@ -87,14 +99,14 @@ CREATE TABLE calls (
     size integer NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 1);
 ALTER TABLE calls ALTER event SET STORAGE EXTERNAL, ALTER outcome SET STORAGE EXTERNAL;
-CREATE INDEX calls_open ON calls (host, state, namespace, name, due_at_ms, number) WHERE state < 2;
-CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE state >= 2;
+CREATE INDEX calls_open ON calls (host, state, namespace, name, due_at_ms, number) WHERE {OPEN};
+CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE {OVER};
 CREATE INDEX calls_of_function ON calls (namespace, name, number);
 CREATE TABLE paused (namespace text NOT NULL, name text NOT NULL, PRIMARY KEY (namespace, name));
 CREATE TABLE positions (trigger_id text PRIMARY KEY, position bigint NOT NULL, host text NOT NULL);
 CREATE TABLE meta (name text PRIMARY KEY, value text NOT NULL);
 INSERT INTO meta VALUES ('version', '1')
-""",  # version 1; what is added here brings the tables of the version before up, and says so in `meta`
+""",  # noqa: S608 (constants); version 1: what is added here brings older tables up, and says so in `meta`
 )
 
 

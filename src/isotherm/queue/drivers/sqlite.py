@@ -3,18 +3,21 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Unavailable
 from isotherm.queue.drivers.rows import LISTED, STORED, CallRows, counted
 from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, News, Outcome, Waiting
-from isotherm.storage.queue_tables import prepare_sqlite
+from isotherm.storage.queue_tables import OPEN, OVER, prepare_sqlite
 from isotherm.storage.vault import Vault
 
 __all__ = ["SqliteQueue"]
 
 BUSY_S = 5.0
+INSERTED = LISTED.removeprefix("number, ") + ", state"
+ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
 
 class SqliteQueue:
@@ -24,6 +27,8 @@ class SqliteQueue:
         self.fenced = self.lost = 0  # no other host can take a call
         self._path = path
         self._rows = CallRows(vault)
+        self._inserts: list[tuple[object, ...]] = []  # of this transaction, until something has to see them
+        self._changes: list[tuple[object, ...]] = []
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
@@ -42,9 +47,12 @@ class SqliteQueue:
             if prepare_sqlite(self._writer, str(self._path)):
                 self._path.chmod(0o600)
             self._reader = self._connect()
-            self._writer.execute("UPDATE calls SET state = ? WHERE state = ?", (CallState.QUEUED, CallState.CLAIMED))
+            self._writer.execute(
+                f"UPDATE calls SET state = ? WHERE state = ? AND {OPEN}", (CallState.QUEUED, CallState.CLAIMED)
+            )
             rows = self._writer.execute(
-                "SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? GROUP BY namespace, name",
+                f"SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? AND {OPEN}"
+                " GROUP BY namespace, name",
                 (CallState.QUEUED,),
             )
             return [Waiting(*row) for row in rows]
@@ -62,77 +70,74 @@ class SqliteQueue:
             self._write.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._flush()
         with translated(self._path):
             self._write.execute("COMMIT")
 
     def rollback(self) -> None:
+        self._inserts.clear()
+        self._changes.clear()
         with translated(self._path):
             if self._write.in_transaction:
                 self._write.execute("ROLLBACK")
 
     def insert(self, call: AsyncCall, *, claimed: bool) -> None:
         event = self._rows.event(call)
-        with translated(self._path):
-            self._write.execute(
-                "INSERT INTO calls (id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms,"
-                " attempts, hops, origin, event, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id,
-                    call.accepted_at_ms, call.due_at_ms, call.attempts, call.hops, call.origin, event,
-                    CallState.CLAIMED if claimed else CallState.QUEUED,
-                ),
-            )  # fmt: skip
+        self._inserts.append(
+            (
+                call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id, call.accepted_at_ms,
+                call.due_at_ms, call.attempts, call.hops, call.origin, event,
+                CallState.CLAIMED if claimed else CallState.QUEUED,
+            )
+        )  # fmt: skip
 
     def finish(
         self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome, following: AsyncCall | None
     ) -> None:
         sealed = self._rows.outcome(call.id, outcome)
-        with translated(self._path):
-            changed = self._write.execute(
-                "UPDATE calls SET state = ?, finished_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (state, finished_at_ms, call.attempts, sealed, call.id),
-            ).rowcount
-        if changed and following is not None:
+        self._changes.append((call.id, state, call.due_at_ms, finished_at_ms, call.attempts, sealed))
+        if following is not None:
             self.insert(following, claimed=False)
 
     def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
         sealed = self._rows.outcome(call.id, outcome)
-        with translated(self._path):
-            self._write.execute(
-                "UPDATE calls SET state = ?, due_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (CallState.QUEUED, call.due_at_ms, call.attempts, sealed, call.id),
-            )
+        self._changes.append((call.id, CallState.QUEUED, call.due_at_ms, None, call.attempts, sealed))
 
     def news(self, _limit: int, *, adopt: bool) -> News:
         return News()
 
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
+        self._flush()
         with translated(self._path):
             rows = self._write.execute(
-                "UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                f" AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?) RETURNING {LISTED}",
+                f"UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OPEN}"
+                " AND namespace = ? AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?)"
+                f" RETURNING {LISTED}",
                 (CallState.CLAIMED, CallState.QUEUED, namespace, name, now_ms, limit),
             ).fetchall()
             following = self._write.execute(
-                "SELECT min(due_at_ms) FROM calls WHERE state = ? AND namespace = ? AND name = ?",
+                f"SELECT min(due_at_ms) FROM calls WHERE state = ? AND {OPEN} AND namespace = ? AND name = ?",
                 (CallState.QUEUED, namespace, name),
             ).fetchone()[0]
         rows.sort(key=lambda row: (row[8], row[0]))
         return [self._rows.call(row) for row in rows], following
 
     def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
+        self._flush()
+        among = OPEN if state < CallState.SUCCEEDED else OVER
         with translated(self._path):
             gone = self._write.executemany(
-                "DELETE FROM calls WHERE id = ? AND state < 2", [(one,) for one in held]
+                f"DELETE FROM calls WHERE id = ? AND {OPEN}", [(one,) for one in held]
             ).rowcount
             gone += self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                " AND name = ? LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {among}"
+                " AND namespace = ? AND name = ? LIMIT ?)",
                 (state, namespace, name, limit),
             ).rowcount
         return max(0, gone)
 
     def redrive(self, dead: CallRow, call: AsyncCall) -> bool:
+        self._flush()
         with translated(self._path):
             changed = self._write.execute(
                 "UPDATE calls SET state = ?, redriven_to = ? WHERE id = ? AND state = ?",
@@ -168,10 +173,11 @@ class SqliteQueue:
             self._write.executemany("DELETE FROM positions WHERE trigger_id = ?", [(one,) for one in known - set(kept)])
 
     def sweep(self, state: CallState, before_ms: int, limit: int) -> int:
+        self._flush()
         with translated(self._path):
             return self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND finished_at_ms < ?"
-                " ORDER BY finished_at_ms LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OVER}"
+                " AND finished_at_ms < ? ORDER BY finished_at_ms LIMIT ?)",
                 (state, before_ms, limit),
             ).rowcount
 
@@ -191,7 +197,8 @@ class SqliteQueue:
         with translated(self._path):
             row = self._write.execute(
                 "SELECT max(ifnull((SELECT max(accepted_at_ms) FROM (SELECT accepted_at_ms FROM calls ORDER BY number"
-                " DESC LIMIT 1000)), 0), ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2), 0))"
+                " DESC LIMIT 1000)), 0),"
+                f" ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2 AND {OVER}), 0))"
             ).fetchone()
         return int(row[0])
 
@@ -229,6 +236,16 @@ class SqliteQueue:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
+    def _flush(self) -> None:
+        """Many rows a statement: the thread gives the interpreter away at each, and waits for it behind the loop."""
+        inserts, changes = self._inserts, self._changes
+        self._inserts, self._changes = [], []
+        with translated(self._path):
+            for count, values in portions(inserts):
+                self._write.execute(insert_of(count), values)
+            for count, values in portions(changes):
+                self._write.execute(change_of(count), values)
+
     @property
     def _write(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -246,6 +263,34 @@ class SqliteQueue:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
+
+
+def portions(rows: list[tuple[object, ...]]) -> Iterator[tuple[int, list[object]]]:
+    """Numbers of rows of `ROWS_AT_ONCE`, and their values one after the other."""
+    at = 0
+    while at < len(rows):
+        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+        yield count, [value for row in rows[at : at + count] for value in row]
+        at += count
+
+
+@cache
+def insert_of(count: int) -> str:
+    """A statement that inserts so many calls."""
+    return f"INSERT INTO calls ({INSERTED}) VALUES {places(count, INSERTED.count(',') + 1)}"
+
+
+@cache
+def change_of(count: int) -> str:
+    """A statement that says of so many open calls what became of them."""
+    return (
+        "UPDATE calls SET state = column2, due_at_ms = column3, finished_at_ms = column4, attempts = column5,"
+        f" outcome = column6 FROM (VALUES {places(count, 6)}) WHERE id = column1 AND {OPEN}"
+    )
+
+
+def places(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 @contextmanager
