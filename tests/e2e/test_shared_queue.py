@@ -159,11 +159,22 @@ def test_a_platform_on_an_empty_folder_makes_the_calls_that_another_accepted(
         assert_made(second, events.accepted)
     finally:
         second.stop()
+    back = start(environment=environment)  # the first again: others made what it had
+    assert_made(back, events.accepted)
+    assert ended(back) == 0
 
 
 def adopted(platform: Platform) -> int:
+    return metric(platform, "isotherm_async_adopted_total ")
+
+
+def ended(platform: Platform) -> int:
+    return metric(platform, 'isotherm_async_ended_total{state="succeeded"}')
+
+
+def metric(platform: Platform, name: str) -> int:
     lines = platform.http().get("/metrics").text.splitlines()
-    return int(next(line for line in lines if line.startswith("isotherm_async_adopted_total ")).split()[1])
+    return int(next(line for line in lines if line.startswith(name)).rpartition(" ")[2])
 
 
 def test_the_database_is_told_to_the_host_alone_and_its_password_to_nobody_else(start: Start, cluster: Cluster) -> None:
