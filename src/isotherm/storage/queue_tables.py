@@ -128,7 +128,7 @@ def prepare_postgres(connection: "psycopg.Connection[Any]") -> None:
     if _postgres_version(connection) == VERSION:
         return
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", _lock)
+        connection.execute("SELECT pg_advisory_xact_lock(%s::integer, %s::integer)", _lock)
         found = _postgres_version(connection)
         if found is None:  # looked for first: IF NOT EXISTS needs the right to make it even where it is there
             connection.execute(f"CREATE SCHEMA {POSTGRES_SCHEMA}")

@@ -13,8 +13,8 @@ from isotherm.base.errors import Unavailable
 from isotherm.queue.drivers import postgres_sql as sql
 from isotherm.queue.drivers.postgres_clock import SharedClock, boottime_s
 from isotherm.queue.drivers.postgres_connection import LIMITS, Connection, open_connection, translated
-from isotherm.queue.drivers.postgres_session import LEASE_S, WRITER_NAME, Session
-from isotherm.queue.drivers.rows import STORED, CallRows, counted
+from isotherm.queue.drivers.postgres_session import LEASE_S, WRITER_NAME, Batch, Session
+from isotherm.queue.drivers.rows import STORED, CallRows, counted, flat, parts
 from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, News, Outcome, Waiting
 from isotherm.storage.queue_tables import ROW_BYTES
 from isotherm.storage.vault import Vault
@@ -47,7 +47,9 @@ class PostgresQueue:
         self._clock = SharedClock(now)
         self._session = Session(url, host_id, self._clock, lease_s, now)
         self._reader: Connection | None = None
-        self._buffered: dict[str, list[tuple[Any, ...]]] = {}
+        self._inserts: list[tuple[Any, ...]] = []  # of this transaction, until something has to see them
+        self._changes: list[tuple[Any, ...]] = []
+        self._followed: list[tuple[tuple[Any, ...], tuple[Any, ...]]] = []
         self._added_bytes = 0
         self._told_regained = False
         self._count_anew = False
@@ -99,9 +101,8 @@ class PostgresQueue:
         self._session.begin()
 
     def commit(self) -> None:
-        sent = list(self._buffered.items())
-        changed = self._session.commit(sent, self._added_bytes)
-        self._account(sent, changed)
+        batches = self._batches()
+        self._account(batches, self._session.commit(batches, self._added_bytes))
         if self._told_regained:
             self._session.regained = False
         self._forget_transaction()
@@ -111,22 +112,24 @@ class PostgresQueue:
         self._session.rollback()
 
     def insert(self, call: AsyncCall, *, claimed: bool) -> None:
-        self._buffer(sql.INSERT, self._values(call, claimed=claimed))
+        self._inserts.append(self._values(call, claimed=claimed))
 
     def finish(
         self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome, following: AsyncCall | None
     ) -> None:
         sealed = self._rows.outcome(call.id, outcome)
-        values = (int(state), finished_at_ms, call.attempts, sealed, len(sealed), call.id, call.claim, self._host)
         self._added_bytes += len(sealed)
+        values = (
+            call.id, call.claim, int(state), call.due_at_ms, finished_at_ms, call.attempts, sealed, len(sealed)
+        )  # fmt: skip
         if following is None:
-            self._buffer(sql.FINISH, values)
+            self._changes.append(values)
         else:
-            self._buffer(sql.FOLLOW, values + self._values(following, claimed=False))
+            self._followed.append((values, (call.id, *self._values(following, claimed=False))))
 
     def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
         sealed = self._rows.outcome(call.id, outcome)  # of a failure: it is within `ROW_BYTES`, or not much more
-        self._buffer(sql.POSTPONE, (call.due_at_ms, call.attempts, sealed, call.id, call.claim, self._host))
+        self._changes.append((call.id, call.claim, 0, call.due_at_ms, None, call.attempts, sealed, 0))
 
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
         claim = self._session.next_batch
@@ -242,26 +245,37 @@ class PostgresQueue:
             call.due_at_ms, call.attempts, call.hops, call.origin, event, int(claimed), self._host, call.claim, size,
         )  # fmt: skip
 
-    def _buffer(self, statement: str, values: tuple[Any, ...]) -> None:
-        self._buffered.setdefault(statement, []).append(values)
+    def _batches(self) -> list[Batch]:
+        """What was said so far, many rows a statement: the thread gives the interpreter away at each."""
+        inserts, changes, followed = self._inserts, self._changes, self._followed
+        self._inserts, self._changes, self._followed = [], [], []
+        batches = [
+            Batch(sql.change_of(len(part)), [self._host, *flat(part)], len(part), ends=True) for part in parts(changes)
+        ]
+        for pairs in parts(followed):
+            values = [self._host, *flat(ended for ended, _ in pairs), *flat(then for _, then in pairs)]
+            batches.append(Batch(sql.follow_of(len(pairs)), values, len(pairs), ends=True))
+        batches += [Batch(sql.insert_of(len(part)), flat(part), len(part), ends=False) for part in parts(inserts)]
+        return batches
 
     def _flushed(self) -> Connection:
         """The connection, once what was said so far is sent. Within `translated`."""
         connection = self._session.connection
-        if self._buffered:
-            sent = list(self._buffered.items())
-            self._buffered = {}
-            self._account(sent, self._session.send(sent))
+        batches = self._batches()
+        if batches:
+            self._account(batches, self._session.send(batches))
         return connection
 
-    def _account(self, sent: list[tuple[str, list[tuple[Any, ...]]]], changed: list[int]) -> None:
-        for (statement, values), count in zip(sent, changed, strict=True):
-            if count != len(values):
+    def _account(self, batches: list[Batch], changed: list[int]) -> None:
+        for batch, count in zip(batches, changed, strict=True):
+            if count != batch.rows:
                 self._count_anew = True  # what was added to the size is not in the rows
-                self.fenced += 0 if statement == sql.INSERT else len(values) - count
+                self.fenced += (batch.rows - count) if batch.ends else 0
 
     def _forget_transaction(self) -> None:
-        self._buffered = {}
+        self._inserts.clear()
+        self._changes.clear()
+        self._followed.clear()
         self._added_bytes = 0
         self._told_regained = False
 

@@ -11,7 +11,7 @@ from isotherm.base.errors import Invalid, Unavailable
 from isotherm.storage.postgres import connect, postgres_reason
 from isotherm.storage.queue_tables import POSTGRES_SCHEMA
 
-__all__ = ["LIMITS", "Connection", "open_connection", "translated"]
+__all__ = ["LIMITS", "PLANS", "Connection", "open_connection", "translated"]
 
 LIMITS = {  # nobody waits long for a host that stands still in the middle of a transaction
     "lock_timeout": "10s",
@@ -21,6 +21,14 @@ LIMITS = {  # nobody waits long for a host that stands still in the middle of a 
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "search_path": POSTGRES_SCHEMA,
+}
+PLANS = {  # of the writer: each statement finds its rows by an index, however little is known of the tables yet
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
 }
 PARAMETERS = {"connect_timeout": "5", "keepalives_idle": "10", "keepalives_interval": "5", "tcp_user_timeout": "15000"}
 Connection = psycopg.Connection[Any]

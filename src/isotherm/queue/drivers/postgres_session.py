@@ -8,17 +8,19 @@ transaction, tells whether one was made whose answer never came.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.types.numeric import Int8BinaryDumper
 
 from isotherm.base.errors import IsothermError, Unavailable
 from isotherm.queue.drivers.postgres_clock import SharedClock
-from isotherm.queue.drivers.postgres_connection import LIMITS, Connection, open_connection, translated
+from isotherm.queue.drivers.postgres_connection import LIMITS, PLANS, Connection, open_connection, translated
 from isotherm.storage.queue_tables import prepare_postgres
 from isotherm.telemetry.logging import get_logger
 
-__all__ = ["LEASE_S", "WRITER_NAME", "Session"]
+__all__ = ["LEASE_S", "WRITER_NAME", "Batch", "Session"]
 
 LEASE_S = 10.0  # a host that was not heard of for so long has lost its calls to others
 MARGIN = 0.1  # of the lease: before its end nothing more is begun
@@ -51,7 +53,16 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = %s AND usename = current_user AND datname = current_database() AND pid <> pg_backend_pid()
 """
 QUEUE_AGAIN = "UPDATE calls SET state = 0, claim = 0 WHERE host = %(host)s AND state = 1"
-Statements = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A statement with the values of many rows, that is to change so many. `ends`: these are calls that were held."""
+
+    statement: str
+    values: Sequence[Any]
+    rows: int
+    ends: bool
 
 
 class Session:
@@ -111,34 +122,30 @@ class Session:
                     raise
                 self._begin(self._connected())  # it broke while nobody looked; nothing was done in it yet
 
-    def send(self, statements: Statements) -> list[int]:
-        """Execute statements, each with many values, in one go. Returns the rows that each changed.
-
-        Raises `psycopg.Error`.
-        """
-        connection = self.connection
-        with connection.pipeline():
-            cursors = [run_many(connection, *statement) for statement in statements]
+    def send(self, batches: Sequence[Batch]) -> list[int]:
+        """Execute statements in one go. Returns the rows that each changed. Raises `psycopg.Error`."""
+        with self.connection.pipeline():
+            cursors = self._execute(batches)
         return [cursor.rowcount for cursor in cursors]
 
-    def commit(self, statements: Statements, added_bytes: int) -> list[int]:
+    def commit(self, batches: Sequence[Batch], added_bytes: int) -> list[int]:
         """As `send`, and then make all that was done since `begin` durable.
 
         Raises `Unavailable`: then nothing was made of it, or, where the database does not come back soon, nobody knows.
         """
-        connection, began_s, cursors = self.connection, self._now(), []
+        connection, began_s = self.connection, self._now()
         mark = {"batch": self.next_batch, "lease_s": self._lease_s, "bytes": added_bytes, "host": self._host}
         with translated():
             try:
                 with connection.pipeline():
-                    cursors = [run_many(connection, *statement) for statement in statements]
+                    cursors = self._execute(batches)
                     connection.execute(MARK, mark)
                     connection.execute("COMMIT")
                 changed = [cursor.rowcount for cursor in cursors]
             except psycopg.Error:
                 if not self._broken():
                     raise
-                changed = self._settled([len(values) for _, values in statements])
+                changed = self._settled([batch.rows for batch in batches])
         self.batch += 1
         self.held_until_s = began_s + self._lease_s * (1 - MARGIN)
         return changed
@@ -150,6 +157,9 @@ class Session:
             self._connection.execute("ROLLBACK")
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _execute(self, batches: Sequence[Batch]) -> list[psycopg.RawCursor[Any]]:
+        return [psycopg.RawCursor(self.connection).execute(batch.statement, batch.values) for batch in batches]
 
     def _broken(self) -> bool:
         return self._connection is None or self._connection.closed
@@ -172,8 +182,9 @@ class Session:
 
     def _connect(self) -> Connection:
         self.close()
-        connection = open_connection(self._url, self._name, LIMITS)
+        connection = open_connection(self._url, self._name, LIMITS | PLANS)
         try:
+            connection.adapters.register_dumper(int, Int8BinaryDumper)  # one type, so one prepared statement
             wait = connection.execute("SHOW synchronous_commit").fetchone()
             if wait is None or wait[0] != "remote_apply":  # which waits for more than `on` does
                 connection.execute("SET synchronous_commit = on")
@@ -267,9 +278,3 @@ class Session:
         connection.execute(QUEUE_AGAIN + " AND claim = %(claim)s", {"host": self._host, "claim": batch})
         self.batch = batch
         self.regained = True
-
-
-def run_many(connection: Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> psycopg.Cursor[Any]:
-    cursor = connection.cursor()
-    cursor.executemany(statement, values)
-    return cursor

@@ -1,54 +1,102 @@
 """What the driver of Postgres says. No statement waits for another host's: rows that one has locked are skipped (`SKIP
 LOCKED`), so hosts cannot lock each other out. All names are of the schema `storage.queue_tables.POSTGRES_SCHEMA`."""
 
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import cache
+
 from isotherm.queue.drivers.rows import LISTED
 from isotherm.queue.model import CallState
 
 __all__ = [
     "ADOPT",
     "CLAIM",
-    "COLUMNS",
     "COUNTS",
     "COUNT_ANEW",
     "END_LATE",
     "FENCE",
-    "FINISH",
     "FIRST_MOVE",
-    "FOLLOW",
     "FORGET",
     "FORGET_TRIGGERS",
     "GONE",
-    "HELD",
-    "INSERT",
     "KEY",
     "LATEST",
     "MOVE",
     "NEXT",
     "PAUSED",
-    "POSTPONE",
     "PURGE",
     "PURGE_HELD",
     "REDRIVE",
     "SWEEP",
-    "TYPES",
     "USED",
     "WAITING",
+    "change_of",
+    "follow_of",
+    "insert_of",
 ]
 
-HELD = "id = %s AND claim = %s AND host = %s AND state = 1"
-COLUMNS = (
-    "id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms, attempts, hops, origin, event,"
-    " state, host, claim, size"
-)
-INSERT = f"INSERT INTO calls ({COLUMNS}) VALUES ({', '.join(['%s'] * 16)}) ON CONFLICT (id) DO NOTHING"
-FINISH = f"UPDATE calls SET state = %s, finished_at_ms = %s, attempts = %s, outcome = %s, size = size + %s WHERE {HELD}"
-TYPES = "text text text text text text bigint bigint integer integer text bytea smallint text bigint integer"
-FOLLOW = f"""
-WITH ended AS ({FINISH} RETURNING 1)
-INSERT INTO calls ({COLUMNS}) SELECT {", ".join(f"%s::{each}" for each in TYPES.split())} FROM ended
+TYPED = {
+    "id": "text", "namespace": "text", "name": "text", "qualifier": "text", "source": "text", "principal_id": "text",
+    "accepted_at_ms": "bigint", "due_at_ms": "bigint", "attempts": "integer", "hops": "integer", "origin": "text",
+    "event": "bytea", "state": "smallint", "host": "text", "claim": "bigint", "size": "integer",
+}  # fmt: skip
+COLUMNS = ", ".join(TYPED)
+CHANGED = {
+    "id": "text", "claim": "bigint", "state": "smallint", "due_at_ms": "bigint", "finished_at_ms": "bigint",
+    "attempts": "integer", "outcome": "bytea", "added": "integer",
+}  # fmt: skip
+
+
+# Many rows a statement, with numbered parameters: psycopg would look for %s in each of these long texts each time.
+
+
+@cache
+def insert_of(count: int) -> str:
+    """Inserts so many calls: `COLUMNS` of each. One that is there already is left as it is."""
+    numbers = itertools.count(1)
+    rows = ", ".join(row(numbers, TYPED) for _ in range(count))
+    return f"INSERT INTO calls ({COLUMNS}) VALUES {rows} ON CONFLICT (id) DO NOTHING"
+
+
+@cache
+def change_of(count: int) -> str:
+    """Says of so many calls what became of them, as far as the host holds them: the host, then `CHANGED` of each."""
+    return changing(count, itertools.count(1))
+
+
+@cache
+def follow_of(count: int) -> str:
+    """As `change_of`, and inserts a call for each that the host held: then the call's id and `COLUMNS`, of each."""
+    numbers = itertools.count(1)
+    return f"""
+WITH ended AS ({changing(count, numbers)} RETURNING calls.id)
+INSERT INTO calls ({COLUMNS}) SELECT {", ".join(f"f.{name}" for name in TYPED)}
+FROM {table(count, "f", {"after": "text"} | TYPED, numbers)} JOIN ended ON ended.id = f.after
 ON CONFLICT (id) DO NOTHING
 """
-POSTPONE = f"UPDATE calls SET state = 0, claim = 0, due_at_ms = %s, attempts = %s, outcome = %s WHERE {HELD}"
+
+
+def changing(count: int, numbers: Iterator[int]) -> str:
+    """By the calls' ids: IS TRUE keeps the planner from looking through all calls that the host has claimed."""
+    host = f"${next(numbers)}"
+    return f"""
+UPDATE calls SET state = v.state, claim = 0, due_at_ms = v.due_at_ms, finished_at_ms = v.finished_at_ms,
+    attempts = v.attempts, outcome = v.outcome, size = calls.size + v.added
+FROM {table(count, "v", CHANGED, numbers)}
+WHERE calls.id = v.id AND (calls.claim = v.claim AND calls.host = {host} AND calls.state = 1) IS TRUE
+"""
+
+
+def table(count: int, name: str, columns: Mapping[str, str], numbers: Iterator[int]) -> str:
+    """So many rows of parameters as a table."""
+    rows = ", ".join(row(numbers, columns) for _ in range(count))
+    return f"(VALUES {rows}) AS {name} ({', '.join(columns)})"
+
+
+def row(numbers: Iterator[int], columns: Mapping[str, str]) -> str:
+    return f"({', '.join(f'${next(numbers)}::{kind}' for kind in columns.values())})"
+
+
 CLAIM = f"""
 WITH due AS (
     SELECT number FROM calls
@@ -58,7 +106,11 @@ WITH due AS (
 UPDATE calls SET state = 1, claim = %(claim)s FROM due WHERE calls.number = due.number
 RETURNING {", ".join("calls." + each for each in LISTED.split(", "))}
 """
-NEXT = "SELECT min(due_at_ms) FROM calls WHERE host = %s AND state = 0 AND namespace = %s AND name = %s"
+# In the order of the index of open calls, which is so taken rather than that of the function's calls of all states.
+NEXT = """
+SELECT due_at_ms FROM calls WHERE host = %s AND state = 0 AND namespace = %s AND name = %s
+ORDER BY due_at_ms, number LIMIT 1
+"""
 WAITING = "SELECT namespace, name, min(due_at_ms) FROM calls WHERE host = %s AND state = 0 GROUP BY namespace, name"
 
 # Fencing: who sets `gone` has the host's row, so no transaction of that host is under way.
@@ -102,7 +154,7 @@ WITH forgotten AS (
 SELECT coalesce(sum(bytes), 0)::bigint FROM forgotten
 """
 PURGE_HELD = """
-WITH purged AS (DELETE FROM calls WHERE id = ANY(%s) AND host = %s AND state < 2 RETURNING size)
+WITH purged AS (DELETE FROM calls WHERE id = ANY(%s) AND (host = %s AND state < 2) IS TRUE RETURNING size)
 SELECT count(*), coalesce(sum(size), 0)::bigint FROM purged
 """
 # The states are written out: a plan for any state could not use the indexes, which are of some states alone.
@@ -134,7 +186,7 @@ SELECT count(*), coalesce(sum(size), 0)::bigint FROM swept
 }
 REDRIVE = """
 UPDATE calls SET state = 4, redriven_to = %s
-WHERE number IN (SELECT number FROM calls WHERE id = %s AND state = 3 FOR UPDATE SKIP LOCKED)
+WHERE number IN (SELECT number FROM calls WHERE id = %s AND (state = 3) IS TRUE FOR UPDATE SKIP LOCKED)
 """
 # Not under way in another host's transaction: that one is not waited for.
 FIRST_MOVE = """

@@ -1,14 +1,14 @@
 """Calls as rows: their columns, and what is sealed in them. The same in every driver, so that rows can be copied."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, Outcome
 from isotherm.storage.vault import Vault
 
-__all__ = ["LISTED", "STORED", "CallRows", "counted"]
+__all__ = ["LISTED", "STORED", "CallRows", "counted", "flat", "parts"]
 
 PURPOSE = "queued call"
 LISTED = (
@@ -16,10 +16,13 @@ LISTED = (
     " event"
 )
 STORED = LISTED + ", state, finished_at_ms, outcome, redriven_to"
+ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
 encode = msgspec.msgpack.Encoder().encode
 event_decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
 outcome_decoder = msgspec.msgpack.Decoder(Outcome)
+
+Row = TypeVar("Row")
 
 
 class CallRows:
@@ -78,3 +81,17 @@ def counted(rows: Iterable[tuple[Any, ...]], paused: Iterable[tuple[Any, ...]]) 
         )
         for key, row in sorted(found.items())
     ]  # fmt: skip
+
+
+def parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """The rows, so many at a time as one statement takes."""
+    at = 0
+    while at < len(rows):
+        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+        yield rows[at : at + count]
+        at += count
+
+
+def flat(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Their values one after the other."""
+    return [value for row in rows for value in row]

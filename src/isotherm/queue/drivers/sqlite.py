@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Unavailable
-from isotherm.queue.drivers.rows import LISTED, STORED, CallRows, counted
+from isotherm.queue.drivers.rows import LISTED, STORED, CallRows, counted, flat, parts
 from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, News, Outcome, Waiting
 from isotherm.storage.queue_tables import OPEN, OVER, prepare_sqlite
 from isotherm.storage.vault import Vault
@@ -17,7 +17,6 @@ __all__ = ["SqliteQueue"]
 
 BUSY_S = 5.0
 INSERTED = LISTED.removeprefix("number, ") + ", state"
-ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
 
 class SqliteQueue:
@@ -241,10 +240,10 @@ class SqliteQueue:
         inserts, changes = self._inserts, self._changes
         self._inserts, self._changes = [], []
         with translated(self._path):
-            for count, values in portions(inserts):
-                self._write.execute(insert_of(count), values)
-            for count, values in portions(changes):
-                self._write.execute(change_of(count), values)
+            for part in parts(inserts):
+                self._write.execute(insert_of(len(part)), flat(part))
+            for part in parts(changes):
+                self._write.execute(change_of(len(part)), flat(part))
 
     @property
     def _write(self) -> sqlite3.Connection:
@@ -263,15 +262,6 @@ class SqliteQueue:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
-
-
-def portions(rows: list[tuple[object, ...]]) -> Iterator[tuple[int, list[object]]]:
-    """Numbers of rows of `ROWS_AT_ONCE`, and their values one after the other."""
-    at = 0
-    while at < len(rows):
-        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
-        yield count, [value for row in rows[at : at + count] for value in row]
-        at += count
 
 
 @cache
