@@ -17,7 +17,7 @@ def measure(session: Session) -> Outcome:
     try:
         settings = measured(session, found, "--queue-database", cluster.url(cluster.create()))
         calls = cluster.execute("SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'calls'", "test_0")[0][0]
-        server_s = sum(cpu_seconds(pid) for pid in descendants(cluster.pid))
+        server_s = sum(cpu_seconds(pid, ended=True) for pid in descendants(cluster.pid))
     finally:
         cluster.remove()
     return Outcome(
