@@ -19,6 +19,7 @@ from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
 from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
+from isotherm.queue.port import QueueStore
 from isotherm.queue.service import Queue
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, GrantSpec, KeySpec, RevisionSpec, Role, RouteSpec
@@ -88,7 +89,7 @@ class Wire:
 class Front:
     """A gateway. `functions` are added by source text; keys by role."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, store: QueueStore | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.bench = PoolBench(folder, **settings)
         self.revisions: dict[str, RevisionSpec] = {}
@@ -100,8 +101,7 @@ class Front:
         limits = http_limits(self.settings)
         operations = ApiOperations(self.keys, self, self._metrics, self.api_path, 1_000_000)
         self.content = ContentPort(limits, planner)
-        vault = Vault(bytes(range(32)))
-        self.store = SqliteQueue(folder / "queue.db", vault)
+        self.store = store or SqliteQueue(folder / "queue.db", Vault(bytes(range(32))))
         self.queue = Queue(self.store, self.routes, queue_limits(self.settings), SystemClock(), "local")
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ticking: asyncio.Task[None] | None = None
