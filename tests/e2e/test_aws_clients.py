@@ -124,11 +124,9 @@ def test_boto3_reads_a_stream(admin: Key) -> None:
 
 
 def test_a_presigned_url_invokes_for_who_has_no_key(admin: Key) -> None:
-    url = admin.client().generate_presigned_url(
-        "invoke", Params={"FunctionName": "aws-echo", "Payload": b'{"a": 2}'}, ExpiresIn=60
-    )
-    answer = httpx.post(url, content=b'{"a": 2}')
-    assert (answer.status_code, answer.json()["got"]) == (200, {"a": 2})
+    url = admin.client().generate_presigned_url("invoke", Params={"FunctionName": "aws-echo"}, ExpiresIn=60)
+    answer = httpx.post(url)
+    assert (answer.status_code, answer.json()["got"]) == (200, {})
     other = httpx.post(url, content=b'{"a": 3}')
     assert (other.status_code, other.headers["x-amzn-errortype"]) == (403, "InvalidSignatureException")
 

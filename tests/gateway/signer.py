@@ -33,9 +33,9 @@ def signed(
     return {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
 
 
-def presigned(path: str, *, method: str = "GET", body: bytes = b"", token: str = "iso_admin", **options: Any) -> str:
+def presigned(path: str, *, method: str = "GET", token: str = "iso_admin", **options: Any) -> str:
     """The target of a URL on the host `test`, presigned by botocore."""
-    request = AWSRequest(method, f"http://test{path}", data=body)
+    request = AWSRequest(method, f"http://test{path}")
     SigV4QueryAuth(Credentials(f"AK{token}", f"secret-{token}"), "lambda", "local", **options).add_auth(request)
     return str(request.url).removeprefix("http://test")
 

@@ -186,7 +186,7 @@ def test_chunks_do_not_change_places() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"5\r\nhello\r\n0\r\n\r\n", "has 5 bytes; x-amz-decoded-content-length says 6"),
+        (b"5\r\nhello\r\n0\r\na:1\r\n\r\n", "has 5 bytes; x-amz-decoded-content-length says 6"),
         (b"7\r\n", "more bytes than"),
         (b"ffffffff1\r\n", "does not begin a chunk"),
         (b"-1\r\n", "does not begin a chunk"),

@@ -15,6 +15,8 @@ VANILLA = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"
 POST = "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"
 UNRESERVED = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
+# `multiline` is published as one header folded over three lines, which HTTP/1.1 no longer allows and the gateway
+# refuses; its signature is that of three.
 CASES = {
     "get-vanilla": ("GET", "/", [], VANILLA),
     "get-vanilla-query": ("GET", "/", [], VANILLA),
@@ -54,7 +56,7 @@ CASES = {
         "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
     ),
     "get-header-value-multiline": (
-        "GET", "/", [("My-Header1", "value1\n  value2\n     value3")],
+        "GET", "/", [("My-Header1", "value1"), ("My-Header1", "value2"), ("My-Header1", "value3")],
         "ba17b383a53190154eb5fa66a1b836cc297cc0a3d70a5d00705980573d8ff790",
     ),
     "get-header-value-order": (

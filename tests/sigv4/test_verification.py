@@ -27,12 +27,13 @@ def requests(draw: st.DrawFn) -> Signed:
     query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs if name)
     headers = draw(st.dictionaries(names, values, max_size=4))
     headers = {name.lower(): value for name, value in headers.items()}
+    form = draw(st.sampled_from(FORMS))
     return sign(
-        draw(st.sampled_from(FORMS)),
+        form,
         draw(st.sampled_from(("GET", "POST", "PUT", "DELETE"))),
         path + ("?" + query if query else ""),
         headers,
-        draw(st.binary(max_size=40)),
+        b"" if form == "query" else draw(st.binary(max_size=40)),  # botocore moves it into the query
     )
 
 
@@ -142,5 +143,5 @@ def test_no_other_spelling_of_the_signature_is_left_out() -> None:
 
 def test_paths_are_encoded_twice_but_for_s3() -> None:
     assert canonical_path(b"/a%2Fb/$x:1/../c", once=False) == "/a%252Fb/c"
-    assert canonical_path(b"/a%2fb/$x:1//c", once=True) == "/a/b/%24x%3A1//c"
+    assert canonical_path(b"/a%2fb/$x:1//c", once=True) == "/a%2Fb/%24x%3A1//c"
     assert canonical_path(b"", once=False) == canonical_path(b"", once=True) == "/"

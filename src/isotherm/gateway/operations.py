@@ -79,8 +79,8 @@ class ApiOperations:
         if bodyless:
             return exchange
         if signed.proven:
-            return CheckedBody(exchange, connection, signed)
-        return CollectedBody(exchange, connection, signed, self._max_body_bytes)
+            return CheckedBody(exchange, connection, request, signed)
+        return CollectedBody(exchange, connection, request, signed)
 
     def _vouched(self, request: Request, signed: SignedHead) -> Vouched:
         target = without_signature(request.url)

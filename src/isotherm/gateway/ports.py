@@ -154,7 +154,7 @@ class ContentPort(FunctionPort):
         request.plan = plan
         upload = Upload(self, connection, request, self.limits.max_stream_bytes)
         upload.check()
-        return upload if plan.signed is None else CheckedBody(upload, connection, plan.signed)
+        return upload if plan.signed is None else CheckedBody(upload, connection, request, plan.signed)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
         time_ms = time_ns() // 1_000_000

@@ -32,10 +32,10 @@ def string_to_sign(signature: Signature, canonical: bytes) -> bytes:
 
 
 def canonical_path(path: bytes, *, once: bool) -> str:
-    """S3 encodes names once and leaves them otherwise alone. All others encode what is already encoded again, of the
-    path without its empty and dot segments."""
+    """S3 encodes each part of a name once and leaves the path otherwise alone. All others encode what is already
+    encoded again, of the path without its empty and dot segments."""
     if once:
-        return quote_from_bytes(unquote_to_bytes(path)) or "/"
+        return "/".join([quote_from_bytes(unquote_to_bytes(part), "") for part in path.split(b"/")]) or "/"
     if b"//" in path or b"/." in path:
         path = _without_dots(path)
     return quote_from_bytes(path) or "/"
@@ -63,7 +63,7 @@ def canonical_headers(headers: Headers, signed: tuple[str, ...]) -> str:
         name = raw.lower().decode("latin-1")
         if name in values:
             text = value.decode("latin-1")
-            if " " in text or "\t" in text or "\n" in text:
+            if " " in text or "\t" in text:
                 text = _single_spaced(text)
             values[name] = f"{values[name]},{text}" if name in seen else text
             seen.add(name)
@@ -72,7 +72,7 @@ def canonical_headers(headers: Headers, signed: tuple[str, ...]) -> str:
 
 def _single_spaced(text: str) -> str:
     """Not `str.split()`, which would take other bytes than these for space as well."""
-    return " ".join([part for part in text.replace("\t", " ").replace("\r", " ").replace("\n", " ").split(" ") if part])
+    return " ".join([part for part in text.replace("\t", " ").split(" ") if part])
 
 
 def _without_dots(path: bytes) -> bytes:

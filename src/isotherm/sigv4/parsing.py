@@ -60,7 +60,7 @@ def without_signature(target: bytes) -> bytes:
     path, mark, query = target.partition(b"?")
     if not mark:
         return target
-    kept = [piece for piece in query.split(b"&") if piece.partition(b"=")[0] not in AUTHENTICATING]
+    kept = [piece for piece in query.split(b"&") if piece and piece.partition(b"=")[0] not in AUTHENTICATING]
     return path + (b"?" + b"&".join(kept) if kept else b"")
 
 

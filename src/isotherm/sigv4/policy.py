@@ -83,20 +83,24 @@ def check_time(signature: Signature, now_s: float) -> None:
 
 def check_coverage(signature: Signature, headers: Headers) -> None:
     """`host` has to be signed, in the header form the date, and whatever AWS's headers are sent beside it: whoever
-    changes one of them on the way changes what is done. Raises `SignatureRefused` (unsigned_header)."""
+    changes one of them on the way changes what is done. What is signed has to be sent: none is like an empty one.
+
+    Raises `SignatureRefused` (unsigned_header, mismatch).
+    """
     signed = signature.signed_headers
+    sent = {raw.lower().decode("latin-1") for raw, _ in headers}
     needed = ("host",) if signature.in_query else ("host", "x-amz-date")
-    missing = [name for name in needed if name not in signed]
-    for raw, _ in headers:
-        if raw[:6].lower() == b"x-amz-":
-            name = raw.lower().decode("latin-1")
-            if name not in signed:
-                missing.append(name)
-    if missing:
+    unsigned = sorted({*needed, *(name for name in sent if name.startswith("x-amz-"))}.difference(signed))
+    if unsigned:
         raise SignatureRefused(
-            f"these headers must be signed and are not: {', '.join(missing[:10])}",
+            f"these headers must be signed and are not: {', '.join(unsigned[:10])}",
             reason="unsigned_header",
-            headers=missing[:10],
+            headers=unsigned[:10],
+        )
+    if not sent.issuperset(signed):
+        lost = sorted(set(signed) - sent)
+        raise SignatureRefused(
+            f"these headers were signed and did not come: {', '.join(lost[:10])}", reason="mismatch", headers=lost[:10]
         )
 
 
