@@ -33,9 +33,11 @@ def signed(
     return {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
 
 
-def presigned(path: str, *, method: str = "GET", token: str = "iso_admin", **options: Any) -> str:
-    """The target of a URL on the host `test`, presigned by botocore."""
-    request = AWSRequest(method, f"http://test{path}")
+def presigned(
+    path: str, *, method: str = "GET", token: str = "iso_admin", headers: dict[str, str] | None = None, **options: Any
+) -> str:
+    """The target of a URL on the host `test`, presigned by botocore; who uses it sends the headers too."""
+    request = AWSRequest(method, f"http://test{path}", headers=dict(headers or {}))
     SigV4QueryAuth(Credentials(f"AK{token}", f"secret-{token}"), "lambda", "local", **options).add_auth(request)
     return str(request.url).removeprefix("http://test")
 

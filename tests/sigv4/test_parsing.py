@@ -101,6 +101,13 @@ def test_what_is_said_of_the_body_is_a_digest_or_a_known_word(said: str) -> None
     assert "UNSIGNED-PAYLOAD" in message
 
 
+def test_a_presigned_url_may_say_what_its_body_is() -> None:
+    presigned = sign("query", "GET", "/?X-Amz-Content-Sha256=UNSIGNED-PAYLOAD")
+    assert parse_signature(presigned.target, presigned.headers).payload == "UNSIGNED-PAYLOAD"
+    plain = sign("query", "GET", "/")
+    assert parse_signature(plain.target, plain.headers).payload is None
+
+
 def test_whether_a_request_claims_to_be_signed() -> None:
     assert is_signed(b"/", b"AWS4-HMAC-SHA256 x")
     assert is_signed(b"/", b"aws4-whatever")
