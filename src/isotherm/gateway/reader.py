@@ -23,7 +23,7 @@ from isotherm.base.errors import (
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.request import BodyStream, HttpLimits, Request, check_head
 
-__all__ = ["Port", "RequestReader"]
+__all__ = ["LARGE_BODY", "Port", "RequestReader"]
 
 MAX_WAITING = 64  # pipelined requests that are parsed ahead
 MAX_WAITING_BYTES = 256 * 1024
