@@ -17,8 +17,7 @@ SOURCE = ROOT / "src"
 # Rooms of neither wing: planes and what both wings stand on.
 SHARED = {
     "__main__", "api", "base", "bootstrap", "cli", "client", "controllers", "host", "prices", "replay", "sigv4",
-    "storage",
-    "telemetry", "warden", "wire",
+    "storage", "telemetry", "warden", "wire",
 }  # fmt: skip
 
 
