@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.auth import S3SigV4Auth, SigV4Auth, SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
@@ -14,7 +14,7 @@ from isotherm.sigv4.parsing import parse_signature, sent_headers
 from isotherm.sigv4.policy import check_coverage, check_scope, check_signature, check_time, derive_key, time_of
 
 ACCESS_KEY, SECRET, REGION = "AKEXAMPLE", "secret/with+signs", "local"
-AUTHS = {"header": SigV4Auth, "s3": S3SigV4Auth, "query": SigV4QueryAuth}
+AUTHS = {"header": SigV4Auth, "s3": S3SigV4Auth, "query": SigV4QueryAuth, "s3-query": S3SigV4QueryAuth}
 
 
 def digest(body: bytes) -> str:
@@ -58,8 +58,8 @@ def sign(
     service: str | None = None,
     **options: Any,
 ) -> Signed:
-    """`form`: header, s3 or query."""
-    service = service or ("s3" if form == "s3" else "lambda")
+    """`form`: one of `AUTHS`."""
+    service = service or ("s3" if form.startswith("s3") else "lambda")
     request = AWSRequest(method, f"http://host.test:7070{target}", headers=dict(headers or {}), data=body)
     AUTHS[form](Credentials(ACCESS_KEY, SECRET), service, REGION, **options).add_auth(request)
     on_wire = request.url.removeprefix("http://host.test:7070")

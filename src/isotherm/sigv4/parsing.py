@@ -5,7 +5,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from isotherm.base.errors import SignatureRefused
-from isotherm.sigv4.model import ALGORITHM, CHUNKED, UNSIGNED, Headers, Sent, Signature
+from isotherm.sigv4.model import ALGORITHM, CHUNKED, S3, UNSIGNED, Headers, Sent, Signature
 
 __all__ = ["is_signed", "parse_signature", "sent_headers", "without_signature"]
 
@@ -129,6 +129,8 @@ def _from_query(target: bytes, sent: Sent) -> Signature:
     if not (expires.isascii() and expires.isdigit() and len(expires) < 10 and 1 <= int(expires) <= EXPIRES_AT_MOST_S):
         raise incomplete(f"X-Amz-Expires must be 1 to {EXPIRES_AT_MOST_S} seconds, not {expires[:32]!r}")
     declared = fields.get("Payload") or _only(sent, "x-amz-content-sha256")
+    if declared is None and _credential(fields["Credential"])[3] == S3:
+        declared = UNSIGNED  # S3's presigned URLs are for any object
     return _signature(fields, declared, expires_s=int(expires), in_query=True)
 
 
