@@ -92,7 +92,8 @@ class Front:
         self.settings = Settings(**settings)
         self.bench = PoolBench(folder, **settings)
         self.revisions: dict[str, RevisionSpec] = {}
-        self.routes = RouteTable(self.revisions.get, self.bench.pool.revision, time.monotonic, self.bench.pool.tenants)
+        pool = self.bench.pool
+        self.routes = RouteTable(self.revisions.get, pool.revision, time.monotonic, pool.tenants, pool.under_way)
         self.keys = KeyRing(SystemClock().time_ms)
         self.reason: str | None = None
         self.api_path = str(folder / "api.sock")

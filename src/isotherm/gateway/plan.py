@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, Unauthenticated
+from isotherm.gateway.cors import cors_lines, preflight_head
 from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
@@ -26,7 +27,8 @@ class Plan:
     """How to serve every request with this head, as long as routes and keys stay as they are."""
 
     __slots__ = (
-        "client_context", "event", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id",
+        "client_context", "event", "expires_at_ms", "extra",
+        "generation", "head", "head_only", "invoke", "principal_id",
         "qualifier", "show_trace", "streamed", "tail", "target", "unusual",
     )  # fmt: skip
 
@@ -38,6 +40,7 @@ class Plan:
         self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
         self.invoke = self.unusual = self.event = self.streamed = self.tail = self.head_only = False
         self.client_context = "null"  # JSON text
+        self.extra = ""  # headers beside those of every answer
         self.qualifier: str | None = None
         self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
 
@@ -56,7 +59,8 @@ class Planner:
             raise NotFound("no function has this URL; it is /NAME/… or /@NAMESPACE/NAME/…")
         reference, path, query = split
         route = self.routes.find(reference.namespace or "default", reference.name)
-        if route is not None and route.spec.public:
+        url = None if route is None else route.url_of(reference.qualifier)
+        if route is not None and (route.spec.public if url is None else url.public):
             principal = self._anyone(request)
         else:
             principal = self._keys.principal(_authorization(request))
@@ -64,10 +68,19 @@ class Planner:
         assert route is not None
         plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
         plan.head_only = request.method == b"HEAD"
+        if url is not None and url.cors is not None:
+            plan.extra = cors_lines(url.cors, request)
         headers, domain = _event_headers(request, source_ip, secure=secure)
         method = request.method.decode("latin-1")
         plan.head = encode([method, path, query, headers, source_ip, domain]).decode()
         return plan
+
+    def preflight(self, request: Request) -> str | None:
+        """The head of the answer to a browser that asks before it calls; None: the function is asked itself."""
+        split = split_content_url(request.url)
+        route = None if split is None else self.routes.find(split[0].namespace or "default", split[0].name)
+        url = None if route is None or split is None else route.url_of(split[0].qualifier)
+        return None if url is None or url.cors is None else preflight_head(url.cors, request)
 
     def for_invoke(self, request: Request) -> Plan:
         """Lambda's Invoke, or its InvokeWithResponseStream."""

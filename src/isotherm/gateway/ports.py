@@ -8,10 +8,11 @@ from typing import Protocol
 from isotherm.base.errors import IsothermError, NotFound, Unavailable
 from isotherm.base.ids import request_ids
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.cors import is_preflight
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
-from isotherm.gateway.names import INVOKE_PREFIX, STREAM_PREFIX
+from isotherm.gateway.names import is_invoke
 from isotherm.gateway.plan import Plan, Planner
 from isotherm.gateway.rates import RateLimit
 from isotherm.gateway.reader import RequestReader
@@ -23,7 +24,6 @@ from isotherm.pool.call import Call
 __all__ = ["ApiPort", "ContentPort", "Operations"]
 
 HTTP_FLAG = 1
-INVOKES = (INVOKE_PREFIX, STREAM_PREFIX)
 
 
 class Operations(Protocol):
@@ -119,6 +119,9 @@ class FunctionPort(ABC):
             if plan.tail:
                 call.tail = []
         revision = target.pick(call)
+        if plan.qualifier is not None and plan.invoke:
+            version = target.version_of(revision.spec)
+            call.head = f'["{call_id}",{plan.client_context},"{plan.qualifier}","{version}"]'.encode()
         connection.plan = plan
         connection.call = call
         connection.revision = revision
@@ -152,6 +155,9 @@ class ContentPort(FunctionPort):
         return upload
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
+        if is_preflight(request) and (told := self._planner.preflight(request)) is not None:
+            connection.reply(told)
+            return
         time_ms = time_ns() // 1_000_000
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
@@ -188,12 +194,12 @@ class ApiPort(FunctionPort):
         self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
-        if request.url.startswith(INVOKES) or not isinstance(connection, ClientConnection):
+        if is_invoke(request.url) or not isinstance(connection, ClientConnection):
             return None
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
-        if not request.url.startswith(INVOKES):
+        if not is_invoke(request.url):
             self._operations.serve(connection, request)
             return
         time_ms = time_ns() // 1_000_000
