@@ -25,7 +25,7 @@ from tests.aws.shapes import values
 model = ServiceModel("lambda", LOOSE)
 OPERATIONS = sorted(model.operations)
 STREAMED = ("InvokeWithResponseStream",)  # its answer is a stream of events, which the host writes
-quick = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @functools.cache
@@ -37,7 +37,9 @@ def written(
     operation: Any, values_given: dict[str, Any]
 ) -> tuple[str, str, list[tuple[str, str]], dict[str, str], bytes]:
     """As botocore's client sends it: method, raw path, query, headers, body."""
-    request = botocore.serialize.create_serializer("rest-json").serialize_to_request(values_given, operation)
+    request = botocore.serialize.create_serializer("rest-json", include_validation=False).serialize_to_request(
+        values_given, operation
+    )
     prepare_request_dict(request, endpoint_url="http://isotherm:7070")
     parts = urlsplit(request["url"])
     query = parse_qsl(parts.query, keep_blank_values=True)
@@ -73,17 +75,20 @@ def without_empty(given_values: dict[str, Any]) -> dict[str, Any]:
 def test_what_is_written_botocore_reads_as_it_was_given(name: str, data: st.DataObject) -> None:
     operation = model.operation(name)
     meant = {} if operation.output_shape is None else data.draw(strategy(name, "output_shape"))
-    meant.pop("StatusCode", None)
+    status = [] if operation.output_shape is None else in_status(operation.output_shape)
+    meant = {name: value for name, value in meant.items() if name not in status}
     answer = output_answer(operation, meant)
     response = {"status_code": answer.status, "headers": answer.headers, "body": answer.body, "context": {}}
     parser = botocore.parsers.create_parser("rest-json")
     found = parser.parse(response, operation.output_shape)
     del found["ResponseMetadata"]
-    found.pop("StatusCode", None)
-    for member in ("Payload",):
-        if hasattr(found.get(member), "read"):
-            found[member] = found[member].read()
+    found = {name: value for name, value in found.items() if name not in status}
     assert without_empty(found) == without_empty(meant)
+
+
+def in_status(shape: Any) -> list[str]:
+    """Members that are the answer's status."""
+    return [name for name, member in shape.members.items() if member.serialization.get("location") == "statusCode"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -4,7 +4,9 @@ import pytest
 
 from isotherm.base.errors import Conflict, Forbidden, Invalid, NotFound
 from isotherm.wire.desired import RouteSpec
+from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
+from isotherm.workloads.policy import KEPT_REVISIONS, callable_numbers
 from isotherm.workloads.settings_model import (
     AsyncSetting,
     CorsSetting,
@@ -16,7 +18,9 @@ from isotherm.workloads.settings_model import (
     TagsSetting,
     UrlSetting,
 )
-from tests.house import House
+from tests.house import House, house
+
+__all__ = ["house"]
 
 OPEN = Statement(sid="open", action="lambda:InvokeFunctionUrl", principal="*")
 
@@ -78,13 +82,20 @@ def test_a_version_that_was_deleted_is_never_used_again(house: House) -> None:
         house.heads.delete_version(house.admin, "default", "hello", 2)
 
 
-def test_what_was_published_outlives_the_sweep(house: House) -> None:
-    house.head_ready(memory_mb=64)
-    house.heads.publish(house.admin, "default", "hello")
-    for memory_mb in range(100, 360):
-        house.head_ready(memory_mb=memory_mb)
-    assert versions(house) == {1: 1}
-    assert len(house.functions.revisions(house.admin, "default", "hello", limit=1000).items) <= 202
+def test_what_was_published_outlives_the_sweep() -> None:
+    history = WorkloadHistory("wl_1")
+    history.create("function", "default", "hello")
+    for number in range(1, 300):
+        history.deploy(f"rev_{number}", "aa", str(number), head=True)
+        history.mark_ready(number, template=True, unfit=[])
+        history.make_live(number)
+        if number == 7:
+            assert history.publish() == 1
+    assert history.state.versions == {1: 7}
+    assert len(history.state.ids) == KEPT_REVISIONS + 1
+    assert history.prune({}, (), 10**15, keep_last=1, keep_days=0.0)
+    assert sorted(history.state.ids) == [7, 299]
+    assert callable_numbers(history.state.states, history.held()) == {7, 299}
 
 
 def test_a_failed_head_cannot_be_published(house: House) -> None:
