@@ -39,6 +39,7 @@ from isotherm.functions.service import Functions
 from isotherm.functions.sources import EventSources
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
+from isotherm.sigv4.caller import CallerSeal
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
 from isotherm.tenancy.quotas import Quotas
@@ -82,6 +83,7 @@ class Rooms:
     feed: DesiredFeed
     databases: Databases
     vault: Vault
+    caller_seal: CallerSeal
 
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
@@ -137,6 +139,7 @@ def build_rooms(
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
         databases=databases,
         vault=vault,
+        caller_seal=CallerSeal(vault),
     )
 
 
@@ -186,6 +189,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         clock=clock,
         version=isotherm_version(),
         upload_dir=_fresh_folder(data_dir / "uploads"),
+        caller_seal=rooms.caller_seal,
         tenancy=rooms.tenancy,
         quotas=rooms.quotas,
         secrets=rooms.secrets,

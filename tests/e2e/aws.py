@@ -2,10 +2,10 @@
 
 import io
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
-from botocore import UNSIGNED
 from botocore.config import Config
 
 from tests.e2e.conftest import Platform
@@ -15,21 +15,17 @@ __all__ = ["ROLE", "client", "zip_of"]
 ROLE = "arn:aws:iam::123456789012:role/lambda-role"
 
 
-def client(platform: Platform, key: str | None = None, *, service: str = "lambda") -> Any:
-    """A boto3 client with the admin's key, or another one."""
-    token = key or platform.ready["admin_key"]
-    made = boto3.client(
-        service,
+def client(platform: Platform, key: Mapping[str, str] | None = None, *, retries: int = 0) -> Any:
+    """boto3's Lambda client with the admin's key, or another one as `isotherm keys create --json` printed it."""
+    given = key or platform.ready
+    return boto3.client(
+        "lambda",
         endpoint_url=platform.ready["url"],
         region_name="local",
-        config=Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}, read_timeout=60),
+        aws_access_key_id=given["access_key_id"],
+        aws_secret_access_key=given["secret_access_key"],
+        config=Config(retries={"total_max_attempts": 1 + retries}, read_timeout=60),
     )
-
-    def add_key(request: Any, **_: Any) -> None:
-        request.headers["Authorization"] = f"Bearer {token}"
-
-    made.meta.events.register("before-send.lambda.*", add_key)
-    return made
 
 
 def zip_of(**files: str) -> bytes:

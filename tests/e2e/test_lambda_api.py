@@ -271,7 +271,7 @@ def test_a_function_is_found_by_every_form_of_its_name(aws: Any, name: str) -> N
 
 def test_a_key_may_do_what_its_role_says(platform: Platform, aws: Any, name: str) -> None:
     created(aws, name, Environment={"Variables": {"SECRET": "value"}})
-    viewer = client(platform, platform.cli("keys", "create", "aws", "--role", "viewer", "--json").json["token"])
+    viewer = client(platform, platform.cli("keys", "create", "aws", "--role", "viewer", "--json").json)
     found = viewer.get_function_configuration(FunctionName=name)
     assert found["Environment"]["Error"]["ErrorCode"] == "AccessDeniedException"
     assert "Variables" not in found["Environment"]
@@ -285,7 +285,7 @@ def test_a_key_may_do_what_its_role_says(platform: Platform, aws: Any, name: str
         with refused("AccessDeniedException", 403):
             ask()
     with refused("UnrecognizedClientException", 403):
-        client(platform, "iso_nobody").list_functions()
+        client(platform, {"access_key_id": "ISONOBODY", "secret_access_key": "x"}).list_functions()
 
 
 # -- versions and aliases --------------------------------------------------------------------------------------------

@@ -1,9 +1,14 @@
-"""Who is calling: keys by the digest of their token, and what their roles let them do. Bounded caches on top."""
+"""Who is calling: keys by the digest of their token or by what signs, and what their roles let them do. Bounded
+caches on top."""
 
 from collections.abc import Callable
 
-from isotherm.base.errors import Unauthenticated
+from isotherm.base.errors import SignatureRefused, Unauthenticated
 from isotherm.base.ids import token_digest
+from isotherm.sigv4.model import Signature
+from isotherm.sigv4.policy import derive_key
+from isotherm.sigv4.secrets import open_key_secrets
+from isotherm.storage.vault import Vault
 from isotherm.wire.desired import KeySpec
 
 __all__ = ["KeyRing", "Principal", "bearer_token"]
@@ -48,20 +53,28 @@ def bearer_token(authorization: bytes) -> bytes | None:
 class KeyRing:
     """All keys of this host. A changed key counts from the next request on."""
 
-    def __init__(self, time_ms: Callable[[], int]) -> None:
+    def __init__(self, time_ms: Callable[[], int], vault: Vault) -> None:
         self._time_ms = time_ms
+        self._vault = vault
         self._by_digest: dict[str, KeySpec] = {}
+        self._by_access_key: dict[str, KeySpec] = {}
         self._digests: dict[str, str] = {}
         self._cache: dict[bytes, Principal] = {}
+        self._signing: dict[tuple[str, str, str, str], bytes] = {}  # by key, date, region, service
 
     def put(self, key: KeySpec) -> None:
         self.remove(key.id)
         self._by_digest[key.digest] = key
         self._digests[key.id] = key.digest
+        if key.access_key_id:
+            self._by_access_key[key.access_key_id] = key
 
     def remove(self, key_id: str) -> None:
-        self._by_digest.pop(self._digests.pop(key_id, ""), None)
+        gone = self._by_digest.pop(self._digests.pop(key_id, ""), None)
+        if gone is not None:
+            self._by_access_key.pop(gone.access_key_id, None)
         self._cache.clear()
+        self._signing.clear()
 
     def principal(self, authorization: bytes) -> Principal:
         """Who sent this `Authorization` header. Raises `Unauthenticated`."""
@@ -74,6 +87,33 @@ class KeyRing:
         if found.expires_at_ms <= self._time_ms():
             raise Unauthenticated("the key has expired; make a new one with `isotherm keys`")
         return found
+
+    def signer(self, signature: Signature) -> tuple[KeySpec, bytes]:
+        """Who says that it made this signature, and the key that it must have been made with.
+
+        Raises `SignatureRefused` (unknown_key), also where it has expired; `Unavailable` under another master key.
+        """
+        key = self._by_access_key.get(signature.access_key_id)
+        if key is None:
+            raise SignatureRefused(
+                f"The security token included in the request is invalid: no key of this platform has the access key id "
+                f"{signature.access_key_id[:64]!r}; it is mistyped, or was removed",
+                reason="unknown_key",
+            )
+        if key.expires_at_ms is not None and key.expires_at_ms <= self._time_ms():
+            raise SignatureRefused(
+                "The security token included in the request is expired: make a new key with `isotherm keys`",
+                reason="unknown_key",
+            )
+        place = (key.id, signature.date, signature.region, signature.service)
+        found = self._signing.get(place)
+        if found is None:
+            secret = open_key_secrets(self._vault, key.id, key.sealed).secret_access_key
+            found = derive_key(secret, *place[1:])
+            if len(self._signing) >= CACHE_SIZE:
+                self._signing.clear()
+            self._signing[place] = found
+        return key, found
 
     def _look_up(self, authorization: bytes) -> Principal:
         token = bearer_token(authorization)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from isotherm.base.errors import IsothermError, NotFound, Unavailable
 from isotherm.base.ids import request_ids
+from isotherm.gateway.checked import CheckedBody
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.cors import is_preflight
 from isotherm.gateway.events import EventIntake
@@ -38,6 +39,8 @@ class Operations(Protocol):
 
 class FunctionPort(ABC):
     """What both ports have: connections, the clock, and calls of functions."""
+
+    own_paths: tuple[bytes, ...] = ()
 
     def __init__(self, limits: HttpLimits, planner: Planner, *, now: Callable[[], float] = monotonic) -> None:
         self.limits = limits
@@ -144,15 +147,17 @@ class ContentPort(FunctionPort):
         if not (request.length or connection.chunked) or not isinstance(connection, ClientConnection):
             return None
         try:
-            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure, whole=False)
         except IsothermError:
             return None  # it is refused in its turn, and the connection goes on
-        request.keep_plan(plan)
+        if plan.signed is None:
+            request.keep_plan(plan)
         if not plan.target.streams_bodies:
             return None
+        request.plan = plan
         upload = Upload(self, connection, request, self.limits.max_stream_bytes)
         upload.check()
-        return upload
+        return upload if plan.signed is None else CheckedBody(upload, connection, request, plan.signed)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
         if is_preflight(request) and (told := self._planner.preflight(request)) is not None:
@@ -162,7 +167,8 @@ class ContentPort(FunctionPort):
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
-            request.keep_plan(plan)
+            if plan.signed is None:
+                request.keep_plan(plan)
         self.call(connection, request, plan, time_ms)
 
     def serve_upload(self, connection: ClientConnection, request: Request, upload: Upload) -> None:
@@ -170,7 +176,7 @@ class ContentPort(FunctionPort):
         time_ms = time_ns() // 1_000_000
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
-            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure, whole=False)
         if not plan.target.streams_bodies:
             raise Unavailable("the function was changed while this request waited for its turn; send it again")
         if self.call(connection, request, plan, time_ms, upload.call).carrier is not None:
@@ -179,6 +185,8 @@ class ContentPort(FunctionPort):
 
 class ApiPort(FunctionPort):
     """Lambda's Invoke; the rest is for `operations`."""
+
+    own_paths = (b"/api/",)
 
     def __init__(
         self,
@@ -208,7 +216,8 @@ class ApiPort(FunctionPort):
             if request.method != b"POST":
                 raise NotFound("functions are invoked with POST")
             plan = self._planner.for_invoke(request)
-            request.keep_plan(plan)
+            if plan.signed is None:  # one that is signed is checked with its body, each time
+                request.keep_plan(plan)
         if not plan.unusual:
             self.call(connection, request, plan, time_ms)
         elif plan.event:
