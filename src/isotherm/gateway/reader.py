@@ -115,6 +115,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._uncount()
         self.port.closed(self)
         self.left()
+        self.current = None  # an answer that comes now is for nobody, and the transport would not take it
         self._waiting.clear()
         self._memo = None
 

@@ -108,7 +108,6 @@ class Queue:
 
         def written(_: object, error: IsothermError | None) -> None:
             lane.incoming -= claimed
-            done(error)
             if error is None:
                 self.accepted += 1
                 if claimed:
@@ -116,6 +115,7 @@ class Queue:
                     self.pump(lane)
                 else:
                     self.placed(call)
+            done(error)  # last: whatever becomes of the client, the call is made
 
         self.writer.submit(lambda store: store.insert(call, claimed=claimed), written)
 
