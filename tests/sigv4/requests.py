@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from isotherm.sigv4.model import Headers, Signature
-from isotherm.sigv4.parsing import parse_signature
+from isotherm.sigv4.parsing import parse_signature, sent_headers
 from isotherm.sigv4.policy import check_coverage, check_scope, check_signature, check_time, derive_key, time_of
 
 ACCESS_KEY, SECRET, REGION = "AKEXAMPLE", "secret/with+signs", "local"
@@ -37,13 +37,14 @@ class Signed:
 
     def verify(self, now_s: float | None = None) -> Signature:
         """All that a server checks. Raises `SignatureRefused`."""
-        found = parse_signature(self.target, self.headers)
+        sent = sent_headers(self.headers)
+        found = parse_signature(self.target, sent)
         check_scope(found, REGION, [self.service])
         check_time(found, time_of(found.time) if now_s is None else now_s)
-        check_coverage(found, self.headers)
+        check_coverage(found, sent)
         key = self.key or derive_key(SECRET, found.date, found.region, found.service)
         payload = digest(self.body) if found.payload is None else found.payload
-        check_signature(found, key, self.method, self.target, self.headers, payload)
+        check_signature(found, key, self.method, self.target, sent, payload)
         return found
 
 

@@ -1,59 +1,68 @@
 """Signed bodies on their way: passed on as they come and held against what was signed, or collected first."""
 
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 from isotherm.base.errors import IsothermError, SignatureRefused, TooLarge
 from isotherm.gateway.connection import ClientConnection
-from isotherm.gateway.proxy import Exchange
 from isotherm.gateway.request import BodyStream, Request
 from isotherm.gateway.signed import SignedHead
 
 __all__ = ["CheckedBody", "CollectedBody"]
 
 
-class SignedBody:
+class SignedBody(ABC):
     """A request that is refused before its turn is answered in its turn, and nothing more is read."""
 
-    def __init__(self, inner: BodyStream, connection: ClientConnection, request: Request) -> None:
-        self.inner = inner
+    digest: str | None = None
+
+    def __init__(self, connection: ClientConnection, request: Request) -> None:
         self.connection = connection
+        self.request = request
         self.in_turn = False
-        self._request = request
-        self._error: IsothermError | None = None
+        self.refused: IsothermError | None = None
 
     def begin(self) -> None:
         self.in_turn = True
-        if self._error is not None:
-            self.connection.reply_error(self._error)
+        if self.refused is not None:
+            self.connection.reply_error(self.refused)
         else:
             self.go_on()
 
     def cut(self, error: IsothermError) -> None:
         self.connection.closing = True
+        self.request.keep_alive = False
         if self.in_turn:
-            self.inner.cut(error)
-        elif self._error is None:
-            self._error = error
-            self._request.keep_alive = False
+            self.break_off(error)
+        elif self.refused is None:
+            self.refused = error
 
-    @property
-    def refused(self) -> bool:
-        return self._error is not None
-
+    @abstractmethod
     def go_on(self) -> None:
         """It is this request's turn."""
+
+    @abstractmethod
+    def break_off(self, error: IsothermError) -> None:
+        """The rest will not come, or may not count. In turn."""
 
 
 class CheckedBody(SignedBody):
     """Around a stream that counts a body as complete at its `end` alone, which comes once the body has passed."""
 
     def __init__(self, inner: BodyStream, connection: ClientConnection, request: Request, signed: SignedHead) -> None:
-        super().__init__(inner, connection, request)
+        super().__init__(connection, request)
+        self._inner = inner
         self._check = signed.check()
 
     def go_on(self) -> None:
-        self.inner.begin()
+        self._inner.begin()
+
+    def break_off(self, error: IsothermError) -> None:
+        self._inner.cut(error)
 
     def feed(self, data: bytes) -> None:
-        if self.refused:
+        if self.refused is not None:
             return
         try:
             data = self._check.feed(data)
@@ -61,7 +70,7 @@ class CheckedBody(SignedBody):
             self.connection.reject(error)
             return
         if data:
-            self.inner.feed(data)
+            self._inner.feed(data)
 
     def end(self) -> None:
         try:
@@ -69,55 +78,68 @@ class CheckedBody(SignedBody):
         except SignatureRefused as error:
             self.cut(error)
         else:
-            if not self.refused:
-                self.inner.end()
+            if self.refused is None:
+                self._inner.end()
 
 
 class CollectedBody(SignedBody):
-    """For control, where the signature says nothing of the body before all of it is there. One that is not in turn is
-    not read."""
+    """For what needs the whole body before it can be checked. One that is not in turn is not read.
 
-    def __init__(self, exchange: Exchange, connection: ClientConnection, request: Request, signed: SignedHead) -> None:
-        super().__init__(exchange, connection, request)
-        self._limit_bytes = exchange.max_body_bytes
-        self._signed = signed
+    `use` gets its parts, in turn; `digest` is then that of the whole: it was taken piece by piece, since of a large
+    body it takes long enough to hold up all others. What `use` raises is the answer.
+    """
+
+    def __init__(
+        self,
+        connection: ClientConnection,
+        request: Request,
+        limit_bytes: int,
+        use: Callable[[list[bytes]], None],
+    ) -> None:
+        super().__init__(connection, request)
+        self._limit_bytes = limit_bytes
+        self._use = use
         self._parts: list[bytes] = []
+        self._sum = hashlib.sha256()
         self._size = 0
         self._whole = False
+        self._check(request.length)
 
     def feed(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size > self._limit_bytes:
-            self.connection.reject(
-                TooLarge(f"the body is over the limit of {self._limit_bytes} bytes", limit_bytes=self._limit_bytes)
-            )
+        try:
+            self._check(self._size)
+        except TooLarge as error:
+            self.connection.reject(error)
             return
         self._parts.append(data)
+        self._sum.update(data)
         self.connection.count(len(data))
         if not self.in_turn:
             self.connection.hold(True)
 
     def end(self) -> None:
         self._whole = True
-        self.go_on()
-
-    def cut(self, error: IsothermError) -> None:
-        self._parts.clear()
-        super().cut(error)
+        if self.in_turn:
+            self.go_on()
 
     def go_on(self) -> None:
-        if not self.in_turn:
-            return
         self.connection.hold(False)
         if not self._whole:
             return
-        body = b"".join(self._parts)
-        self._parts.clear()
+        self.digest = self._sum.hexdigest()
+        parts, self._parts = self._parts, []
         try:
-            body = self._signed.take(body)
-        except SignatureRefused as error:
-            self.inner.cut(error)
-            return
-        self.inner.begin()
-        self.inner.feed(body)
-        self.inner.end()
+            self._use(parts)
+        except IsothermError as error:
+            self.connection.reply_error(error)
+
+    def break_off(self, error: IsothermError) -> None:
+        self._parts.clear()
+        self.connection.reply_error(error)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit_bytes:
+            raise TooLarge(
+                f"the body has {size} bytes or more; the limit is {self._limit_bytes}", limit_bytes=self._limit_bytes
+            )

@@ -2,6 +2,7 @@
 caches on top."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from isotherm.base.errors import SignatureRefused, Unauthenticated
 from isotherm.base.ids import token_digest
@@ -11,7 +12,7 @@ from isotherm.sigv4.secrets import open_key_secrets
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import KeySpec
 
-__all__ = ["KeyRing", "Principal", "bearer_token"]
+__all__ = ["KeyRing", "Principal", "Signer", "bearer_token"]
 
 INVOKING = frozenset(("invoker", "developer", "admin"))
 VIEWING = frozenset(("viewer", "developer", "admin"))
@@ -44,6 +45,14 @@ class Principal:
         return self.may_invoke(namespace) or self.may_view(namespace)
 
 
+class Signer(NamedTuple):
+    """A key, and what signs with it for a day, region and service."""
+
+    key_id: str
+    principal: Principal
+    signing_key: bytes
+
+
 def bearer_token(authorization: bytes) -> bytes | None:
     """The token in an `Authorization: Bearer TOKEN`; None where it is of another scheme."""
     scheme, _, token = authorization.partition(b" ")
@@ -60,7 +69,7 @@ class KeyRing:
         self._by_access_key: dict[str, KeySpec] = {}
         self._digests: dict[str, str] = {}
         self._cache: dict[bytes, Principal] = {}
-        self._signing: dict[tuple[str, str, str, str], bytes] = {}  # by key, date, region, service
+        self._signers: dict[tuple[str, str, str, str], Signer] = {}  # by access key id, date, region, service
 
     def put(self, key: KeySpec) -> None:
         self.remove(key.id)
@@ -74,7 +83,7 @@ class KeyRing:
         if gone is not None:
             self._by_access_key.pop(gone.access_key_id, None)
         self._cache.clear()
-        self._signing.clear()
+        self._signers.clear()
 
     def principal(self, authorization: bytes) -> Principal:
         """Who sent this `Authorization` header. Raises `Unauthenticated`."""
@@ -88,32 +97,33 @@ class KeyRing:
             raise Unauthenticated("the key has expired; make a new one with `isotherm keys`")
         return found
 
-    def signer(self, signature: Signature) -> tuple[KeySpec, bytes]:
-        """Who says that it made this signature, and the key that it must have been made with.
-
-        Raises `SignatureRefused` (unknown_key), also where it has expired; `Unavailable` under another master key.
-        """
-        key = self._by_access_key.get(signature.access_key_id)
-        if key is None:
-            raise SignatureRefused(
-                f"The security token included in the request is invalid: no key of this platform has the access key id "
-                f"{signature.access_key_id[:64]!r}; it is mistyped, or was removed",
-                reason="unknown_key",
-            )
-        if key.expires_at_ms is not None and key.expires_at_ms <= self._time_ms():
+    def signer(self, signature: Signature) -> Signer:
+        """Who says that they made this signature. Raises `SignatureRefused` (unknown_key) also where the key has
+        expired; `Unavailable` under another master key."""
+        place = (signature.access_key_id, signature.date, signature.region, signature.service)
+        found = self._signers.get(place)
+        if found is None:
+            found = self._make_signer(*place)
+            if len(self._signers) >= CACHE_SIZE:
+                self._signers.clear()
+            self._signers[place] = found
+        if found.principal.expires_at_ms <= self._time_ms():
             raise SignatureRefused(
                 "The security token included in the request is expired: make a new key with `isotherm keys`",
                 reason="unknown_key",
             )
-        place = (key.id, signature.date, signature.region, signature.service)
-        found = self._signing.get(place)
-        if found is None:
-            secret = open_key_secrets(self._vault, key.id, key.sealed).secret_access_key
-            found = derive_key(secret, *place[1:])
-            if len(self._signing) >= CACHE_SIZE:
-                self._signing.clear()
-            self._signing[place] = found
-        return key, found
+        return found
+
+    def _make_signer(self, access_key_id: str, date: str, region: str, service: str) -> Signer:
+        key = self._by_access_key.get(access_key_id)
+        if key is None:
+            raise SignatureRefused(
+                f"The security token included in the request is invalid: no key of this platform has the access key id "
+                f"{access_key_id[:64]!r}; it is mistyped, or was removed",
+                reason="unknown_key",
+            )
+        secret = open_key_secrets(self._vault, key.id, key.sealed).secret_access_key
+        return Signer(key.id, Principal(key), derive_key(secret, date, region, service))
 
     def _look_up(self, authorization: bytes) -> Principal:
         token = bearer_token(authorization)

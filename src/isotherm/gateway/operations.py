@@ -80,7 +80,16 @@ class ApiOperations:
             return exchange
         if signed.proven:
             return CheckedBody(exchange, connection, request, signed)
-        return CollectedBody(exchange, connection, request, signed)
+
+        def use(parts: list[bytes]) -> None:
+            signed.prove(collected.digest or "")
+            exchange.begin()
+            for part in parts:
+                exchange.feed(part)
+            exchange.end()
+
+        collected = CollectedBody(connection, request, self._max_body_bytes, use)
+        return collected
 
     def _vouched(self, request: Request, signed: SignedHead) -> Vouched:
         target = without_signature(request.url)

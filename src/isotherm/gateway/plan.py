@@ -19,7 +19,7 @@ from isotherm.sigv4.chunks import decoded_headers
 from isotherm.sigv4.model import EXECUTE_API, LAMBDA, Headers
 from isotherm.sigv4.parsing import is_signed, without_signature
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["INVOKE_SERVICES", "URL_SERVICES", "Plan", "Planner"]
 
 MAX_CLIENT_CONTEXT = 3584  # bytes, Lambda's own limit
 NOT_FORWARDED = HOP_BY_HOP | {"x-forwarded-for", "x-forwarded-proto", "expect"}
@@ -125,6 +125,13 @@ class Planner:
         plan.head = f'",{plan.client_context}]'
         return plan
 
+    def check_signer(self, request: Request, services: tuple[str, ...]) -> bool:
+        """Whether a request is signed. Raises `SignatureRefused` where its head tells already that it is in vain."""
+        if not is_signed(request.url, request.header(b"authorization")):
+            return False
+        self._signatures.head(request, services)
+        return True
+
     def _caller(
         self, request: Request, services: tuple[str, ...], *, whole: bool = True
     ) -> tuple[Principal, SignedHead | None]:
@@ -138,7 +145,7 @@ class Planner:
             return self._keys.principal(_needed(given)), None
         signed = self._signatures.head(request, services)
         if whole:
-            request.body = signed.take(request.body)
+            request.body = signed.take(request.body, None if request.stream is None else request.stream.digest)
         elif not signed.proven:
             raise SignatureRefused("the signature covers a body that is not there yet", reason="payload")
         return signed.principal, signed

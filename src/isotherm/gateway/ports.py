@@ -5,18 +5,18 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
-from isotherm.base.errors import IsothermError, NotFound, Unavailable
+from isotherm.base.errors import IsothermError, NotFound, SignatureRefused, Unavailable
 from isotherm.base.ids import request_ids
-from isotherm.gateway.checked import CheckedBody
+from isotherm.gateway.checked import CheckedBody, CollectedBody
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.cors import is_preflight
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
 from isotherm.gateway.names import is_invoke
-from isotherm.gateway.plan import Plan, Planner
+from isotherm.gateway.plan import INVOKE_SERVICES, URL_SERVICES, Plan, Planner
 from isotherm.gateway.rates import RateLimit
-from isotherm.gateway.reader import RequestReader
+from isotherm.gateway.reader import LARGE_BODY, RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
 from isotherm.gateway.target import Target
 from isotherm.gateway.upload import Upload
@@ -93,6 +93,21 @@ class FunctionPort(ABC):
     def admit(self, _connection: RequestReader, _request: Request) -> BodyStream | None:
         return None
 
+    def collect(
+        self, connection: ClientConnection, request: Request, services: tuple[str, ...]
+    ) -> CollectedBody | None:
+        """For a large body that is signed. Raises `SignatureRefused` before it is read where that would be in vain."""
+        if not (connection.chunked or request.length > LARGE_BODY):
+            return None
+        if not self._planner.check_signer(request, services):
+            return None
+
+        def use(parts: list[bytes]) -> None:
+            request.body = b"".join(parts)
+            self.serve(connection, request)
+
+        return CollectedBody(connection, request, self.limits.max_body_bytes, use)
+
     def call(
         self,
         connection: ClientConnection,
@@ -148,12 +163,14 @@ class ContentPort(FunctionPort):
             return None
         try:
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure, whole=False)
+        except SignatureRefused:
+            return self.collect(connection, request, URL_SERVICES)
         except IsothermError:
             return None  # it is refused in its turn, and the connection goes on
         if plan.signed is None:
             request.keep_plan(plan)
         if not plan.target.streams_bodies:
-            return None
+            return None if plan.signed is None else self.collect(connection, request, URL_SERVICES)
         request.plan = plan
         upload = Upload(self, connection, request, self.limits.max_stream_bytes)
         upload.check()
@@ -202,8 +219,10 @@ class ApiPort(FunctionPort):
         self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
-        if is_invoke(request.url) or not isinstance(connection, ClientConnection):
+        if not isinstance(connection, ClientConnection):
             return None
+        if is_invoke(request.url):
+            return self.collect(connection, request, INVOKE_SERVICES)
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:

@@ -42,6 +42,8 @@ class Vouched:
 class Exchange(asyncio.Protocol):
     """One request and its answer: the body stream towards control, and the protocol of the connection to it."""
 
+    digest: str | None = None
+
     def __init__(
         self,
         client: ClientConnection,
@@ -54,7 +56,7 @@ class Exchange(asyncio.Protocol):
         self._client = client
         self._request = request
         self._path = path
-        self.max_body_bytes = max_body_bytes
+        self._max_body_bytes = max_body_bytes
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._chunked_up = request.length == 0 and request.header(b"transfer-encoding") is not None
@@ -74,10 +76,10 @@ class Exchange(asyncio.Protocol):
 
     def check(self) -> None:
         """Raises `TooLarge` where the head already says so."""
-        if self._request.length > self.max_body_bytes:
+        if self._request.length > self._max_body_bytes:
             raise TooLarge(
-                f"the body has {self._request.length} bytes; the limit is {self.max_body_bytes}",
-                limit_bytes=self.max_body_bytes,
+                f"the body has {self._request.length} bytes; the limit is {self._max_body_bytes}",
+                limit_bytes=self._max_body_bytes,
             )
 
     # -- the client's side -------------------------------------------------------------------------------------------
@@ -89,9 +91,9 @@ class Exchange(asyncio.Protocol):
 
     def feed(self, data: bytes) -> None:
         self._sent_bytes += len(data)
-        if self._sent_bytes > self.max_body_bytes:
+        if self._sent_bytes > self._max_body_bytes:
             if not self._answering:
-                self._fail(TooLarge(f"the body is over the limit of {self.max_body_bytes} bytes"))
+                self._fail(TooLarge(f"the body is over the limit of {self._max_body_bytes} bytes"))
             return
         self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked_up else data)
 
@@ -206,7 +208,9 @@ class Exchange(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_unix_connection(lambda: self, self._path)
         except (OSError, TimeoutError):
-            self._fail(Unavailable("control is not there now; functions go on, try this again", retry_after_s=1.0))
+            self._fail(
+                Unavailable("control is not there now; functions go on, try this again", retry_after_s=1.0, begun=False)
+            )
 
     def _too_slow(self) -> None:
         self._fail(Unavailable(f"control did not answer within {HEAD_TIMEOUT_S:g} s", retry_after_s=5.0))

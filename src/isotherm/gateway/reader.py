@@ -23,7 +23,7 @@ from isotherm.base.errors import (
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.request import BodyStream, HttpLimits, Request, check_head
 
-__all__ = ["Port", "RequestReader"]
+__all__ = ["LARGE_BODY", "Port", "RequestReader"]
 
 MAX_WAITING = 64  # pipelined requests that are parsed ahead
 MAX_WAITING_BYTES = 256 * 1024
@@ -106,7 +106,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self.source_ip = str(peer[0]) if isinstance(peer, tuple) else ""
         self.secure = transport.get_extra_info("ssl_object") is not None
         if not self.port.opened(self):
-            self.refuse(Unavailable("too many connections are open; try again", retry_after_s=1.0))
+            self.refuse(Unavailable("too many connections are open; try again", retry_after_s=1.0, begun=False))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closing = True
@@ -383,7 +383,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted += size
         self.port.buffered_bytes += size
         if self.port.buffered_bytes > self._limits.max_buffered_bytes:
-            self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0))
+            self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0, begun=False))
 
     def _uncount(self) -> None:
         self.port.buffered_bytes -= self._counted

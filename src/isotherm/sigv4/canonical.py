@@ -6,21 +6,21 @@ Source: AWS, "Create a signed AWS API request" (Signature Version 4). Text is La
 import hashlib
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from isotherm.sigv4.model import ALGORITHM, S3, Headers, Signature
+from isotherm.sigv4.model import ALGORITHM, S3, Sent, Signature
 
 __all__ = ["canonical_headers", "canonical_path", "canonical_query", "canonical_request", "string_to_sign"]
 
 SIGNATURE_PARAMETER = b"X-Amz-Signature"
 
 
-def canonical_request(signature: Signature, method: bytes, target: bytes, headers: Headers, payload: str) -> bytes:
+def canonical_request(signature: Signature, method: bytes, target: bytes, sent: Sent, payload: str) -> bytes:
     """The request as it was signed. `target` is path and query as they came; `payload` a digest in hex, or a word
     that stands for it."""
     path, _, query = target.partition(b"?")
     text = (
         f"{method.decode('latin-1')}\n{canonical_path(path, once=signature.service == S3)}\n"
         f"{canonical_query(query, in_query=signature.in_query)}\n"
-        f"{canonical_headers(headers, signature.signed_headers)}\n{';'.join(signature.signed_headers)}\n{payload}"
+        f"{canonical_headers(sent, signature.signed_headers)}\n{';'.join(signature.signed_headers)}\n{payload}"
     )
     return text.encode("latin-1")
 
@@ -54,24 +54,21 @@ def canonical_query(query: bytes, *, in_query: bool = False) -> str:
     return "&".join([f"{name}={value}" for name, value in pairs])
 
 
-def canonical_headers(headers: Headers, signed: tuple[str, ...]) -> str:
+def canonical_headers(sent: Sent, signed: tuple[str, ...]) -> str:
     """A line for each signed header: values of the same name in the order in which they came, spaces run together.
     One that was not sent has no value."""
-    values = dict.fromkeys(signed, "")
-    seen = set()
-    for raw, value in headers:
-        name = raw.lower().decode("latin-1")
-        if name in values:
-            text = value.decode("latin-1")
-            if " " in text or "\t" in text:
-                text = _single_spaced(text)
-            values[name] = f"{values[name]},{text}" if name in seen else text
-            seen.add(name)
-    return "".join([f"{name}:{value}\n" for name, value in values.items()])
+    lines = []
+    for name in signed:
+        values = sent.get(name, ())
+        text = values[0] if len(values) == 1 else ",".join([_single_spaced(value) for value in values])
+        lines.append(f"{name}:{_single_spaced(text)}\n")
+    return "".join(lines)
 
 
 def _single_spaced(text: str) -> str:
-    """Not `str.split()`, which would take other bytes than these for space as well."""
+    """Not `str.split()` alone, which would take other bytes than these for space as well."""
+    if " " not in text and "\t" not in text:
+        return text
     return " ".join([part for part in text.replace("\t", " ").split(" ") if part])
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 
 from isotherm.base.errors import SignatureRefused
-from isotherm.sigv4.model import ALGORITHM, SIGNED_STREAM, SIGNED_STREAM_TRAILER, Headers, Signature
+from isotherm.sigv4.model import ALGORITHM, SIGNED_STREAM, SIGNED_STREAM_TRAILER, Headers, Sent, Signature
 from isotherm.sigv4.payload import payload_mismatch
 
 __all__ = ["ChunkSigner", "ChunkedBody", "chunked_body", "decoded_headers"]
@@ -18,12 +18,12 @@ __all__ = ["ChunkSigner", "ChunkedBody", "chunked_body", "decoded_headers"]
 MAX_LINE_BYTES = 1024
 MAX_TRAILERS = 16
 MAX_SIZE_DIGITS = 8  # of a chunk, in hex: below 4 GiB
-MAX_LENGTH_DIGITS = 15
 EMPTY = hashlib.sha256(b"").hexdigest()
 TRAILER_SIGNATURE = "x-amz-trailer-signature"
-LENGTH = b"x-amz-decoded-content-length"
-NAMES = b"x-amz-trailer"
+LENGTH = "x-amz-decoded-content-length"
+NAMES = "x-amz-trailer"
 
+length_form = re.compile(r"[0-9]{1,15}")
 plain_line = re.compile(rb"([0-9a-fA-F]{1,%d})" % MAX_SIZE_DIGITS)
 signed_line = re.compile(rb"([0-9a-fA-F]{1,%d});chunk-signature=([0-9a-f]{64})" % MAX_SIZE_DIGITS)
 
@@ -164,18 +164,16 @@ class ChunkedBody:
         self._signer.trailer(lines, given)
 
 
-def chunked_body(signature: Signature, signing_key: bytes, headers: Headers) -> ChunkedBody:
+def chunked_body(signature: Signature, signing_key: bytes, sent: Sent) -> ChunkedBody:
     """For a request whose `payload` is one of the words for it. Raises `SignatureRefused` (incomplete)."""
-    lengths = [value for name, value in headers if name.lower() == LENGTH]
-    if len(lengths) != 1 or not lengths[0].isdigit() or len(lengths[0]) > MAX_LENGTH_DIGITS:
-        raise SignatureRefused(
-            "a body in chunks needs one header x-amz-decoded-content-length, in bytes", reason="incomplete"
-        )
+    lengths = sent.get(LENGTH, [])
+    if len(lengths) != 1 or not length_form.fullmatch(lengths[0]):
+        raise SignatureRefused(f"a body in chunks needs one header {LENGTH}, in bytes", reason="incomplete")
     signed = signature.payload in (SIGNED_STREAM, SIGNED_STREAM_TRAILER)
     trailers: list[str] | None = None
     if signature.payload != SIGNED_STREAM:
-        names = b",".join(value for name, value in headers if name.lower() == NAMES).decode("latin-1").lower()
-        trailers = [name.strip() for name in names.split(",") if name.strip()]
+        names = ",".join(sent.get(NAMES, [])).lower().split(",")
+        trailers = [name.strip() for name in names if name.strip()]
         if len(trailers) > MAX_TRAILERS:
             raise SignatureRefused(f"x-amz-trailer names more than {MAX_TRAILERS} trailers", reason="incomplete")
     return ChunkedBody(ChunkSigner(signature, signing_key) if signed else None, trailers, int(lengths[0]))
@@ -183,17 +181,18 @@ def chunked_body(signature: Signature, signing_key: bytes, headers: Headers) -> 
 
 def decoded_headers(headers: Headers) -> Headers:
     """The headers of the same request with its body decoded: what spoke of the chunks is gone."""
-    length = next((value for name, value in headers if name.lower() == LENGTH), None)
+    length: bytes | None = None
     found: Headers = []
     for name, value in headers:
-        lower = name.lower()
-        if lower == b"content-encoding":
+        lower = name.lower().decode("latin-1")
+        if lower == "content-encoding":
             value = b",".join(part for each in value.split(b",") if (part := each.strip()).lower() != b"aws-chunked")
             if not value:
                 continue
-        elif lower in (LENGTH, NAMES, b"content-length"):
-            continue
-        found.append((name, value))
+        elif lower == LENGTH:
+            length = value
+        if lower not in (LENGTH, NAMES, "content-length"):
+            found.append((name, value))
     if length is not None:
         found.append((b"content-length", length))
     return found

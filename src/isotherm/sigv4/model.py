@@ -1,7 +1,8 @@
 """Nouns of signatures: what one claims, who may have made it, and what a service asks of it."""
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 __all__ = [
     "ALGORITHM",
@@ -15,6 +16,7 @@ __all__ = [
     "UNSIGNED_STREAM_TRAILER",
     "Headers",
     "Reason",
+    "Sent",
     "Signature",
 ]
 
@@ -33,6 +35,7 @@ UNSIGNED_STREAM_TRAILER: Final = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 CHUNKED: Final = frozenset((SIGNED_STREAM, SIGNED_STREAM_TRAILER, UNSIGNED_STREAM_TRAILER))
 
 Headers = list[tuple[bytes, bytes]]  # as they came: names in any case, in order
+Sent = dict[str, list[str]]  # the same by name in lower case, Latin-1: one character a byte
 
 Reason = Literal[
     "incomplete",  # something is missing from the signature, or cannot be read
@@ -47,8 +50,7 @@ Reason = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of its signature. Nothing of it is checked yet but its form."""
 
     access_key_id: str

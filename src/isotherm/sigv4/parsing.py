@@ -1,18 +1,17 @@
 """Reads a signature off a request: the Authorization header, or the query of a presigned URL. Checks its form."""
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from isotherm.base.errors import SignatureRefused
-from isotherm.sigv4.model import ALGORITHM, CHUNKED, UNSIGNED, Headers, Signature
+from isotherm.sigv4.model import ALGORITHM, CHUNKED, UNSIGNED, Headers, Sent, Signature
 
-__all__ = ["is_signed", "parse_signature", "without_signature"]
+__all__ = ["is_signed", "parse_signature", "sent_headers", "without_signature"]
 
 MAX_AUTHORIZATION_BYTES = 8 * 1024
 MAX_SIGNED_HEADERS = 100
 SCHEME = b"AWS4-"
-PREFIX = ALGORITHM.encode() + b" "
 IN_QUERY = (b"X-Amz-Algorithm=", b"X-Amz-Signature=")  # of which one is there wherever a URL is presigned
 TERMINATOR = "aws4_request"
 EXPIRES_AT_MOST_S = 7 * 24 * 3600
@@ -44,10 +43,21 @@ def is_signed(target: bytes, authorization: bytes | None) -> bool:
     return b"?" in target and any(name in target for name in IN_QUERY)
 
 
-def parse_signature(target: bytes, headers: Headers) -> Signature:
+def sent_headers(headers: Headers) -> Sent:
+    """Headers by name."""
+    found: Sent = {}
+    for raw, value in headers:
+        name = raw.lower().decode("latin-1")
+        if name in found:
+            found[name].append(value.decode("latin-1"))
+        else:
+            found[name] = [value.decode("latin-1")]
+    return found
+
+
+def parse_signature(target: bytes, sent: Sent) -> Signature:
     """Of a request of which `is_signed` holds. Raises `SignatureRefused` (incomplete, session_token)."""
-    sent = _interesting(headers)
-    authorization = sent.get("authorization")
+    authorization = _only(sent, "authorization")
     if authorization is None:
         return _from_query(target, sent)
     if any(name in target for name in IN_QUERY):
@@ -68,26 +78,20 @@ def incomplete(what: str) -> SignatureRefused:
     return SignatureRefused(f"the request's signature cannot be read: {what}", reason="incomplete")
 
 
-def _interesting(headers: Headers) -> dict[str, str]:
-    """Those headers that say something of the signature, by lower-case name. None of them may come twice."""
-    found: dict[str, str] = {}
-    for raw, value in headers:
-        name = raw.lower()
-        if name in (b"authorization", b"x-amz-date", b"x-amz-content-sha256", b"x-amz-security-token"):
-            text = name.decode()
-            if text in found:
-                raise incomplete(f"there are two headers {text}")
-            found[text] = value.decode("latin-1").strip(" \t")
-    return found
+def _only(sent: Sent, name: str) -> str | None:
+    values = sent.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise incomplete(f"there are two headers {name}")
+    return values[0].strip(" \t")
 
 
-def _from_header(authorization: str, sent: dict[str, str]) -> Signature:
+def _from_header(authorization: str, sent: Sent) -> Signature:
     if len(authorization) > MAX_AUTHORIZATION_BYTES:
         raise incomplete(f"the Authorization header has more than {MAX_AUTHORIZATION_BYTES} bytes")
     algorithm, _, rest = authorization.partition(" ")
-    if algorithm != ALGORITHM:
-        raise incomplete(f"the algorithm must be {ALGORITHM}, not {algorithm[:32]!r}")
-    fields: dict[str, str] = {}
+    fields = {"Algorithm": algorithm}
     for part in rest.split(","):
         name, mark, value = part.strip(" \t").partition("=")
         if not mark or name in fields:
@@ -96,14 +100,16 @@ def _from_header(authorization: str, sent: dict[str, str]) -> Signature:
     missing = [name for name in ("Credential", "SignedHeaders", "Signature") if not fields.get(name)]
     if missing:
         raise incomplete(f"the Authorization header needs {' and '.join(missing)}")
-    if not sent.get("x-amz-date"):
+    date = _only(sent, "x-amz-date")
+    if not date:
         raise incomplete("the header X-Amz-Date is missing")
     if "x-amz-security-token" in sent:
         raise _session_token()
-    return _signature(fields | {"Date": sent["x-amz-date"]}, sent.get("x-amz-content-sha256"))
+    fields["Date"] = date
+    return _signature(fields, _only(sent, "x-amz-content-sha256"))
 
 
-def _from_query(target: bytes, sent: dict[str, str]) -> Signature:
+def _from_query(target: bytes, sent: Sent) -> Signature:
     fields: dict[str, str] = {}
     for piece in target.partition(b"?")[2].split(b"&"):
         raw, _, value = piece.partition(b"=")
@@ -117,26 +123,21 @@ def _from_query(target: bytes, sent: dict[str, str]) -> Signature:
     missing = [name for name, field in PARAMETERS.items() if field in needed and not fields.get(field)]
     if missing:
         raise incomplete(f"a presigned URL needs the parameters {' and '.join(missing)}")
-    if fields["Algorithm"] != ALGORITHM:
-        raise incomplete(f"the algorithm must be {ALGORITHM}, not {fields['Algorithm'][:32]!r}")
     if "Token" in fields or "x-amz-security-token" in sent:
         raise _session_token()
     expires = fields["Expires"]
     if not (expires.isascii() and expires.isdigit() and len(expires) < 10 and 1 <= int(expires) <= EXPIRES_AT_MOST_S):
         raise incomplete(f"X-Amz-Expires must be 1 to {EXPIRES_AT_MOST_S} seconds, not {expires[:32]!r}")
-    declared = fields.get("Payload") or sent.get("x-amz-content-sha256")
+    declared = fields.get("Payload") or _only(sent, "x-amz-content-sha256")
     return _signature(fields, declared, expires_s=int(expires), in_query=True)
 
 
 def _signature(
     fields: dict[str, str], declared: str | None, *, expires_s: int | None = None, in_query: bool = False
 ) -> Signature:
-    parts = fields["Credential"].split("/")
-    if len(parts) != 5 or not all(word_form.fullmatch(part) for part in parts):
-        raise incomplete("Credential must be KEY-ID/DATE/REGION/SERVICE/aws4_request")
-    access_key_id, date, region, service, terminator = parts
-    if terminator != TERMINATOR:
-        raise incomplete(f"the credential's scope must end with {TERMINATOR}, not {terminator[:32]!r}")
+    if fields["Algorithm"] != ALGORITHM:
+        raise incomplete(f"the algorithm must be {ALGORITHM}, not {fields['Algorithm'][:32]!r}")
+    access_key_id, date, region, service = _credential(fields["Credential"])
     if not time_form.fullmatch(fields["Date"]):
         raise incomplete(f"X-Amz-Date must be YYYYMMDDTHHMMSSZ, not {fields['Date'][:32]!r}")
     if not digest_form.fullmatch(fields["Signature"]):
@@ -150,7 +151,7 @@ def _signature(
         region=region,
         service=service,
         time=fields["Date"],
-        signed_headers=_signed_headers(fields["SignedHeaders"].split(";")),
+        signed_headers=_signed_headers(fields["SignedHeaders"]),
         signature=fields["Signature"],
         payload=declared,
         expires_s=expires_s,
@@ -158,8 +159,22 @@ def _signature(
     )
 
 
-def _signed_headers(names: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(names)
+@lru_cache(1024)
+def _credential(text: str) -> tuple[str, str, str, str]:
+    """A client's is the same all day."""
+    parts = text.split("/")
+    if len(parts) != 5 or not all(word_form.fullmatch(part) for part in parts):
+        raise incomplete("Credential must be KEY-ID/DATE/REGION/SERVICE/aws4_request")
+    access_key_id, date, region, service, terminator = parts
+    if terminator != TERMINATOR:
+        raise incomplete(f"the credential's scope must end with {TERMINATOR}, not {terminator[:32]!r}")
+    return access_key_id, date, region, service
+
+
+@lru_cache(256)
+def _signed_headers(text: str) -> tuple[str, ...]:
+    """Clients have few different lists."""
+    found = tuple(text.split(";"))
     if len(found) > MAX_SIGNED_HEADERS or not all(header_form.fullmatch(name) for name in found):
         raise incomplete(f"SignedHeaders must be at most {MAX_SIGNED_HEADERS} lower-case names between semicolons")
     if list(found) != sorted(set(found)):

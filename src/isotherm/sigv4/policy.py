@@ -8,11 +8,12 @@ from typing import Final
 
 from isotherm.base.errors import SignatureRefused
 from isotherm.sigv4.canonical import canonical_request, string_to_sign
-from isotherm.sigv4.model import Headers, Signature
+from isotherm.sigv4.model import Sent, Signature
 
 __all__ = ["MAX_SKEW_S", "check_coverage", "check_scope", "check_signature", "check_time", "derive_key", "time_text"]
 
 MAX_SKEW_S: Final = 15 * 60
+NEEDED = {False: frozenset(("host", "x-amz-date")), True: frozenset(("host",))}  # by whether it is in the query
 SHOWN = 2048  # characters of a canonical request that a refusal shows
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 
@@ -81,34 +82,33 @@ def check_time(signature: Signature, now_s: float) -> None:
     raise SignatureRefused(f"Signature expired: {how}", reason="expired", server_time=time_text(now))
 
 
-def check_coverage(signature: Signature, headers: Headers) -> None:
+def check_coverage(signature: Signature, sent: Sent) -> None:
     """`host` has to be signed, in the header form the date, and whatever AWS's headers are sent beside it: whoever
     changes one of them on the way changes what is done. What is signed has to be sent: none is like an empty one.
 
     Raises `SignatureRefused` (unsigned_header, mismatch).
     """
     signed = signature.signed_headers
-    sent = {raw.lower().decode("latin-1") for raw, _ in headers}
-    needed = ("host",) if signature.in_query else ("host", "x-amz-date")
-    unsigned = sorted({*needed, *(name for name in sent if name.startswith("x-amz-"))}.difference(signed))
-    if unsigned:
+    needed = {name for name in sent if name.startswith("x-amz-")} | NEEDED[signature.in_query]
+    if not needed.issubset(signed):
+        unsigned = sorted(needed.difference(signed))
         raise SignatureRefused(
             f"these headers must be signed and are not: {', '.join(unsigned[:10])}",
             reason="unsigned_header",
             headers=unsigned[:10],
         )
-    if not sent.issuperset(signed):
-        lost = sorted(set(signed) - sent)
+    if not sent.keys() >= set(signed):
+        lost = sorted(set(signed) - sent.keys())
         raise SignatureRefused(
             f"these headers were signed and did not come: {', '.join(lost[:10])}", reason="mismatch", headers=lost[:10]
         )
 
 
 def check_signature(
-    signature: Signature, signing_key: bytes, method: bytes, target: bytes, headers: Headers, payload: str
+    signature: Signature, signing_key: bytes, method: bytes, target: bytes, sent: Sent, payload: str
 ) -> None:
     """`payload`: the body's digest in hex, or the word that stands for it. Raises `SignatureRefused` (mismatch)."""
-    canonical = canonical_request(signature, method, target, headers, payload)
+    canonical = canonical_request(signature, method, target, sent, payload)
     to_sign = string_to_sign(signature, canonical)
     if not hmac.compare_digest(hmac.digest(signing_key, to_sign, "sha256"), bytes.fromhex(signature.signature)):
         raise SignatureRefused(
