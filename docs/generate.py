@@ -13,8 +13,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 import typer.main
+from botocore import xform_name
 
 from isotherm.api.app import declared_routes, openapi_document
+from isotherm.aws.lambda_api.absent import ABSENT
+from isotherm.aws.lambda_api.members import MEMBERS
+from isotherm.aws.lambda_api.table import GROUPS
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
@@ -164,9 +168,9 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
 def manifest_page() -> str:
     return f"""# isotherm.toml
 
-The manifest stands beside the code. `name` is the function's name: lower-case letters, digits and `-`, at most 63
-characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
-expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
+The manifest stands beside the code. `name` is the function's name: letters, digits, `-` and `_`, at most 64.
+An unknown key or a bad value is an error that names file, key and what was expected. The REST API takes the same keys
+as JSON, with `package` (the digest of the uploaded zip) and without `name`.
 
 {keys_table(FunctionConfig, {"package", "warm", "rollout", "asynchronous", "cron"})}
 ## [warm]
@@ -319,6 +323,70 @@ Exit codes are those of [the error tree](errors.md); 130 after Ctrl-C.
 {texts}"""
 
 
+STATES = {
+    "yes": "yes",
+    "partly": "in part",
+    "stored": "kept and shown, without effect",
+    "no": "refused by its name",
+}
+
+
+def tests_of_operations() -> dict[str, list[str]]:
+    """The end-to-end tests that use an operation of boto3's client, by the client's name of it."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((SOURCE.parent / "tests" / "e2e").glob("test_lambda_api*.py")):
+        for function in ast.parse(path.read_text()).body:
+            if not isinstance(function, ast.FunctionDef) or not function.name.startswith("test_"):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute):
+                    found.setdefault(node.attr, set()).add(function.name)
+                elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get_paginator":
+                    found.setdefault(str(ast.literal_eval(node.args[0])), set()).add(function.name)
+                elif isinstance(node, ast.Name) and node.id in ("create", "created"):
+                    found.setdefault("create_function", set()).add(function.name)
+                elif isinstance(node, ast.Name) and node.id == "call":
+                    found.setdefault("invoke", set()).add(function.name)
+    return {name: sorted(tests) for name, tests in found.items()}
+
+
+def lambda_page() -> str:
+    used = tests_of_operations()
+
+    def tests(operation: str) -> str:
+        names = used.get(xform_name(operation), [])
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        return ", ".join(map(code, names[:2])) + more
+
+    texts = []
+    for group in GROUPS:
+        rows = [(each.name, STATES[each.state], each.note, tests(each.name)) for each in group.table.values()]
+        texts.append(f"### {group.group}\n\n{table(('operation', 'here', 'note', 'tests'), rows)}")
+    absent = [(name, why) for name, why in sorted(ABSENT.items())]
+    members = [(code(name), STATES[each.state], each.note) for name, each in MEMBERS.items()]
+    there = sum(len(group.table) for group in GROUPS)
+    return f"""# AWS Lambda's API
+
+The operations of AWS Lambda on the API port: {there} of {there + len(ABSENT)}. Routes, shapes and constraints are
+those of botocore's model of the service. [The guide](../guides/aws-clients.md) says how to point a client here and what
+is unlike; [the decision](../adr/0023-lambda-api.md) says why.
+
+## Operations
+
+{"".join(text + chr(10) for text in texts)}
+### Not here
+
+Answered with 501 `NotImplementedException`, which names the operation.
+
+{table(("operation", "why"), absent)}
+## A function's configuration
+
+Members of CreateFunction and UpdateFunctionConfiguration. What is refused is an `InvalidParameterValueException` that
+names the member; a value that asks for nothing is taken.
+
+{table(("member", "here", "note"), members)}"""
+
+
 def cleaned(docstring: str | None) -> str:
     return inspect.cleandoc(docstring or "")
 
@@ -406,6 +474,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "rest.md": rest_page,
     "cli.md": cli_page,
+    "lambda-api.md": lambda_page,
     "python.md": client_page,
 }
 

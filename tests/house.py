@@ -13,10 +13,13 @@ from isotherm.db.engine import Database
 from isotherm.db.migrate import upgrade
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
-from isotherm.functions.model import Deployed, FunctionConfig
+from isotherm.functions.heads import Heads
+from isotherm.functions.layers import Layers
+from isotherm.functions.model import Deployed, FunctionConfig, Making, Package
 from isotherm.functions.packages import PackageLimits
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
+from isotherm.functions.sources import EventSources
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import Principal
@@ -56,6 +59,9 @@ class House:
     workloads: Workloads
     functions: Functions
     rollouts: FunctionRollouts
+    heads: Heads
+    layers: Layers
+    sources: EventSources
     feed: DesiredFeed
     blobs: MemoryBlobs
     admin: Principal
@@ -80,6 +86,18 @@ class House:
         revision = self.deploy(name, namespace, **settings).revision
         self.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=5.0)
         return revision.number
+
+    def head_ready(self, name: str = "hello", namespace: str = "default", **settings: object) -> int:
+        """As `deploy_ready`, of a head: the number of its revision."""
+        config = FunctionConfig(package=self.package(namespace), **settings)  # type: ignore[arg-type]  # as above
+        revision = self.functions.deploy(self.admin, namespace, name, config, making=Making(head=True)).revision
+        self.functions.mark_ready(revision.id, template=True, unfit=[], elapsed_ms=5.0)
+        return revision.number
+
+    def layer(self, name: str = "base", namespace: str = "default") -> str:
+        """NAME:VERSION of a layer just published."""
+        package: Package = self.functions.upload_package(self.admin, namespace, zipped(shared="X = 1"))
+        return f"{name}:{self.layers.publish(self.admin, namespace, name, package).version}"
 
     def stored(self) -> bytes:
         """All that is at rest: on SQLite the files, else every cell of every table. The database is closed."""
@@ -139,6 +157,9 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
         workloads,
         functions,
         rollouts,
+        Heads(log=log, tenancy=tenancy, workloads=workloads, clock=clock),
+        Layers(log=log, tenancy=tenancy, clock=clock),
+        EventSources(log=log, tenancy=tenancy, clock=clock),
         feed,
         blobs,
         admin,

@@ -5,13 +5,14 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from isotherm.api.app import Api
 from isotherm.api.port import ApiServices, LogBus
+from isotherm.aws.lambda_api.call import Services as AwsServices
 from isotherm.base.clock import Clock, SystemClock
 from isotherm.base.runtimes import runtimes
 from isotherm.base.settings import Settings
@@ -28,11 +29,14 @@ from isotherm.controllers.rollouts import RolloutController
 from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
+from isotherm.functions.heads import Heads
+from isotherm.functions.layers import Layers
 from isotherm.functions.packages import PackageLimits
 from isotherm.functions.policy import url_path
 from isotherm.functions.pruning import Pruning
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
+from isotherm.functions.sources import EventSources
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
 from isotherm.sigv4.caller import CallerSeal
@@ -51,7 +55,7 @@ from isotherm.workloads.rollout_model import Reading
 from isotherm.workloads.service import Workloads
 from isotherm.workloads.uses import WorkloadSecrets
 
-__all__ = ["Rooms", "build_control", "build_pruning", "build_rooms", "isotherm_version"]
+__all__ = ["Rooms", "build_aws", "build_control", "build_pruning", "build_rooms", "isotherm_version"]
 
 _megabyte = 1024 * 1024
 _day_s = 86400.0
@@ -78,6 +82,7 @@ class Rooms:
     denials: Denials
     feed: DesiredFeed
     databases: Databases
+    vault: Vault
     caller_seal: CallerSeal
 
     def close(self) -> None:
@@ -133,6 +138,7 @@ def build_rooms(
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
         databases=databases,
+        vault=vault,
         caller_seal=CallerSeal(vault),
     )
 
@@ -198,6 +204,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         progress=progress,
         settle=settle,
         queues=HostQueues(link),
+        aws=build_aws(rooms, boot.settings, boot.content_url, board, settle),
     )
     forget = [
         rooms.feed.on_change(link.desired_changed),
@@ -226,6 +233,25 @@ def build_control(boot: ControlBoot) -> ControlParts:
         ),
         stopping=services.stopping,
         close=close,
+    )
+
+
+def build_aws(
+    rooms: Rooms, settings: Settings, content_url: str, board: HostBoard, settle: Callable[[], None]
+) -> AwsServices:
+    """What AWS's APIs work on."""
+    return AwsServices(
+        functions=rooms.functions,
+        heads=Heads(log=rooms.events, tenancy=rooms.tenancy, workloads=rooms.workloads, clock=rooms.clock),
+        layers=Layers(log=rooms.events, tenancy=rooms.tenancy, clock=rooms.clock),
+        sources=EventSources(log=rooms.events, tenancy=rooms.tenancy, clock=rooms.clock),
+        quotas=rooms.quotas,
+        vault=rooms.vault,
+        clock=rooms.clock,
+        settings=settings,
+        content_url=content_url,
+        warm_of=lambda namespace, name, ids: _warm(board, namespace, name, ids),
+        settle=settle,
     )
 
 
@@ -274,6 +300,12 @@ def _fan_out(logs: LogBus, lines: Iterable[LogLine]) -> None:
 
 def _url(content_url: str, spec: RevisionSpec) -> str:
     return content_url.rstrip("/") + url_path(spec.namespace, spec.name)
+
+
+def _warm(board: HostBoard, namespace: str, name: str, ids: Collection[str]) -> int:
+    """Instances of these revisions that take calls now, on all hosts."""
+    states = [state for state in board.states(namespace, name) if state.revision_id in ids]
+    return sum(state.temperatures.get(kind, 0) for state in states for kind in ("hot", "warm", "spare"))
 
 
 def _fresh_folder(folder: Path) -> str:

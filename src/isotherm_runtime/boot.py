@@ -21,6 +21,7 @@ class KeeperBoot:
         "groups",
         "init_timeout_s",
         "isolated",
+        "layers",
         "max_namespaces",
         "memory_bytes",
         "own_network",
@@ -36,6 +37,7 @@ class KeeperBoot:
         *,
         config: str,
         path: list[str],
+        layers: str = "",
         template: bool,
         threads: int,
         tmp_bytes: int,
@@ -49,6 +51,7 @@ class KeeperBoot:
         executable: str,
     ) -> None:
         self.config = config  # JSON of RuntimeConfig; opaque to the keeper
+        self.layers = layers  # where the sandbox sees what layers bring; "": there are none
         self.path = path  # entries of sys.path for the user's code, as the sandbox sees them
         self.template = template  # import in the template
         self.threads = threads  # of BLAS and OpenMP

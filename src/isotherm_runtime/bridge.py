@@ -15,7 +15,7 @@ import socket
 from isotherm_runtime.config import RuntimeConfig
 from isotherm_runtime.errors import ImportProblem, error_head
 from isotherm_runtime.frames import PROTOCOL_VERSION, ErrorKind, FrameError, Kind, pack_frame
-from isotherm_runtime.handler import reserved_environment
+from isotherm_runtime.handler import layer_environment, reserved_environment
 from isotherm_runtime.http1 import BadHttp, HttpConnection
 from isotherm_runtime.logs import CallLog, InstanceLog, Output
 from isotherm_runtime.runtime_api import RuntimeApi
@@ -60,6 +60,7 @@ def bootstrap_environment(config: RuntimeConfig, environ: Mapping[str, str], add
     code, *deps = config.path
     env = {name: environ[name] for name in KEPT if name in environ}
     env["LD_LIBRARY_PATH"] = f"{code}:{code}/lib"
+    env |= layer_environment(config, env)
     if deps:
         env["PYTHONPATH"] = deps[0]
         env["NODE_PATH"] = f"{deps[0]}/node_modules"
@@ -93,6 +94,8 @@ class _Bridge:
     def start(self, env: dict[str, str]) -> None:
         """Start the bootstrap. Raises `ImportProblem`."""
         program = os.path.join(self._config.path[0], "bootstrap")
+        if self._config.layers and not os.path.exists(program):
+            program = os.path.join(self._config.layers, "bootstrap")  # a runtime that a layer brings
         self._printed, printed_end = os.pipe()
         os.set_blocking(self._printed, False)
         actions = [(os.POSIX_SPAWN_DUP2, printed_end, 1), (os.POSIX_SPAWN_DUP2, printed_end, 2)]

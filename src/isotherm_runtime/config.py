@@ -12,7 +12,8 @@ MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 class RuntimeConfig:
     """Immutable. Written by hand because `dataclasses` takes longer to import than all of this package.
 
-    `path` are the first entries of sys.path, as the sandbox sees them; the first is the code's folder.
+    `path` are the first entries of sys.path, as the sandbox sees them; the first is the code's folder. `layers` is the
+    folder of what layers bring, "" where there are none.
     `dispatch` says how sync handlers run where `concurrency` > 1: "threads", or "serial" (one at a time, in order).
     `request_body` "stream": the handler gets a URL request's body as `context.body`, not in its event.
     `timeout_ms` counts where a request brings no deadline. `log_limit_bytes` is for one invocation.
@@ -27,6 +28,7 @@ class RuntimeConfig:
         "function_version",
         "handler",
         "init_timeout_ms",
+        "layers",
         "log_limit_bytes",
         "max_response_bytes",
         "memory_mb",
@@ -39,6 +41,7 @@ class RuntimeConfig:
 
     handler: str
     path: tuple[str, ...]
+    layers: str
     env: dict[str, str]
     concurrency: int
     dispatch: str
@@ -59,6 +62,7 @@ class RuntimeConfig:
         *,
         handler: str,
         path: tuple[str, ...] | list[str] = (),
+        layers: str = "",
         env: dict[str, str] | None = None,
         concurrency: int = 1,
         dispatch: str = "threads",
@@ -83,6 +87,7 @@ class RuntimeConfig:
         put = object.__setattr__
         put(self, "handler", handler)
         put(self, "path", tuple(path))
+        put(self, "layers", layers)
         put(self, "env", dict(env or {}))
         put(self, "concurrency", concurrency)
         put(self, "dispatch", dispatch)

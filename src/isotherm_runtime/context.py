@@ -61,6 +61,12 @@ class Context:
         self.aws_request_id = request_id
         self._deadline = deadline  # of time.monotonic()
 
+    def call_by(self, qualifier: str, version: str | None = None) -> None:
+        """The call named an alias or a version, which is `version`."""
+        self.invoked_function_arn = f"{self.invoked_function_arn}:{qualifier}"
+        if version is not None:
+            self.function_version = version
+
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the call is ended; never below 0."""
         return max(0, int((self._deadline - _monotonic()) * 1000))

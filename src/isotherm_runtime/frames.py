@@ -14,6 +14,8 @@ Heads (JSON, UTF-8; `?` may be null):
 
     HELLO     <  {"v": 1, "runtime": str, "import_ms": float}     the instance can take requests
     REQUEST    > [request_id, client_context?]                    the body is the event, as JSON
+    REQUEST    > [request_id, client_context?, qualifier, version]
+                                                                  the call named an alias or a version, which is this
     REQUEST    > [request_id, time_ms][method, path, query, [[name, value], …], source_ip, domain]   with Flag.HTTP:
                                                                   what differs, then what repeats, so that it can be
                                                                   remembered; the body is the request's body, raw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from isotherm_runtime.config import RuntimeConfig
 from isotherm_runtime.errors import ImportProblem, describe
@@ -46,9 +46,29 @@ def load(config: RuntimeConfig) -> Handler:
 
 def apply_environment(config: RuntimeConfig) -> None:
     """Set the user's variables, then the reserved ones, which win."""
+    os.environ.update(layer_environment(config, os.environ))
     os.environ.update(config.env)
     os.environ.update(reserved_environment(config))
     time.tzset()
+
+
+def layer_environment(config: RuntimeConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """Where programs and libraries of layers are found; beside what `environ` has."""
+    if not config.layers:
+        return {}
+    libraries = [f"{config.layers}/lib", *filter(None, [environ.get("LD_LIBRARY_PATH")])]
+    return {
+        "PATH": f"{config.layers}/bin:{environ.get('PATH', '/usr/bin:/bin')}",
+        "LD_LIBRARY_PATH": ":".join(libraries),
+    }
+
+
+def layer_path(config: RuntimeConfig) -> list[str]:
+    """Where modules of layers are found, behind the package's own."""
+    if not config.layers:
+        return []
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return [f"{config.layers}/python/lib/{version}/site-packages", f"{config.layers}/python"]
 
 
 def reserved_environment(config: RuntimeConfig) -> dict[str, str]:
@@ -72,7 +92,8 @@ def reserved_environment(config: RuntimeConfig) -> dict[str, str]:
 def import_handler(config: RuntimeConfig) -> Handler:
     """Put the path entries first in sys.path and import. Raises `ImportProblem`."""
     started = time.perf_counter()
-    sys.path[:] = [*config.path, *(entry for entry in sys.path if entry not in config.path)]
+    first = [*config.path, *layer_path(config)]
+    sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]
     if SHIMS not in sys.path:
         sys.path.append(SHIMS)  # last: the user's own copy of a module wins
     module_name, function_name = _split(config.handler)

@@ -131,13 +131,14 @@ class Invoker:
     def begin(self, frame: Frame, arrived: float) -> tuple[object, Context, Variables]:
         """`(event, context, context variables)` of a call. Raises `BadRequest`."""
         _, flags, _, deadline_ms, raw_head, body = frame
+        called: list[str] = []
         try:
             if flags & HTTP:
                 request_id, event = self._events.build(raw_head, body)
                 client = None
             else:
                 head = values.decode(raw_head)
-                request_id, client = head if len(head) == 2 else (head[0], None)  # type: ignore[arg-type, index, misc]  # as above
+                request_id, client, *called = head if len(head) > 1 else (head[0], None)  # type: ignore[arg-type, index, misc]  # as above
                 event = values.decode(body) if body else {}  # type: ignore[assignment]  # any JSON value
         except RecursionError:
             raise BadRequest("the event is nested too deeply") from None
@@ -146,6 +147,8 @@ class Invoker:
         context = self._context(request_id, arrived + (deadline_ms / 1000 if deadline_ms else self._timeout_s))
         if client is not None:
             context.client_context = client_context(client)
+        if called:
+            context.call_by(*called)
         return event, context, self._variables.copy()
 
     def finish(self, stream: int, flags: int, result: object) -> bytes:

@@ -6,14 +6,14 @@ import os
 import signal
 
 from isotherm_runtime.config import RuntimeConfig
-from isotherm_runtime.handler import reserved_environment
+from isotherm_runtime.handler import layer_environment, reserved_environment
 
 TYPE_CHECKING = False  # `typing` takes long to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-__all__ = ["become", "node_argv", "node_environment"]
+__all__ = ["become", "layer_modules", "node_argv", "node_environment"]
 
 MAIN = os.path.join(os.path.dirname(__file__), "node", "main.js")
 OWN_MB = 40  # what Node.js takes beside the heap
@@ -41,6 +41,18 @@ def node_argv(executable: str, memory_mb: int) -> list[str]:
 def node_environment(config: RuntimeConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The user's variables, then the reserved ones, which win."""
     env = {name: environ[name] for name in KEPT if name in environ}
-    if len(config.path) > 1:
-        env["NODE_PATH"] = f"{config.path[1]}/node_modules"
+    env |= layer_environment(config, env)
+    places = [f"{config.path[1]}/node_modules"] if len(config.path) > 1 else []
+    places += layer_modules(config)
+    if places:
+        env["NODE_PATH"] = ":".join(places)
     return env | config.env | reserved_environment(config)
+
+
+def layer_modules(config: RuntimeConfig) -> list[str]:
+    """Where modules of layers are found."""
+    if not config.layers:
+        return []
+    own = f"{config.layers}/nodejs"
+    version = "".join(sign for sign in config.runtime if sign.isdigit())
+    return [f"{own}/node_modules", *([f"{own}/node{version}/node_modules"] if version else [])]

@@ -98,17 +98,19 @@ class RuntimeApi:
     def _read_call(self, frame: Frame) -> Call:
         _, flags, stream, deadline_ms, raw_head, body = frame
         client: object = None
+        arn = self._config.function_arn
         if flags & Flag.HTTP:
             call_id, event = self._events.build(raw_head, body)
             body = values.encode(event)
         else:
             head: Any = values.decode(raw_head)
-            call_id, client = head if len(head) == 2 else (head[0], None)
+            call_id, client = head[:2] if len(head) > 1 else (head[0], None)
+            arn = f"{arn}:{head[2]}" if len(head) > 2 else arn
         deadline = time.time_ns() // 1_000_000 + (deadline_ms or self._config.timeout_ms)
         headers = {
             "Lambda-Runtime-Aws-Request-Id": call_id,
             "Lambda-Runtime-Deadline-Ms": str(deadline),
-            "Lambda-Runtime-Invoked-Function-Arn": self._config.function_arn,
+            "Lambda-Runtime-Invoked-Function-Arn": arn,
             "Lambda-Runtime-Trace-Id": _trace_id(call_id),
         }
         if client is not None:

@@ -61,7 +61,7 @@ class _Template:
         self._boot = boot
         self._tasks = tasks
         self._filter = second_filter(boot)
-        values = json.loads(boot.config) | {"path": boot.path}
+        values = json.loads(boot.config) | {"path": boot.path, "layers": boot.layers}
         self._config = RuntimeConfig(**values)
         self._handler: Handler | None = None
 

@@ -15,7 +15,7 @@ from isotherm.api.app import Api
 from isotherm.api.port import ApiServices
 from isotherm.base.clock import SystemClock
 from isotherm.base.settings import Settings
-from isotherm.bootstrap import Rooms, build_pruning, build_rooms
+from isotherm.bootstrap import Rooms, build_aws, build_pruning, build_rooms
 from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.latest import Latest
@@ -103,6 +103,7 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         progress=ProgressBook(),
         settle=lambda: settled.append(None),
         queues=QueueBook(),
+        aws=build_aws(rooms, settings, "http://content:7071", board, lambda: settled.append(None)),
     )
     admin = rooms.tenancy.bootstrap_admin().token
     return World(rooms, services, Api(services), admin, settled)

@@ -24,7 +24,7 @@ NAMESPACES = "/api/v1/namespaces"
         ("GET", "/api/v1/namespaces?cursor=%00", 400, "invalid"),
         ("GET", "/api/v1/namespaces?limt=5", 400, "invalid"),
         ("GET", "/api/v1/me?limit=5", 400, "invalid"),
-        ("GET", "/api/v1/namespaces/default/functions/UPPER", 400, "invalid"),
+        ("GET", "/api/v1/namespaces/default/functions/not.one", 400, "invalid"),
         ("GET", "/api/v1/namespaces/default/functions/f/revisions/0", 400, "invalid"),
         ("GET", "/api/v1/namespaces/default/functions/f/revisions/99999999999999999999", 400, "invalid"),
         ("GET", "/api/v1/namespaces/default/functions/absent", 404, "not_found"),

@@ -15,6 +15,7 @@ from isotherm.events.rebuilding import check
 from isotherm.maintenance.projections import PROJECTIONS
 from isotherm.wire.quota import Quota
 from isotherm.workloads.rollout_model import RolloutPlan
+from isotherm.workloads.settings_model import TagsSetting
 from tests.databases import Databases
 from tests.db.test_migrate import statements
 from tests.house import House, house
@@ -47,6 +48,13 @@ def control(house: House) -> Database:
     house.secrets.set(house.admin, "default", "token", "abc")
     house.quotas.set(house.admin, "team", Quota(instances=3))
     house.deploy("other", memory_mb=99, secrets={"TOKEN": "token"})
+    house.heads.change_setting(
+        house.admin, "default", "other", None, TagsSetting, lambda _seen, _before: TagsSetting(tags={"a": "b"})
+    )
+    house.layer()
+    house.sources.create(
+        house.admin, "default", "other", None, source="arn", enabled=True, values={}, check=lambda _there: None
+    )
     house.denials.note("pr_1", "functions.read", None)
     house.denials.note("pr_1", "functions.read", "team")
     return house.database

@@ -61,11 +61,13 @@ def test_every_kind_of_fact_is_in_the_golden_file(name: str) -> None:
 def test_a_workload_is_what_its_history_says() -> None:
     workload = replayed("workload")
     assert isinstance(workload, WorkloadHistory)
-    assert (workload.version, workload.state.latest, workload.state.exists) == (21, 4, True)
-    assert workload.state.states == {1: "ready", 3: "ready", 4: "building"}
+    assert (workload.version, workload.state.latest, workload.state.exists) == (27, 5, True)
+    assert workload.state.states == {1: "ready", 3: "ready", 4: "building", 5: "building"}
     assert workload.state.aliases == {"live": [Weight(1, 1.0)]}
     assert workload.state.rollouts == {}, "both have ended"
-    assert workload.same_as_latest("f4")
+    assert workload.same_as_latest("f5")
+    assert (workload.state.heads, workload.state.versions) == ({5}, {1: 1, 3: 3, 4: 4})
+    assert workload.state.last_version == 5, "a version that was deleted is never used again"
 
 
 def test_a_snapshot_of_a_state_comes_back_as_it_was() -> None:

@@ -245,10 +245,15 @@ def test_bad_configurations_are_refused_with_the_key_named(
     assert house.functions.page(house.admin, "default").items == []
 
 
-@pytest.mark.parametrize("name", ["", "Hello", "a_b", "a" * 64, "-a", "hello:1", "../x"])
+@pytest.mark.parametrize("name", ["", "a b", "a" * 65, "hello:1", "../x", "grüße"])
 def test_bad_names_are_refused(house: House, name: str) -> None:
-    with pytest.raises(Invalid, match="lower-case"):
+    with pytest.raises(Invalid, match="1 to 64 letters, digits, hyphens and underscores"):
         house.deploy(name)
+
+
+def test_names_are_those_that_aws_takes(house: House) -> None:
+    for name in ("Hello", "a_b", "a" * 64, "-a", "7"):
+        assert house.deploy_ready(name) == 1
 
 
 def test_a_package_of_another_namespace_cannot_be_deployed(house: House) -> None:
@@ -306,7 +311,9 @@ def test_aliases_that_make_no_sense_are_refused(house: House) -> None:
     house.deploy_ready()
     house.deploy(memory_mb=64)
     for alias, weights, what in (
-        ("Bad", [Weight(1, 1.0)], "lower-case"),
+        ("not good", [Weight(1, 1.0)], "1 to 128 letters"),
+        ("12", [Weight(1, 1.0)], "not digits alone"),
+        ("a" * 129, [Weight(1, 1.0)], "1 to 128 letters"),
         ("beta", [Weight(2, 1.0)], "building"),
         ("beta", [Weight(9, 1.0)], "unknown"),
         ("beta", [Weight(1, 0.5)], "sum to 0.5"),

@@ -97,7 +97,8 @@ class Front:
         self.settings = Settings(**settings)
         self.bench = PoolBench(folder, **settings)
         self.revisions: dict[str, RevisionSpec] = {}
-        self.routes = RouteTable(self.revisions.get, self.bench.pool.revision, time.monotonic, self.bench.pool.tenants)
+        pool = self.bench.pool
+        self.routes = RouteTable(self.revisions.get, pool.revision, time.monotonic, pool.tenants, pool.under_way)
         self.vault = vault = Vault(bytes(range(32)))
         self.time_ms: Callable[[], int] = SystemClock().time_ms
         self.keys = KeyRing(SystemClock().time_ms, vault)

@@ -19,7 +19,7 @@ FUNCTIONS = 40 * ROWS_A_TURN
 
 async def metrics_page(front: Front, recorder: Recorder, folder: Path) -> str:
     pool = front.bench.pool
-    uses = Uses(pool.tenants, DiskBook(folder, folder, pool.tenants))
+    uses = Uses(pool.tenants, DiskBook(folder, folder, folder, pool.tenants))
     return await HostMetrics(recorder, pool, front.queue, {}, str(folder / "none.sock"), uses).text()
 
 

@@ -14,6 +14,7 @@ from isotherm.wire.quota import Quota
 from isotherm.workloads import policy
 from isotherm.workloads.model import Weight
 from isotherm.workloads.rollout_model import Mark, RolloutPlan
+from isotherm.workloads.settings_model import ReservedSetting
 from tests.house import House, house
 
 __all__ = ["house"]
@@ -36,6 +37,13 @@ def busy(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     house.functions.set_alias(house.admin, "team", "many", "old", [Weight(5, 1.0)])
     house.functions.delete_alias(house.admin, "team", "many", "old")
     house.functions.rollback(house.admin, "team", "many")
+    for memory_mb in (64, 65):
+        house.head_ready("mutable", "team", memory_mb=memory_mb)
+        house.heads.publish(house.admin, "team", "mutable")
+    house.heads.delete_version(house.admin, "team", "mutable", 1)
+    house.heads.change_setting(
+        house.admin, "team", "mutable", None, ReservedSetting, lambda _seen, _before: ReservedSetting(calls=3)
+    )
     failed = house.deploy("many", "team", memory_mb=99).revision
     house.functions.mark_failed(failed.id, {"code": "import_failed", "detail": "no such module"})
     plan, mark = RolloutPlan(strategy="canary", steps=(20, 100), shadow=5), Mark(old_since=0, new_since=0)

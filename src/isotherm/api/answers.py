@@ -9,7 +9,7 @@ from fastapi import Header, Path, Query
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import FUNCTION_PATTERN, NAME_PATTERN
 from isotherm.bus.fanout import Subscription
 from isotherm.db.pages import MAX_PAGE, Page
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 NDJSON_TYPE = "application/x-ndjson"
 
 Namespace = Annotated[str, Path(alias="ns", pattern=NAME_PATTERN, max_length=63, description="Name of a namespace")]
-Name = Annotated[str, Path(pattern=NAME_PATTERN, max_length=63, description="Name of a function")]
+Name = Annotated[str, Path(pattern=FUNCTION_PATTERN, max_length=64, description="Name of a function")]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1, description="Number of a revision")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items at most")]
 Cursor = Annotated[

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from isotherm.api.aws import AwsFront
 from isotherm.api.bodies import upload_slots
 from isotherm.api.entrance import Entrance
 from isotherm.api.limits import RateLimits
@@ -57,7 +58,9 @@ class Api:
             table.install(self.framework)
         self.framework.router.routes += self._open_routes()
         handle_errors(self.framework)
-        self.asgi: ASGIApp = Entrance(self.framework, self.metrics, services.clock)
+        state = self.framework.state
+        front = AwsFront(self.framework, services, state.limits, state.upload_slots)
+        self.asgi: ASGIApp = Entrance(front, self.metrics, services.clock, services.settings.body_timeout_s)
         self._document: dict[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:

@@ -17,12 +17,20 @@ from isotherm.base.errors import (
     UnsupportedMediaType,
 )
 
-__all__ = ["MAX_JSON_BYTES", "ZIP_TYPES", "JsonBody", "received_zip", "upload_slots"]
+__all__ = ["MAX_JSON_BYTES", "ZIP_TYPES", "JsonBody", "read_body", "received_zip", "upload_slots"]
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/octet-stream")
 _uploads_at_once = 8
 _write_bytes = 1024 * 1024
+
+
+async def read_body(request: Request, limit_bytes: int, what: str) -> bytes:
+    """Raises `TooLarge`, `RequestTimeout`."""
+    content = bytearray()
+    async for part in _parts(request, limit_bytes, what):
+        content += part
+    return bytes(content)
 
 
 class JsonBody:
@@ -104,7 +112,7 @@ async def _parts(request: Request, limit_bytes: int, what: str) -> AsyncIterator
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit_bytes:
         raise too_large
-    pause_s = request.app.state.services.settings.body_timeout_s
+    pause_s = _pause_s(request)
     received, stream = 0, request.stream()
     while True:
         try:
@@ -118,3 +126,8 @@ async def _parts(request: Request, limit_bytes: int, what: str) -> AsyncIterator
         if received > limit_bytes:
             raise too_large
         yield part
+
+
+def _pause_s(request: Request) -> float:
+    pause_s: float = request.scope["isotherm.body_timeout_s"]
+    return pause_s

@@ -12,7 +12,7 @@ from isotherm.base.errors import Invalid, Unauthenticated
 from isotherm.sigv4.caller import CALLER_HEADER
 from isotherm.tenancy.model import Permission, Principal
 
-__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices"]
+__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices", "authenticate"]
 
 RoutePermission = Permission | Literal["any"]  # "any": a key is needed, but no role
 _header_limit = 512
@@ -35,7 +35,7 @@ class Guard:
     def _admit(self, request: Request) -> Principal:
         services: ApiServices = request.app.state.services
         limits: RateLimits = request.app.state.limits
-        principal = _authenticate(request, services, limits)
+        principal = authenticate(request, services, limits)
         limits.take_call(principal.id)
         if self.permission != "any":
             place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
@@ -45,8 +45,8 @@ class Guard:
         return principal
 
 
-def _authenticate(request: Request, services: ApiServices, limits: RateLimits) -> Principal:
-    """Raises `Unauthenticated`, `TooManyRequests`."""
+def authenticate(request: Request, services: ApiServices, limits: RateLimits) -> Principal:
+    """Whose call it is. Raises `Unauthenticated`, `TooManyRequests`."""
     caller = request.headers.get(CALLER_HEADER)
     if caller is not None:  # the gateway lets none in from outside
         return _signer(request, services, caller)

@@ -20,10 +20,11 @@ _calls_at_once = 1000
 class Entrance:
     """An ASGI layer around the application."""
 
-    def __init__(self, app: ASGIApp, metrics: ControlMetrics, clock: Clock) -> None:
+    def __init__(self, app: ASGIApp, metrics: ControlMetrics, clock: Clock, body_timeout_s: float) -> None:
         self._app = app
         self._metrics = metrics
         self._clock = clock
+        self._body_timeout_s = body_timeout_s  # between two parts of a body
         self._new_id = request_ids()
         self._under_way = 0
 
@@ -33,6 +34,7 @@ class Entrance:
             return
         request_id = _header(scope, b"x-amzn-requestid") or self._new_id()
         scope["isotherm.request_id"] = request_id
+        scope["isotherm.body_timeout_s"] = self._body_timeout_s
         began_s, status = self._clock.monotonic_s(), 500
 
         async def send_noted(message: Message) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from isotherm.aws.lambda_api.call import Services as AwsServices
 from isotherm.base.clock import Clock
 from isotherm.base.settings import Settings
 from isotherm.bus.board import HostBoard
@@ -61,4 +62,5 @@ class ApiServices:
     progress: ProgressBook
     settle: Settle
     queues: Queues
+    aws: AwsServices
     stopping: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process drains: streams end

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import ALIAS_PATTERN, NAME_PATTERN
 from isotherm.bus.board import HostEntry
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
@@ -129,7 +129,7 @@ class PruneRequest(_Request, frozen=True, kw_only=True):
 
 class RolloutRequest(RolloutPlan, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to: Annotated[int, Meta(ge=1, le=2**31 - 1, description="Number of a ready revision")]
-    alias: Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63, description="The alias to move")] = LIVE
+    alias: Annotated[str, Meta(pattern=ALIAS_PATTERN, max_length=128, description="The alias to move")] = LIVE
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):

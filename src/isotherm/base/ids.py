@@ -6,16 +6,43 @@ import re
 import secrets
 from collections.abc import Callable
 
-__all__ = ["NAME_PATTERN", "content_digest", "is_name", "new_id", "new_token", "request_ids", "token_digest"]
+__all__ = [
+    "ALIAS_PATTERN",
+    "FUNCTION_PATTERN",
+    "NAME_PATTERN",
+    "content_digest",
+    "is_alias",
+    "is_function_name",
+    "is_name",
+    "new_id",
+    "new_token",
+    "request_ids",
+    "token_digest",
+]
 
 NAME_PATTERN = r"^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+FUNCTION_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"  # AWS's names of functions
+# And of aliases, at most 128 characters: no number, which would be a version.
+ALIAS_PATTERN = r"^[0-9]*[A-Za-z_-][A-Za-z0-9_-]*$"
 _name = re.compile(NAME_PATTERN.removesuffix("$") + r"\Z")
+_function = re.compile(FUNCTION_PATTERN.removesuffix("$") + r"\Z")
+_alias = re.compile(ALIAS_PATTERN.removesuffix("$") + r"\Z")
 _alphabet = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a namespace, a workload or an alias (a DNS label that starts with a letter)."""
+    """Whether `text` can name a namespace or a secret (a DNS label that starts with a letter)."""
     return _name.match(text) is not None
+
+
+def is_function_name(text: str) -> bool:
+    """Whether `text` can name a function, as in AWS Lambda."""
+    return _function.match(text) is not None
+
+
+def is_alias(text: str) -> bool:
+    """Whether `text` can name an alias, as in AWS Lambda."""
+    return len(text) <= 128 and _alias.match(text) is not None
 
 
 def new_id(prefix: str) -> str:

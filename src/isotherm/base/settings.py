@@ -1,7 +1,7 @@
 """Settings: one table of name, type, default and help. Read from flags, then `ISOTHERM_…` variables, then defaults."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -77,6 +77,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_revision_days: Annotated[float, Meta(description="Younger revisions are kept, too, days", ge=0)] = 14.0
 
     api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
+    lambda_egress: Annotated[
+        Literal["deny", "open"], Meta(description="What functions may reach that clients of AWS's API make")
+    ] = "deny"
     max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250
     build_timeout_s: Annotated[float, Meta(description="Time for installing dependencies", gt=0)] = 600.0

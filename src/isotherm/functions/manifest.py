@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from isotherm.base.errors import InvalidManifest
-from isotherm.base.ids import NAME_PATTERN, is_name
+from isotherm.base.ids import FUNCTION_PATTERN, is_function_name
 from isotherm.functions.languages import expected_handler
 from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
 from isotherm.wire.egress import EgressAllow
@@ -76,8 +76,8 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
     name = document.pop("name", None)
     if name is None:
         problems.append('name: missing; expected a line such as name = "hello"')
-    elif not isinstance(name, str) or not is_name(name):
-        problems.append(f"name: expected a string that matches {NAME_PATTERN}, got {_shown(name)}")
+    elif not isinstance(name, str) or not is_function_name(name):
+        problems.append(f"name: expected a string that matches {FUNCTION_PATTERN}, got {_shown(name)}")
     tables = {key: document.pop(key) for key in _nested if key in document}
     egress = document.pop("egress") if isinstance(document.get("egress"), dict) else None
     crons = document.pop("cron", None)

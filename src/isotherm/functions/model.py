@@ -3,14 +3,15 @@
 Pure: the command line reads manifests with these types, without a database or a web framework.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import ALIAS_PATTERN, NAME_PATTERN
 from isotherm.wire.egress import EgressChoice
-from isotherm.workloads.model import RevisionState, Weight
+from isotherm.workloads.model import RevisionState, Weight, WorkloadRow
 from isotherm.workloads.rollout_model import RolloutPlan
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Deployed",
     "Function",
     "FunctionConfig",
+    "Making",
     "Package",
     "Pruned",
     "Revision",
@@ -29,7 +31,8 @@ __all__ = [
 
 EnvName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 EnvValue = Annotated[str, Meta(max_length=32768)]
-Destination = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}(:([0-9]{1,9}|[a-z][a-z0-9-]{0,62}))?$")]
+Destination = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_-]{1,128})?$")]
+LayerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,140}:[1-9][0-9]{0,8}$")]
 SecretName = Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)]
 
 
@@ -89,7 +92,7 @@ class CronConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         None
     )
     alias: Annotated[
-        Annotated[str, Meta(pattern=NAME_PATTERN, max_length=63)] | None, Meta(description="Default: live")
+        Annotated[str, Meta(pattern=ALIAS_PATTERN, max_length=128)] | None, Meta(description="Default: live")
     ] = None
     enabled: Annotated[bool, Meta(description="False: keep it, and call nothing")] = True
 
@@ -120,7 +123,14 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     egress: Annotated[
         EgressChoice, Meta(description='What it may reach: "deny", "open", or a table of hosts and cidrs')
     ] = "deny"
+    install: Annotated[bool, Meta(description="Whether what requirements.txt and package.json name is installed")] = (
+        True
+    )
     install_scripts: Annotated[bool, Meta(description="Whether npm may run what packages bring to be run")] = False
+    layers: Annotated[
+        list[LayerName],
+        Meta(max_length=5, description="Layers of the namespace, NAME:VERSION, unpacked to /opt in order"),
+    ] = msgspec.field(default_factory=list)
     env: Annotated[dict[EnvName, EnvValue], Meta(max_length=256)] = msgspec.field(default_factory=dict)
     secrets: Annotated[dict[EnvName, SecretName], Meta(max_length=64)] = msgspec.field(default_factory=dict)
     public: Annotated[bool, Meta(description="Whether the URL needs no key")] = False
@@ -161,7 +171,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     problem: dict[str, Any] | None  # RFC 9457, where it failed
     template: bool | None  # whether instances are forked from a template; None: not known yet
     unfit: list[str]  # why not, where not
-    url: str  # of this revision by its number
+    url: str  # of this revision by its number; the function's own where it is a head, which has none
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +211,14 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     revision: Revision
     created: bool
     etag: str
+
+
+class Making(msgspec.Struct, frozen=True, kw_only=True):
+    """How a revision comes to be, beside its configuration."""
+
+    head: bool = False  # a state of a mutable function, see `workloads.model.RevisionRow`
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+    check: Callable[[WorkloadRow | None], None] | None = None  # raises where the function, as it is, must stay
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,8 @@
 """Decisions about functions: what a configuration must satisfy, how it becomes a spec and back, URLs. Pure."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
 from isotherm.base.cron import parse_schedule
@@ -31,6 +34,7 @@ _reserved_names = frozenset({"_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR
 _reserved_prefixes = ("ISOTHERM_", "AWS_LAMBDA_")
 _in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {
     "asynchronous",
+    "layers",
     "warm",
 }
 
@@ -139,8 +143,15 @@ def _check_egress(choice: EgressChoice) -> None:
                 raise Invalid(f"{key}: {exc}", key=key) from exc
 
 
-def draft_of(config: FunctionConfig, *, requirements: str | None) -> Draft:
-    """What a revision is made from. `config` is settled."""
+def draft_of(
+    config: FunctionConfig,
+    *,
+    requirements: str | None,
+    layers: Sequence[tuple[str, str]] = (),
+    head: bool = False,
+    notes: dict[str, Any] | None = None,
+) -> Draft:
+    """What a revision is made from. `config` is settled; `layers` are its layers with the digests of their zips."""
     values = {name: getattr(config, name) for name in _in_spec}
     spec = RevisionSpec(
         id="",
@@ -148,13 +159,20 @@ def draft_of(config: FunctionConfig, *, requirements: str | None) -> Draft:
         namespace="",
         name="",
         number=0,
-        requirements=requirements,
+        requirements=requirements if config.install else None,
+        layers=list(layers),
         warm=WarmSpec(**msgspec.structs.asdict(config.warm)),
         asynchronous=AsyncSpec(**msgspec.structs.asdict(config.asynchronous)),
         **values,
     )
     return Draft(
-        spec=spec, public=config.public, rate_per_s=config.rate_per_s, burst=config.burst, crons=_crons(config.cron)
+        spec=spec,
+        public=config.public,
+        rate_per_s=config.rate_per_s,
+        burst=config.burst,
+        crons=_crons(config.cron),
+        head=head,
+        notes=notes or {},
     )
 
 
@@ -199,6 +217,7 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         ],
         warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
         asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
+        layers=[name for name, _ in row.spec.layers],
         rollout=row.rollout,
         **values,
     )

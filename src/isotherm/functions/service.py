@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from isotherm.base.clock import Clock
 from isotherm.base.errors import Invalid
 from isotherm.base.etags import check_etag
-from isotherm.base.ids import is_name
+from isotherm.base.ids import is_function_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
-from isotherm.functions import languages, policy, store
+from isotherm.functions import languages, layer_store, policy, store
 from isotherm.functions.finding import find_function
-from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Package, Revision, Trigger
+from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Making, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
@@ -36,6 +36,7 @@ from isotherm.workloads.service import Workloads
 __all__ = ["Functions"]
 
 _swept_at_once = 500
+_plainly = Making()
 
 
 class Functions:
@@ -100,6 +101,7 @@ class Functions:
         *,
         abort_rollout: bool = False,
         if_match: str | None = None,
+        making: Making = _plainly,
     ) -> Deployed:
         """Make a revision in the state `building` (and the function, where it is new).
 
@@ -112,6 +114,8 @@ class Functions:
         config = self._checked(name, config)
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
+            if making.check is not None:
+                making.check(workload_store.find_workload(session, "function", namespace, name))
             package = store.find_package(session, namespace, config.package)
             if package is None:
                 raise Invalid(
@@ -119,7 +123,10 @@ class Functions:
                     key="package",
                 )
             policy.check_quota(config, namespace, self._quotas.limits(session, namespace))
-            draft = policy.draft_of(config, requirements=package.requirements)
+            layers = layer_store.digests(session, namespace, config.layers)
+            draft = policy.draft_of(
+                config, requirements=package.requirements, layers=layers, head=making.head, notes=making.notes
+            )
             row, created, etag = self._workloads.deploy(
                 session,
                 principal.id,
@@ -283,6 +290,15 @@ class Functions:
         it must not block. Returns what takes it off again."""
         return self._building.add(callback)
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Those that this platform has."""
+        return self._runtimes
+
+    def open_package(self, digest: str) -> BinaryIO:
+        """The zip of a package, for who has checked that it may be seen. Raises `NotFound`."""
+        return self._blobs.open(digest)
+
     def package_bytes(self, namespace: str) -> int:
         """What the packages of a namespace take."""
         with self._database.read() as session:
@@ -346,10 +362,9 @@ class Functions:
 
     def _checked(self, name: str, config: FunctionConfig) -> FunctionConfig:
         """The configuration, runtime and handler settled. Raises `Invalid`."""
-        if not is_name(name):
+        if not is_function_name(name):
             raise Invalid(
-                f"{name[:100]!r} cannot name a function: 1 to 63 lower-case letters, digits and hyphens, the first a "
-                "letter, the last no hyphen",
+                f"{name[:100]!r} cannot name a function: 1 to 64 letters, digits, hyphens and underscores",
                 key="name",
             )
         policy.check_config(config)

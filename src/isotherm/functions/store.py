@@ -8,6 +8,7 @@ from sqlalchemy import Column, ForeignKey, Integer, Table, Text
 from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, control_tables
+from isotherm.functions.layer_store import layers
 from isotherm.functions.model import Package
 from isotherm.workloads.store import revisions
 
@@ -17,6 +18,7 @@ __all__ = [
     "insert_package",
     "known_digests",
     "package_bytes",
+    "package_size",
     "packages",
     "unused_packages",
 ]
@@ -66,9 +68,19 @@ def package_bytes(session: Session, namespace: str, *, but: str | None) -> int:
     return int(session.execute(query).scalar_one())
 
 
+def package_size(session: Session, namespace: str, digest: str) -> int:
+    """0 where it is not there."""
+    query = sqlalchemy.select(packages.c.size_bytes)
+    query = query.where(packages.c.namespace == namespace, packages.c.digest == digest)
+    return session.execute(query).scalar_one_or_none() or 0
+
+
 def unused_packages(session: Session, uploaded_before_ms: int, limit: int) -> list[str]:
-    """Digests of packages that were uploaded before and that no revision of any namespace is made of."""
-    used = sqlalchemy.exists().where(revisions.c.package == packages.c.digest)
+    """Digests of packages that were uploaded before and that no revision or layer of any namespace is made of."""
+    used = sqlalchemy.or_(
+        sqlalchemy.exists().where(revisions.c.package == packages.c.digest),
+        sqlalchemy.exists().where(layers.c.package == packages.c.digest),
+    )
     query = sqlalchemy.select(packages.c.digest).distinct().where(packages.c.uploaded_at_ms < uploaded_before_ms, ~used)
     return list(session.execute(query.limit(limit)).scalars())
 

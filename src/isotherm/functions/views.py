@@ -39,7 +39,7 @@ class Views:
             problem=row.problem,
             template=row.template,
             unfit=row.unfit,
-            url=self._content_url + url_path(row.spec.namespace, row.spec.name, row.spec.number),
+            url=self._content_url + url_path(row.spec.namespace, row.spec.name, None if row.head else row.spec.number),
         )
 
     def triggers(self, row: RevisionRow, now_ms: int) -> list[Trigger]:

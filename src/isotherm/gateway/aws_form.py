@@ -84,7 +84,7 @@ def aws_form(error: IsothermError) -> AwsForm:
     kind = "User" if status < 500 else "Service"
     members = {"Type": kind, "message": error.message, "Message": error.message}
     if isinstance(error, TooManyRequests):
-        members["Reason"] = "CallerRateLimitExceeded"
+        members["Reason"] = str(error.data.get("reason") or "CallerRateLimitExceeded")
     return AwsForm(
         status,
         name or ("ServiceException" if status >= 500 else "InvalidParameterValueException"),

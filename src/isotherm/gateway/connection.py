@@ -20,6 +20,7 @@ from isotherm.gateway.messages import (
     aws_response,
     problem_response,
     status_line,
+    without_cors,
 )
 from isotherm.gateway.plan import Plan
 from isotherm.gateway.reader import Port, RequestReader
@@ -113,8 +114,10 @@ class ClientConnection(RequestReader):
             timing = f"queue;dur={queue_ms:.2f}, start;dur={start_ms:.2f}, run;dur={run_ms:.2f}"
         length = "" if bodyless else f"content-length: {len(body)}\r\n"
         extra = ""
-        if plan.invoke or not request.keep_alive or request.http10 or self._port.draining:
+        if plan.invoke or plan.extra or not request.keep_alive or request.http10 or self._port.draining:
             extra = self._extra(call, plan, request, run_ms)
+            if plan.extra:
+                text = without_cors(text)
         out = (
             f"{text}{length}{self._port.date}x-amzn-requestid: {call.id}\r\nserver-timing: {timing}\r\n{extra}\r\n"
         ).encode("latin-1")
@@ -134,7 +137,7 @@ class ClientConnection(RequestReader):
             return Gathered(self, answer, self._port.limits.max_body_bytes)
         known = self._port.heads.get(head) if flags & 1 and head else BYTES
         bodyless = known.bodyless or plan.head_only
-        chunked = self._open_stream(call, request, known, _timing(call, now_s), bodyless=bodyless)
+        chunked = self._open_stream(call, request, known, _timing(call, now_s) + plan.extra, bodyless=bodyless)
         if bodyless:
             self.finish()  # the rest would be for nobody
             return None
@@ -182,7 +185,7 @@ class ClientConnection(RequestReader):
         ):
             return self._function_error(call, error, now_s)
         self.request_id = call.id
-        return self.reply_error(error if plan.show_trace else _without_trace(error), _timing(call, now_s))
+        return self.reply_error(error if plan.show_trace else _without_trace(error), _timing(call, now_s) + plan.extra)
 
     def reply(self, status_and_headers: str, body: bytes = b"") -> None:
         """Send a response of the gateway's own, and go on to the next request."""
@@ -232,11 +235,12 @@ class ClientConnection(RequestReader):
 
     def _extra(self, call: Call, plan: Plan, request: Request, run_ms: float) -> str:
         """The headers that only some answers have."""
-        extra = self._ending(request)
+        extra = self._ending(request) + plan.extra
         if plan.invoke and self.revision is not None:
-            extra += f"x-amz-executed-version: {self.revision.spec.number}\r\n"
+            version = plan.target.version_of(self.revision.spec)
+            extra += f"x-amz-executed-version: {version}\r\n"
             if call.tail is not None:
-                extra += f"x-amz-log-result: {_log_result(call, self.revision, run_ms)}\r\n"
+                extra += f"x-amz-log-result: {_log_result(call, self.revision, version, run_ms)}\r\n"
         return extra
 
     def _function_error(self, call: Call, error: IsothermError, now_s: float) -> int:
@@ -272,14 +276,17 @@ class ClientConnection(RequestReader):
     def _open_events(self, call: Call, now_s: float) -> bool:
         assert self.current is not None
         assert self.revision is not None
-        extra = f"{_timing(call, now_s)}x-amz-executed-version: {self.revision.spec.number}\r\n"
+        assert self.plan is not None
+        version = self.plan.target.version_of(self.revision.spec)
+        extra = f"{_timing(call, now_s)}x-amz-executed-version: {version}\r\n"
         return self._open_stream(call, self.current, EVENTS, extra)
 
     def _log_of(self, call: Call, now_s: float) -> str | None:
         """The end of the call's log, where it was asked for."""
-        if call.tail is None or self.revision is None:
+        if call.tail is None or self.revision is None or self.plan is None:
             return None
-        return _log_result(call, self.revision, (now_s - call.sent_s) * 1000.0)
+        version = self.plan.target.version_of(self.revision.spec)
+        return _log_result(call, self.revision, version, (now_s - call.sent_s) * 1000.0)
 
     def _reply_invoke(self, call: Call, head: str, body: bytes, now_s: float) -> int:
         """Answer an Invoke off the hot path."""
@@ -307,11 +314,10 @@ def _without_trace(error: IsothermError) -> IsothermError:
     return error
 
 
-def _log_result(call: Call, revision: RevisionPool, run_ms: float) -> str:
+def _log_result(call: Call, revision: RevisionPool, version: str, run_ms: float) -> str:
     """The last 4 KB of the call's log in base64, framed by the lines that Lambda writes."""
-    number = revision.spec.number
     text = b"".join(call.tail or [])
-    start = f"START RequestId: {call.id} Version: {number}\n".encode()
+    start = f"START RequestId: {call.id} Version: {version}\n".encode()
     end = (
         f"END RequestId: {call.id}\nREPORT RequestId: {call.id}\tDuration: {run_ms:.2f} ms\t"
         f"Memory Size: {revision.spec.memory_mb} MB\n"

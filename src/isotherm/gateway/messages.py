@@ -21,6 +21,7 @@ __all__ = [
     "date_line",
     "problem_response",
     "status_line",
+    "without_cors",
 ]
 
 HOP_BY_HOP = frozenset(
@@ -45,6 +46,7 @@ OURS = HOP_BY_HOP | {
 BODYLESS = frozenset((204, 304))
 token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 bad_value = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+cors_line = re.compile(r"(?im)^access-control-[^\r\n]*\r\n")
 reasons = {status.value: status.phrase for status in HTTPStatus}
 
 CACHE_SIZE = 1024
@@ -145,6 +147,11 @@ def _error_response(
     if not keep_alive:
         head += "connection: close\r\n"
     return (head + "\r\n").encode("latin-1") + (b"" if head_only else body)
+
+
+def without_cors(text: str) -> str:
+    """The head of a function's answer where its URL has CORS of its own, which goes before the function's."""
+    return cors_line.sub("", text)
 
 
 def date_line() -> str:

@@ -3,22 +3,33 @@
 import re
 from dataclasses import dataclass
 
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import FUNCTION_PATTERN, NAME_PATTERN
 
-__all__ = ["INVOKE_PREFIX", "STREAM_PREFIX", "Reference", "parse_invoke_target", "parse_reference", "split_content_url"]
+__all__ = [
+    "INVOKE_PREFIX",
+    "STREAM_PREFIX",
+    "Reference",
+    "is_invoke",
+    "parse_invoke_target",
+    "parse_reference",
+    "split_content_url",
+]
 
 INVOKE_PREFIX = b"/2015-03-31/functions/"
 STREAM_PREFIX = b"/2021-11-15/functions/"  # Lambda's own: a version of its API per operation
+INVOKES = (INVOKE_PREFIX, STREAM_PREFIX)
 INVOKE_SUFFIX = "/invocations"
 STREAM_SUFFIX = "/response-streaming-invocations"
 LATEST = "$LATEST"  # Lambda's name of what is served when no qualifier is given
 
-name_body = NAME_PATTERN.removeprefix("^").removesuffix("$")
-qualifier_body = r"(?:[0-9]{1,9}|\$LATEST|" + name_body + ")"
-plain = re.compile(rf"(?:({name_body})/)?({name_body})(?::({qualifier_body}))?")
+space_body = NAME_PATTERN.removeprefix("^").removesuffix("$")
+name_body = FUNCTION_PATTERN.removeprefix("^").removesuffix("$")
+qualifier_body = r"(?:\$LATEST|[A-Za-z0-9_-]{1,128})"
+plain = re.compile(rf"(?:({space_body})/)?({name_body})(?::({qualifier_body}))?")
 arn = re.compile(
-    rf"arn:aws:lambda:[a-z0-9-]{{0,32}}:({name_body}|[0-9]{{12}}):function:({name_body})(?::({qualifier_body}))?"
+    rf"arn:aws:lambda:[a-z0-9-]{{0,32}}:({space_body}|[0-9]{{12}}):function:({name_body})(?::({qualifier_body}))?"
 )
+partial_arn = re.compile(rf"(?:({space_body}|[0-9]{{12}}):)?function:({name_body})(?::({qualifier_body}))?")
 qualifier_only = re.compile(qualifier_body)
 
 
@@ -32,14 +43,20 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference | None:
-    """NAME, NAME:QUALIFIER, NS/NAME, NS/NAME:QUALIFIER or an ARN. An account number stands for no namespace."""
-    match = plain.fullmatch(text) or arn.fullmatch(text)
+    """NAME, NAME:QUALIFIER, NS/NAME, NS/NAME:QUALIFIER, an ARN or the end of one from the account on. An account
+    number stands for no namespace."""
+    match = arn.fullmatch(text) or partial_arn.fullmatch(text) or plain.fullmatch(text)
     if match is None:
         return None
     namespace, name, qualifier = match.groups()
     if namespace is not None and namespace.isdigit():
         namespace = None
     return Reference(namespace, name, None if qualifier == LATEST else qualifier)
+
+
+def is_invoke(url: bytes) -> bool:
+    """Whether a request target is that of an Invoke, streamed or not; other operations begin alike."""
+    return url.startswith(INVOKES) and url.partition(b"?")[0].endswith(b"invocations")
 
 
 def parse_invoke_target(path: str, qualifier: str | None) -> Reference | None:

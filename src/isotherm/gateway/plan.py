@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, SignatureRefused, Unauthenticated
+from isotherm.gateway.cors import cors_lines, preflight_head
 from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
@@ -32,8 +33,8 @@ class Plan:
     """How to serve every request with this head, as long as routes and keys stay as they are."""
 
     __slots__ = (
-        "client_context", "event", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal_id",
-        "qualifier", "show_trace", "signed", "streamed", "tail", "target", "unusual",
+        "client_context", "event", "expires_at_ms", "extra", "generation", "head", "head_only", "invoke",
+        "principal_id", "qualifier", "show_trace", "signed", "streamed", "tail", "target", "unusual",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
@@ -45,6 +46,7 @@ class Plan:
         self.invoke = self.unusual = self.event = self.streamed = self.tail = self.head_only = False
         self.signed: SignedHead | None = None  # then it serves this one request alone
         self.client_context = "null"  # JSON text
+        self.extra = ""  # headers beside those of every answer
         self.qualifier: str | None = None
         self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
 
@@ -65,8 +67,9 @@ class Planner:
             raise NotFound("no function has this URL; it is /NAME/… or /@NAMESPACE/NAME/…")
         reference, path, query = split
         route = self.routes.find(reference.namespace or "default", reference.name)
+        url = None if route is None else route.url_of(reference.qualifier)
         signed: SignedHead | None = None
-        if route is not None and route.spec.public:
+        if route is not None and (route.spec.public if url is None else url.public):
             principal = self._anyone(request)
         else:
             principal, signed = self._caller(request, URL_SERVICES, whole=whole)
@@ -75,6 +78,8 @@ class Planner:
         plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
         plan.signed = signed
         plan.head_only = request.method == b"HEAD"
+        if url is not None and url.cors is not None:
+            plan.extra = cors_lines(url.cors, request)
         sent = request.headers if signed is None or not signed.chunked else decoded_headers(request.headers)
         headers, domain = _event_headers(sent, source_ip, secure=secure, signed=signed is not None)
         if signed is not None:
@@ -82,6 +87,13 @@ class Planner:
         method = request.method.decode("latin-1")
         plan.head = encode([method, path, query, headers, source_ip, domain]).decode()
         return plan
+
+    def preflight(self, request: Request) -> str | None:
+        """The head of the answer to a browser that asks before it calls; None: the function is asked itself."""
+        split = split_content_url(request.url)
+        route = None if split is None else self.routes.find(split[0].namespace or "default", split[0].name)
+        url = None if route is None or split is None else route.url_of(split[0].qualifier)
+        return None if url is None or url.cors is None else preflight_head(url.cors, request)
 
     def for_invoke(self, request: Request) -> Plan:
         """Lambda's Invoke, or its InvokeWithResponseStream."""

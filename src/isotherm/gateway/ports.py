@@ -9,10 +9,11 @@ from isotherm.base.errors import IsothermError, NotFound, SignatureRefused, Unav
 from isotherm.base.ids import request_ids
 from isotherm.gateway.checked import CheckedBody, CollectedBody
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.cors import is_preflight
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
-from isotherm.gateway.names import INVOKE_PREFIX, STREAM_PREFIX
+from isotherm.gateway.names import is_invoke
 from isotherm.gateway.plan import INVOKE_SERVICES, URL_SERVICES, Plan, Planner
 from isotherm.gateway.rates import RateLimit
 from isotherm.gateway.reader import LARGE_BODY, RequestReader
@@ -24,7 +25,6 @@ from isotherm.pool.call import Call
 __all__ = ["ApiPort", "ContentPort", "Operations"]
 
 HTTP_FLAG = 1
-INVOKES = (INVOKE_PREFIX, STREAM_PREFIX)
 
 
 class Operations(Protocol):
@@ -137,6 +137,9 @@ class FunctionPort(ABC):
             if plan.tail:
                 call.tail = []
         revision = target.pick(call)
+        if plan.qualifier is not None and plan.invoke:
+            version = target.version_of(revision.spec)
+            call.head = f'["{call_id}",{plan.client_context},"{plan.qualifier}","{version}"]'.encode()
         connection.plan = plan
         connection.call = call
         connection.revision = revision
@@ -174,6 +177,9 @@ class ContentPort(FunctionPort):
         return upload if plan.signed is None else CheckedBody(upload, connection, request, plan.signed)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
+        if is_preflight(request) and (told := self._planner.preflight(request)) is not None:
+            connection.reply(told)
+            return
         time_ms = time_ns() // 1_000_000
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
@@ -215,12 +221,12 @@ class ApiPort(FunctionPort):
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
         if not isinstance(connection, ClientConnection):
             return None
-        if request.url.startswith(INVOKES):
+        if is_invoke(request.url):
             return self.collect(connection, request, INVOKE_SERVICES)
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
-        if not request.url.startswith(INVOKES):
+        if not is_invoke(request.url):
             self._operations.serve(connection, request)
             return
         time_ms = time_ns() // 1_000_000

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from isotherm.base.buckets import TokenBucket
 from isotherm.base.errors import NotFound
 from isotherm.base.ids import request_ids
 from isotherm.gateway.names import Reference
 from isotherm.gateway.rates import RateLimit
 from isotherm.gateway.shadow import ShadowedTarget
-from isotherm.gateway.target import Route, Target
+from isotherm.gateway.target import LIVE, Route, Target
 from isotherm.pool.revision import RevisionPool
 from isotherm.pool.tenants import Tenants
-from isotherm.wire.desired import RevisionSpec, RouteSpec
+from isotherm.wire.desired import AsyncRules, RevisionSpec, RouteSpec
 
 __all__ = ["RouteTable"]
-
-LIVE = "live"
 
 
 class RouteTable:
@@ -27,8 +27,10 @@ class RouteTable:
         pool_of: Callable[[RevisionSpec], RevisionPool],
         now: Callable[[], float],
         tenants: Tenants,
+        under_way: Callable[[str], int],
     ) -> None:
         self.generation = 0
+        self._under_way = under_way
         self._tenants = tenants
         self._shared: dict[str, TokenBucket] = {}  # of namespaces with a rate
         self._revision_of = revision_of
@@ -91,14 +93,16 @@ class RouteTable:
         return found
 
     def _limiter(self, spec: RouteSpec) -> RateLimit | None:
-        """None where neither the function nor its namespace has a rate: then a call costs nothing more."""
+        """None where neither the function nor its namespace has a limit: then a call costs nothing more."""
         tenant = self._tenants.of(spec.namespace)
         own = None if spec.rate_per_s is None else TokenBucket(spec.rate_per_s, spec.burst, self._now())
         shared = self._shared.get(spec.namespace)
         if shared is None and tenant.quota.rate_per_s is not None:
             shared = TokenBucket(tenant.quota.rate_per_s, tenant.quota.burst, self._now())
             self._shared[spec.namespace] = shared
-        return None if own is None and shared is None else RateLimit(spec, own, tenant, shared)
+        if own is None and shared is None and spec.reserved is None:
+            return None
+        return RateLimit(spec, own, tenant, shared, self._under_way)
 
     def target(self, route: Route, reference: Reference) -> Target:
         """Where a call of `route` under the reference's qualifier goes. Raises `NotFound`."""
@@ -110,13 +114,22 @@ class RouteTable:
                 route.targets[label] = target
         return target
 
-    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str]:
-        """The revision for the next asynchronous call, and the alias or number that led to it. Raises `NotFound`."""
+    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str, RevisionSpec]:
+        """The revision for the next asynchronous call, the alias or number that led to it, and its spec with what is
+        set of that qualifier. Raises `NotFound`."""
         route = self.find(namespace, name)
         if route is None:
             raise NotFound(f"there is no function {namespace}/{name}", namespace=namespace, name=name)
         target = self.target(route, Reference(namespace, name, qualifier))
-        return target.pick(), target.label
+        revision = target.pick()
+        rules = next((each for each in route.spec.rules if each.qualifier == target.label), None)
+        return revision, target.label, revision.spec if rules is None else _ruled(revision.spec, rules)
+
+    def admit(self, namespace: str, name: str) -> None:
+        """Raises `TooManyRequests` where as many calls of the function are under way as may be."""
+        route = self.find(namespace, name)
+        if route is not None and route.limiter is not None:
+            route.limiter.check_room()
 
     def _target(self, route: Route, label: str) -> Target:
         spec = route.spec
@@ -150,6 +163,18 @@ class RouteTable:
         )
 
 
+def _ruled(spec: RevisionSpec, rules: AsyncRules) -> RevisionSpec:
+    """With what is set of asynchronous calls in place of what the revision says."""
+    values = {
+        "retries": rules.retries,
+        "max_age_s": rules.max_age_s,
+        "on_success": rules.on_success,
+        "on_failure": rules.on_failure,
+    }
+    given = {name: value for name, value in values.items() if value is not None}
+    return msgspec.structs.replace(spec, asynchronous=msgspec.structs.replace(spec.asynchronous, **given))
+
+
 def _referenced(spec: RouteSpec) -> set[str]:
     named = {revision_id for alias in spec.aliases for revision_id, weight in alias.weights if weight > 0}
-    return named | set(spec.standby)
+    return named | set(spec.standby) | {revision_id for revision_id, _ in spec.provisioned}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isotherm.base.errors import TooLarge
+from isotherm.host.layers import layers_digest
 from isotherm.host.wanted import wanted_digest
 from isotherm.pool.tenants import Tenants
 from isotherm.wire.desired import RevisionSpec
@@ -21,13 +22,16 @@ class _Source(NamedTuple):
     package: str
     runtime: str
     scripts: bool
+    install: bool
+    layers: tuple[str, ...]  # digests of their zips
 
 
 class DiskBook:
     """`know` and `forget` are for the loop; what looks at the disk blocks, and is for threads."""
 
-    def __init__(self, code: Path, deps: Path, tenants: Tenants) -> None:
+    def __init__(self, code: Path, deps: Path, layers: Path, tenants: Tenants) -> None:
         self._code = code
+        self._layers = layers
         self._deps = deps
         self._tenants = tenants
         self._revisions: dict[str, tuple[str, _Source]] = {}  # with the namespace
@@ -35,7 +39,8 @@ class DiskBook:
         self._sizes: dict[Path, int] = {}  # of folders as they were made: they never change
 
     def know(self, revision: RevisionSpec) -> None:
-        source = _Source(revision.package, revision.runtime, revision.install_scripts)
+        layers = tuple(digest for _, digest in revision.layers)
+        source = _Source(revision.package, revision.runtime, revision.install_scripts, revision.install, layers)
         self._revisions[revision.id] = revision.namespace, source
 
     def forget(self, revision_id: str) -> None:
@@ -63,6 +68,8 @@ class DiskBook:
             if key == but or (namespace is not None and name != namespace):
                 continue
             found.add(self._code / source.package)
+            if source.layers:
+                found.add(self._layers / layers_digest(source.layers))
             deps = self._deps_of(source)
             if deps is not None:
                 found.add(deps)
@@ -86,7 +93,7 @@ class DiskBook:
     def _deps_of(self, source: _Source) -> Path | None:
         if source not in self._digests:
             code = self._code / source.package
-            digest = wanted_digest(code, source.runtime, scripts=source.scripts)
+            digest = wanted_digest(code, source.runtime, scripts=source.scripts) if source.install else None
             if not code.is_dir():
                 return None
             self._digests[source] = digest

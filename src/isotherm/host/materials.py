@@ -12,6 +12,7 @@ from isotherm.base.runtimes import find_node
 from isotherm.base.settings import Settings
 from isotherm.host.disk import DiskBook
 from isotherm.host.installer import install_jobs, installer_error
+from isotherm.host.layers import lay, layers_digest
 from isotherm.host.packages import readable_by_all, unpack
 from isotherm.host.wanted import Wanted, read_wanted, wanted_digest
 from isotherm.pool.templates import DriverSlot
@@ -36,17 +37,18 @@ def no_step(_step: str, _state: str, _message: str) -> None:
 
 
 class MaterialStore:
-    """Below DATA/host: `code/<digest>/` and `deps/<digest>/`."""
+    """Below DATA/host: `code/<digest>/`, `deps/<digest>/` and `layers/<digest>/`."""
 
     def __init__(self, folder: Path, blobs: Blobs, drivers: DriverSlot, settings: Settings, tenants: Tenants) -> None:
         self._code = folder / "code"
         self._deps = folder / "deps"
-        self.disk = DiskBook(self._code, self._deps, tenants)
+        self._layers = folder / "layers"
+        self.disk = DiskBook(self._code, self._deps, self._layers, tenants)
         self._blobs = blobs
         self._drivers = drivers
         self._settings = settings
         self._running: dict[Path, asyncio.Task[None]] = {}
-        for place in (self._code, self._deps):
+        for place in (self._code, self._deps, self._layers):
             place.mkdir(parents=True, exist_ok=True, mode=0o755)
 
     async def sandbox_spec(self, revision: RevisionSpec) -> SandboxSpec:
@@ -71,9 +73,10 @@ class MaterialStore:
         self.disk.know(revision)
         code = self._code / revision.package
         await self._once("unpack", code, on_step, lambda: self._unpack(revision.package))
+        await self._lay(revision, on_step)
         if new:
             await asyncio.to_thread(self.disk.check, revision.namespace)  # before much more comes on top
-        wanted = await asyncio.to_thread(read_wanted, code, revision.runtime, scripts=revision.install_scripts)
+        wanted = await asyncio.to_thread(_read_wanted, code, revision)
         if wanted is None:
             return self._spec(revision, code, None)
         deps = self._deps / wanted.digest
@@ -88,8 +91,10 @@ class MaterialStore:
         deps = {
             wanted_digest(self._code / revision.package, revision.runtime, scripts=revision.install_scripts)
             for revision in revisions
+            if revision.install
         }
-        for place, used in ((self._code, codes), (self._deps, deps)):
+        layers = {layers_digest([digest for _, digest in each.layers]) for each in revisions if each.layers}
+        for place, used in ((self._code, codes), (self._deps, deps), (self._layers, layers)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
                     shutil.rmtree(entry, ignore_errors=True)
@@ -116,6 +121,22 @@ class MaterialStore:
         self.disk.forget(revision.id)
         for folder in mine - set(self._running):
             shutil.rmtree(folder, ignore_errors=True)
+
+    async def _lay(self, revision: RevisionSpec, on_step: OnStep) -> None:
+        digests = [digest for _, digest in revision.layers]
+        if not digests:
+            return
+        folder = self._layers / layers_digest(digests)
+
+        async def lay_now() -> None:
+            try:
+                await asyncio.to_thread(lay, digests, folder, self._blobs.open, self._settings.max_unpacked_mb * MIB)
+            except NotFound as exc:
+                raise Unavailable("a layer is not in the store; publish it again", layers=digests) from exc
+            except OSError as exc:
+                raise Unavailable(f"the layers cannot be unpacked below {folder.parent}: {exc.strerror}") from exc
+
+        await self._once("layers", folder, on_step, lay_now)
 
     async def _unpack(self, digest: str) -> None:
         folder = self._code / digest
@@ -162,6 +183,7 @@ class MaterialStore:
             handler=revision.handler,
             code_dir=str(code),
             deps_dir=None if deps is None else str(deps),
+            layers_dir=str(self._layers / layers_digest([d for _, d in revision.layers])) if revision.layers else None,
             env=revision.env,
             limits=SandboxLimits(
                 memory_bytes=memory,
@@ -179,13 +201,20 @@ class MaterialStore:
             threads=revision.threads,
             log_limit_bytes=self._settings.log_call_kb * 1024,
             function_name=revision.name,
-            function_version=str(revision.number),
+            function_version="$LATEST" if revision.head else str(revision.number),
             function_arn=f"arn:aws:lambda:{region}:{revision.namespace}:function:{revision.name}",
             memory_mb=revision.memory_mb,
             region=region,
             request_body=revision.request_body,
             egress=allowed(revision.egress),
         )
+
+
+def _read_wanted(code: Path, revision: RevisionSpec) -> Wanted | None:
+    """Blocks. Raises `InvalidPackage`."""
+    if not revision.install:
+        return None
+    return read_wanted(code, revision.runtime, scripts=revision.install_scripts)
 
 
 def _make_ready(folder: Path, files: dict[str, bytes]) -> None:

@@ -85,7 +85,9 @@ class HostService:
         self.recorder = Recorder(clock, _log_rates(settings))
         self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
         self.store = DesiredStore(folder / "desired.bin", vault)
-        self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic, self.pool.tenants)
+        self.routes = RouteTable(
+            self.store.revision, self.pool.revision, monotonic, self.pool.tenants, self.pool.under_way
+        )
         self.keys = KeyRing(clock.time_ms, vault)
         calls = queue_store(settings, folder, vault, self._host_id)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
@@ -107,7 +109,7 @@ class HostService:
         self.content = ContentPort(limits, planner)
         self._ports: dict[str, FunctionPort] = {"content": self.content}
         metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path, self.uses)
-        package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
+        package_bytes = (settings.max_package_mb * 4 // 3 + 1) * 1024 * 1024  # in base64 it takes a third more
         operations = ApiOperations(
             self.keys, signatures, CallerSeal(vault), self, metrics.text, boot.api_path, package_bytes
         )

@@ -35,6 +35,7 @@ class HostState:
         self._pool = pool
         self._triggers = triggers
         self._kept_warm: set[str] = set()  # revisions with a minimum of instances
+        self._provisioned: dict[str, set[str]] = {}  # revisions with instances that their workload asks for
 
     def start(self) -> None:
         """Serve what the store has."""
@@ -48,7 +49,8 @@ class HostState:
 
     def keep_warm(self) -> None:
         """Make sure that revisions with a minimum of instances are known to the pool, which then starts them."""
-        for revision_id in self._kept_warm:
+        provisioned = {revision_id for each in self._provisioned.values() for revision_id in each}
+        for revision_id in self._kept_warm | provisioned:
             if revision_id not in self._pool.revisions and self._routes.referenced(revision_id):
                 spec = self.store.revision(revision_id)
                 if spec is not None:
@@ -60,6 +62,7 @@ class HostState:
                 self._keys.put(item.key)
             elif item.route is not None:
                 self._routes.put(item.route)
+                self._provision(item.route.workload_id, item.route.provisioned)
                 self._triggers.put(item.route)
             elif item.quota is not None:
                 self._pool.tenants.put(item.quota.namespace, item.quota.quota)
@@ -71,12 +74,22 @@ class HostState:
                 self._pool.renew(item.revision, self._routes.renew)
         self._routes.renew()
 
+    def _provision(self, workload_id: str, wanted: list[tuple[str, int]]) -> None:
+        before = self._provisioned.pop(workload_id, set())
+        for revision_id in before - {revision_id for revision_id, _ in wanted}:
+            self._pool.provision(revision_id, 0)
+        for revision_id, instances in wanted:
+            self._pool.provision(revision_id, instances)
+        if wanted:
+            self._provisioned[workload_id] = {revision_id for revision_id, _ in wanted}
+
     def _remove(self, change: Change) -> None:
         for kind, key in change.removed:
             if kind == "key":
                 self._keys.remove(key)
             elif kind == "route":
                 self._routes.remove(key)
+                self._provision(key, [])
                 self._triggers.remove(key)
             elif kind == "quota":
                 self._pool.tenants.remove(key)

@@ -16,6 +16,9 @@ RECORDS = {
     "events": "the log itself",
     "meta": "facts about the database: its epoch, which key is the bootstrap admin's",
     "packages": "which namespace uploaded which zip; the zips are blobs",
+    "layers": "versions of layers; their zips are blobs",
+    "event_sources": "event source mappings",
+    "workload_settings": "URLs, permissions, tags and limits of functions; their events say who set what, not to what",
 }
 CACHES = {
     "snapshots": "states of long histories; made anew as these grow",

@@ -113,7 +113,7 @@ class Renewals:
     async def _grow(self, successor: RevisionPool, current: RevisionPool) -> None:
         """As many instances as are busy now, so that the calls that come next need not wait for them."""
         busy = sum(1 for connection in current.connections.values() if connection.calls)
-        wanted = max(busy, successor.spec.warm.min_instances) - len(successor.connections) - successor.starting
+        wanted = max(busy, successor.least) - len(successor.connections) - successor.starting
         self._estate.grow(successor, max(0, wanted))
         until_s = self._now() + GROWTH_WAIT_S
         while successor.starting and self._now() < until_s:  # noqa: ASYNC110 -- see Pool._poll

@@ -64,6 +64,7 @@ class RevisionPool:
     ) -> None:
         self.spec = spec
         self.tenant = tenant
+        self.provisioned = 0  # instances that are kept because a version or alias of the function asks for them
         self.stats = stats
         self.connections: dict[str, InstanceConnection] = {}
         self.free: list[InstanceConnection] = []  # those with room; the last was used last
@@ -88,6 +89,15 @@ class RevisionPool:
         self._next_scale_s = 0.0
         self._slow_ms = limits.slow_ms
         self._sample_rate = limits.sample_rate
+
+    @property
+    def least(self) -> int:
+        """Instances that are kept even when idle."""
+        return max(self.spec.warm.min_instances, self.provisioned)
+
+    def under_way(self) -> int:
+        """Calls that it has taken and not answered yet."""
+        return len(self.queue) + sum(len(connection.calls) for connection in self.connections.values())
 
     # -- calls in ----------------------------------------------------------------------------------------------------
 

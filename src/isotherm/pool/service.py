@@ -63,6 +63,8 @@ class Pool:
         self._awake: set[RevisionPool] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._starting = 0
+        self._provisioned: dict[str, int] = {}  # instances to keep, by revision
+        self._by_workload: dict[str, set[RevisionPool]] = {}
         self._refills: set[RevisionPool] = set()
         self._upkeep = Upkeep(self)
         self._renewals = Renewals(self, now)
@@ -83,6 +85,21 @@ class Pool:
         """Control says that the revision is as `spec` now. Where another one of it runs, a successor is made, and
         `on_switched` called once it takes the calls."""
         self._renewals.begin(spec, on_switched)
+
+    def provision(self, revision_id: str, instances: int) -> None:
+        """From now on so many instances of the revision are kept, beside what its configuration says; 0: none."""
+        if instances:
+            self._provisioned[revision_id] = instances
+        else:
+            self._provisioned.pop(revision_id, None)
+        revision = self.revisions.get(revision_id)
+        if revision is not None:
+            revision.provisioned = instances
+            self._hold(revision)
+
+    def under_way(self, workload_id: str) -> int:
+        """Calls of all revisions of a workload that are not answered yet."""
+        return sum(revision.under_way() for revision in self._by_workload.get(workload_id, ()))
 
     async def prepare_template(self, spec: RevisionSpec) -> Template:
         """Build the revision's template, whatever failed before. Raises what `Materials` and `Driver.prepare` raise."""
@@ -208,6 +225,8 @@ class Pool:
         stats = self._recorder.stats(spec.namespace, spec.name, spec.id)
         tenant = self.tenants.of(spec.namespace)
         made = RevisionPool(spec, self, tenant, self.limits, stats, self._outcomes, self._now)
+        made.provisioned = self._provisioned.get(spec.id, 0)
+        self._by_workload.setdefault(spec.workload_id, set()).add(made)
         self.templates[made] = TemplateSlot(
             spec,
             self._materials,
@@ -253,6 +272,10 @@ class Pool:
         self._awake.discard(revision)
         self.held.discard(revision)
         self.templates.pop(revision, None)
+        mine = self._by_workload.get(revision.spec.workload_id, set())
+        mine.discard(revision)
+        if not mine:
+            self._by_workload.pop(revision.spec.workload_id, None)
         if self.revisions.get(revision.spec.id) is revision:  # it may have been prepared anew meanwhile
             del self.revisions[revision.spec.id]
             self._recorder.retire(revision.spec.id)

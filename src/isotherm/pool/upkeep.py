@@ -50,7 +50,7 @@ class Upkeep:
             self._expire(revision, now_s, used)
             if revision.has_template and used:
                 self._estate.refill_now(revision)
-            missing = revision.spec.warm.min_instances - len(revision.connections) - revision.starting
+            missing = revision.least - len(revision.connections) - revision.starting
             if used and missing > 0 and now_s >= revision.retry_at_s:
                 self._estate.grow(revision, missing)
             if self.holds_nothing(revision):
@@ -64,7 +64,7 @@ class Upkeep:
         """Whether there is nothing to look after until it is called, started or prepared again."""
         slot = self._estate.templates[revision]
         busy = revision.connections or revision.starting or revision.queue or revision.awake
-        return not (busy or slot.template is not None or slot.building or revision.spec.warm.min_instances)
+        return not (busy or slot.template is not None or slot.building or revision.least)
 
     def make_room(self, revision: RevisionPool, starting: int, now_s: float, *, ahead: bool) -> bool:
         """Whether one more instance may start: by count and by memory, evicting what is idle where that helps.
@@ -164,7 +164,7 @@ class Upkeep:
             elif connection.worn_out() and not connection.calls:
                 revision.retire(connection, "replaced")
         keep_s = policy.keep_alive_s(warm.keep_alive_s, referenced=referenced)
-        minimum = warm.min_instances if referenced else 0
+        minimum = revision.least if referenced else 0
         idle = sorted(
             (c for c in revision.connections.values() if c.phase == Phase.READY and not c.calls and not c.stuck),
             key=lambda connection: connection.idle_since_s,
@@ -221,7 +221,7 @@ class Upkeep:
             if revision is but:
                 continue
             replaced = but is not None and revision.spec.id == but.spec.id  # by its successor, with the same minimum
-            minimum = revision.spec.warm.min_instances if minimums and not replaced else 0
+            minimum = revision.least if minimums and not replaced else 0
             allowed = len(revision.connections) - minimum
             idle = sorted(filter(_is_idle, revision.connections.values()), key=lambda each: each.idle_since_s)
             size = revision.spec.memory_mb * MIB
@@ -243,7 +243,7 @@ class Upkeep:
             if revision is but:
                 continue
             live = len(revision.connections)
-            allowed = live - revision.spec.warm.min_instances
+            allowed = live - revision.least
             for connection in revision.connections.values():
                 if allowed > 0 and _is_idle(connection):
                     allowed -= 1

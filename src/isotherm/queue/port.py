@@ -6,13 +6,17 @@ from typing import Protocol
 from isotherm.base.clock import Clock
 from isotherm.pool.revision import RevisionPool
 from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, News, Outcome, Waiting
+from isotherm.wire.desired import RevisionSpec
 
 __all__ = ["Invoker", "QueueStore"]
 
 
 class Invoker(Protocol):
-    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str]:
-        """The revision that takes the next call, and the alias's name. Raises `NotFound`."""
+    def resolve(self, namespace: str, name: str, qualifier: str | None) -> tuple[RevisionPool, str, RevisionSpec]:
+        """The revision of the next call, the alias's name, and by which spec it is called. Raises `NotFound`."""
+
+    def admit(self, namespace: str, name: str) -> None:
+        """Raises `TooManyRequests` where as many calls of the function are under way as may be."""
 
 
 class QueueStore(Protocol):

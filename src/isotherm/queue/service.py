@@ -251,24 +251,28 @@ class Queue:
 
     def _deliver(self, lane: Lane, call: AsyncCall, now_ms: int) -> None:
         try:
-            revision, alias = self._invoker.resolve(call.namespace, call.name, call.qualifier)
+            revision, alias, spec = self._invoker.resolve(call.namespace, call.name, call.qualifier)
         except IsothermError as error:
             self.failed(lane, call, None, error)
             return
-        spec = revision.spec
         rules = spec.asynchronous
         lane.limit = rules.concurrency or spec.warm.max_instances * spec.concurrency
         if now_ms - call.accepted_at_ms >= rules.max_age_s * 1000:
             self._bury(lane, call, spec, Outcome(condition="EventAgeExceeded", error_code="expired", status=504))
             return
-        self._submit(lane, call, revision, alias)
+        try:
+            self._invoker.admit(call.namespace, call.name)
+        except TooManyRequests as error:
+            self.failed(lane, call, spec, error)
+            return
+        self._submit(lane, call, revision, alias, spec)
 
-    def _submit(self, lane: Lane, call: AsyncCall, revision: RevisionPool, alias: str) -> None:
+    def _submit(self, lane: Lane, call: AsyncCall, revision: RevisionPool, alias: str, spec: RevisionSpec) -> None:
         lane.in_flight += 1
         self.running.add(call.id)
         now_s = self._now()
         head = f'["{call.id}",{call.client_context}]'.encode()
-        made = Call(call.id, 0, head, call.event, Delivery(self, lane, call, revision.spec), now_s)
+        made = Call(call.id, 0, head, call.event, Delivery(self, lane, call, spec), now_s)
         made.alias = alias
         made.source = call.source
         made.principal_id = call.principal_id

@@ -56,13 +56,15 @@ class SandboxSpec:
     region: str
     request_body: str = "buffer"
     egress: EgressAllow | None = None  # None: no network at all
+    layers_dir: str | None = None  # what instances see at /opt
 
-    def runtime_config(self, path: Sequence[str] = ()) -> RuntimeConfig:
-        """What the runtime in the sandbox is told. `path` where the sandbox sees the folders elsewhere than at
-        /code and /deps."""
+    def runtime_config(self, path: Sequence[str] = (), layers: str = "") -> RuntimeConfig:
+        """What the runtime in the sandbox is told. `path` and `layers` where the sandbox sees the folders elsewhere
+        than at /code, /deps and /opt."""
         return RuntimeConfig(
             handler=self.handler,
             path=tuple(path),
+            layers=layers,
             env=self.env,
             concurrency=self.concurrency,
             dispatch=self.dispatch,

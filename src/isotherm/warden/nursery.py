@@ -21,7 +21,7 @@ import isotherm
 import isotherm_runtime
 from isotherm.warden.launcher import Launch, close_all_but, fork_launcher
 from isotherm.warden.paths import HostFolder
-from isotherm.warden.tree import CODE, DEPS, NAME_SERVER, RUNTIME, Bind, Tree, own_interpreter
+from isotherm.warden.tree import CODE, DEPS, LAYERS, NAME_SERVER, RUNTIME, Bind, Tree, own_interpreter
 from isotherm_runtime import linux
 from isotherm_runtime.confine import TEMPLATE_UID
 from isotherm_runtime.seqpacket import MessageError, PeerGone, close_all, receive
@@ -52,6 +52,7 @@ class LaunchOrder:
     host_uid: int
     code_dir: str  # relative to host_dir
     deps_dir: str | None
+    layers_dir: str | None
     id_base: int
     tmp_bytes: int
     egress: bool  # in a network namespace that is given, with names
@@ -65,7 +66,7 @@ class LaunchOrder:
         return HostFolder(self.host_dir, self.host_uid)
 
     def binds(self) -> tuple[Bind, ...]:
-        shown = ((self.code_dir, CODE), (self.deps_dir, DEPS))
+        shown = ((self.code_dir, CODE), (self.deps_dir, DEPS), (self.layers_dir, LAYERS))
         open_it = functools.partial(self.folder.open, readable_by_all=self.isolated)
         return tuple(Bind(functools.partial(open_it, path), target) for path, target in shown if path is not None)
 

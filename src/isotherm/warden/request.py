@@ -61,6 +61,7 @@ class Prepare:
     runtime: str
     code_dir: str  # relative to DATA/host
     deps_dir: str | None
+    layers_dir: str | None
     config: str
     template: bool
     threads: int
@@ -123,12 +124,14 @@ def parse_request(message: dict[str, Any], host_dir: str) -> Request:
 
 def _prepare(fields: _Fields, host_dir: str) -> Prepare:
     deps = fields.optional_text("deps_dir", _MAX_PATH)
+    layers = fields.optional_text("layers_dir", _MAX_PATH)
     return Prepare(
         id=fields.match("id", _template_id),
         tenant=fields.match("tenant", _tenant),
         runtime=fields.match("runtime", _runtime),
         code_dir=_relative("code_dir", fields.text("code_dir", _MAX_PATH), host_dir),
         deps_dir=None if deps is None else _relative("deps_dir", deps, host_dir),
+        layers_dir=None if layers is None else _relative("layers_dir", layers, host_dir),
         config=fields.text("config", _MAX_CONFIG_BYTES),
         template=fields.boolean("template"),
         threads=fields.integer("threads", 1, 256),

@@ -22,7 +22,7 @@ from isotherm.warden.nurseries import Nurseries
 from isotherm.warden.nursery import LaunchOrder
 from isotherm.warden.ranges import NoIdsLeft
 from isotherm.warden.request import Prepare
-from isotherm.warden.tree import CODE, DEPS
+from isotherm.warden.tree import CODE, DEPS, OPT
 from isotherm_runtime import linux
 from isotherm_runtime.boot import KeeperBoot
 from isotherm_runtime.seqpacket import close_all
@@ -89,7 +89,7 @@ class Revision:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         output, output_end = os.pipe()
         try:
-            for path in (request.code_dir, request.deps_dir):
+            for path in (request.code_dir, request.deps_dir, request.layers_dir):
                 if path is not None:
                     os.close(have.open_in_host_dir(path))  # a bad path is found here, where it can be told
             self._id_base = have.ranges.take()
@@ -125,6 +125,7 @@ class Revision:
             host_uid=self._have.host_uid,
             code_dir=self._request.code_dir,
             deps_dir=self._request.deps_dir,
+            layers_dir=self._request.layers_dir,
             id_base=self._id_base,
             tmp_bytes=self._request.limits.tmp_bytes,
             egress=self._network is not None,
@@ -184,9 +185,13 @@ class Revision:
             path = [CODE, DEPS] if request.deps_dir is not None else [CODE]
         else:
             path = [f"{host}/{part}" for part in (request.code_dir, request.deps_dir) if part is not None]
+        layers = "" if request.layers_dir is None else OPT
+        if layers and not self._have.isolated:
+            layers = f"{host}/{request.layers_dir}"
         return KeeperBoot(
             config=request.config,
             path=path,
+            layers=layers,
             template=request.template,
             threads=request.threads,
             tmp_bytes=request.limits.tmp_bytes,

@@ -15,7 +15,9 @@ from isotherm_runtime import linux
 __all__ = [
     "CODE",
     "DEPS",
+    "LAYERS",
     "NAME_SERVER",
+    "OPT",
     "OUT",
     "RUNTIME",
     "Bind",
@@ -25,10 +27,12 @@ __all__ = [
     "own_interpreter",
 ]
 
-CODE, DEPS, OUT, RUNTIME = "/code", "/deps", "/out", "/opt/isotherm"
+CODE, DEPS, LAYERS, OUT, RUNTIME = "/code", "/deps", "/layers", "/out", "/opt/isotherm"
+OPT = "/opt"  # where code looks for what layers bring
 NAME_SERVER = "127.0.0.1"  # where a sandbox with egress asks for names
 
 _system = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_max_layer_entries = 1000
 _devices = ("null", "zero", "full", "random", "urandom")
 _etc_binds = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted", "/etc/alternatives", "/etc/fonts")
 _etc_copies = ("/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/openssl.cnf", "/etc/mime.types", "/etc/services")
@@ -88,6 +92,8 @@ class Tree:
             os.close(fd)
             if bind.target == DEPS:  # Node.js looks for a module's dependencies in the folders above it, up to the root
                 os.symlink(f"{DEPS}/node_modules", root + "/node_modules")
+            if bind.target == LAYERS:
+                _show_layers(root)
         self._make_etc(root)
         _make_devices(root)
         for folder in ("/proc", "/tmp", "/sys"):  # noqa: S108  (inside the sandbox)
@@ -107,6 +113,13 @@ class Tree:
         for path in _etc_binds:
             if os.path.isdir(path):
                 _bind(path, root + path)
+
+
+def _show_layers(root: str) -> None:
+    """At /opt, beside the runtime, which is there already."""
+    there = set(os.listdir(root + OPT))
+    for name in sorted(set(os.listdir(root + LAYERS)) - there)[:_max_layer_entries]:
+        os.symlink(f"{LAYERS}/{name}", f"{root}{OPT}/{name}")
 
 
 def own_interpreter() -> Interpreter:

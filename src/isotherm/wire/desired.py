@@ -10,7 +10,9 @@ from isotherm.wire.quota import QuotaSpec
 __all__ = [
     "DESIRED_FORMAT",
     "AliasSpec",
+    "AsyncRules",
     "AsyncSpec",
+    "CorsSpec",
     "CronSpec",
     "Desired",
     "GrantSpec",
@@ -22,6 +24,7 @@ __all__ = [
     "Role",
     "RouteSpec",
     "ShadowSpec",
+    "UrlSpec",
     "WarmSpec",
     "item_id",
 ]
@@ -84,9 +87,12 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Literal["process"] = "process"
     threads: int = 1  # BLAS and OpenMP threads
     egress: EgressChoice = "deny"
+    install: bool = True  # what requirements.txt and package.json name
     install_scripts: bool = False  # npm may run what packages bring to be run
     queue_limit: int = 1000
     queue_wait_s: float = 30.0
+    layers: list[tuple[str, str]] = msgspec.field(default_factory=list)  # (name, digest of its zip), to /opt in order
+    head: bool = False  # a state of a mutable function, which calls `$LATEST` what is called without a qualifier
     warm: WarmSpec = WarmSpec()
     asynchronous: AsyncSpec = AsyncSpec()
 
@@ -118,6 +124,35 @@ class ShadowSpec(msgspec.Struct, frozen=True):
     share: float  # above 0, at most 1
 
 
+class CorsSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a browser is told of a function URL; `*` is any."""
+
+    allow_credentials: bool = False
+    allow_headers: list[str] = msgspec.field(default_factory=list)
+    allow_methods: list[str] = msgspec.field(default_factory=list)
+    allow_origins: list[str] = msgspec.field(default_factory=list)
+    expose_headers: list[str] = msgspec.field(default_factory=list)
+    max_age_s: int | None = None
+
+
+class UrlSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """The function URL of one qualifier; it goes before `public` of the route."""
+
+    qualifier: str  # an alias or a version
+    public: bool
+    cors: CorsSpec | None = None
+
+
+class AsyncRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What asynchronous calls under a qualifier do otherwise than the revision says; None: as it says."""
+
+    qualifier: str
+    retries: int | None = None
+    max_age_s: float | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
+
+
 class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     """How a workload is reached. `aliases` always has `live`, which unqualified calls take."""
 
@@ -132,6 +167,10 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True):
     crons: list[CronSpec] = msgspec.field(default_factory=list)
     standby: list[str] = msgspec.field(default_factory=list)  # kept as warm as what aliases have: rollouts move these
     shadows: list[ShadowSpec] = msgspec.field(default_factory=list)
+    urls: list[UrlSpec] = msgspec.field(default_factory=list)
+    rules: list[AsyncRules] = msgspec.field(default_factory=list)
+    reserved: int | None = None  # calls at once, of all revisions together; None: as many as there is room for
+    provisioned: list[tuple[str, int]] = msgspec.field(default_factory=list)  # revision id → instances kept warm
 
 
 class GrantSpec(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from isotherm.base.errors import Conflict, Invalid, NotFound
-from isotherm.base.ids import is_name
+from isotherm.base.ids import is_alias
 from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.workloads import policy
 from isotherm.workloads.model import LIVE, Kind, QueueAction, RevisionState, Weight
@@ -30,6 +30,10 @@ __all__ = [
     "RevisionDeployed",
     "RevisionDropped",
     "RevisionReady",
+    "SettingPut",
+    "SettingRemoved",
+    "VersionDeleted",
+    "VersionPublished",
     "WorkloadHistory",
     "WorkloadState",
 ]
@@ -81,6 +85,35 @@ class AliasDeleted(Fact, frozen=True, tag="workload.alias_deleted"):
     alias: str
 
 
+class HeadMade(Fact, frozen=True, tag="workload.head_made"):
+    """The revision that is deployed next is a state of a mutable function, not a version of its own."""
+
+    number: int
+
+
+class VersionPublished(Fact, frozen=True, tag="workload.version_published"):
+    """A revision that was a head got a version number."""
+
+    version: int
+    number: int
+
+
+class VersionDeleted(Fact, frozen=True, tag="workload.version_deleted"):
+    version: int
+
+
+class SettingPut(Fact, frozen=True, tag="workload.setting_put"):
+    """Something beside the revisions was set; its value is in the table of settings."""
+
+    setting: str
+    qualifier: str
+
+
+class SettingRemoved(Fact, frozen=True, tag="workload.setting_removed"):
+    setting: str
+    qualifier: str
+
+
 class QueueSteered(Fact, frozen=True, tag="workload.queue_steered"):
     """Its asynchronous calls were held back, let go, deleted, or made anew of dead letters."""
 
@@ -103,6 +136,20 @@ class WorkloadState(msgspec.Struct):
     states: dict[int, RevisionState] = msgspec.field(default_factory=dict)
     aliases: dict[str, list[Weight]] = msgspec.field(default_factory=dict)
     rollouts: dict[str, OpenRollout] = msgspec.field(default_factory=dict)  # those that are open, by alias
+    heads: set[int] = msgspec.field(default_factory=set)  # numbers of revisions that are no version of their own
+    published: dict[int, int] = msgspec.field(default_factory=dict)  # of heads: version → number of the revision
+    last_version: int = 0  # the highest ever; it is never used again
+
+    @property
+    def versions(self) -> dict[int, int]:
+        """Numbers of revisions by version: what can be called by number. A deployed revision is its own version."""
+        return {number: number for number in self.ids if number not in self.heads} | self.published
+
+    def version_of(self, number: int) -> int | None:
+        """The version that a revision is; None: a head that was not published."""
+        if number not in self.heads:
+            return number
+        return next((version for version, each in self.published.items() if each == number), None)
 
 
 class WorkloadHistory(Aggregate[WorkloadState]):
@@ -117,6 +164,11 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         | AliasMoved
         | AliasDeleted
         | QueueSteered
+        | HeadMade
+        | VersionPublished
+        | VersionDeleted
+        | SettingPut
+        | SettingRemoved
         | Deleted
         | RolloutStarted
         | RolloutStepped
@@ -126,14 +178,16 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         | RolloutRolledBack
     )
     state_type = WorkloadState
-    state_version = 2  # rollouts came
+    state_version = 3  # 2: rollouts; 3: heads and published versions
 
     def create(self, kind: Kind, namespace: str, name: str) -> None:
         self.record(Created(kind=kind, namespace=namespace, name=name))
 
-    def deploy(self, revision_id: str, package: str, fingerprint: str) -> int:
+    def deploy(self, revision_id: str, package: str, fingerprint: str, *, head: bool = False) -> int:
         """A new revision, in the state `building`; its number. One that is too old makes room for it."""
         number = self.state.latest + 1
+        if head:
+            self.record(HeadMade(number=number))
         self.record(RevisionDeployed(revision_id=revision_id, number=number, package=package, fingerprint=fingerprint))
         self._drop(policy.dropped_numbers(self.state.states, self.held()))
         return number
@@ -146,9 +200,44 @@ class WorkloadHistory(Aggregate[WorkloadState]):
         )
 
     def held(self) -> list[Sequence[Weight]]:
-        """What aliases have, and what rollouts move between: it must stay."""
-        moving = [[Weight(each.before, 0.5), Weight(each.to, 0.5)] for each in self.state.rollouts.values()]
-        return [*self.state.aliases.values(), *moving]
+        """What aliases have, what rollouts move between, and what was published: it must stay."""
+        state = self.state
+        moving = [[Weight(each.before, 0.5), Weight(each.to, 0.5)] for each in state.rollouts.values()]
+        published = [[Weight(number, 1.0)] for number in state.published.values() if state.states[number] == "ready"]
+        return [*state.aliases.values(), *moving, *published]
+
+    def publish(self) -> int:
+        """Give the latest revision a version number; the one that it has, where it has one. Raises `Conflict`."""
+        state = self.state
+        if state.states.get(state.latest) not in ("building", "ready"):
+            raise Conflict("the latest revision has failed; there is nothing that could be published")
+        found = state.version_of(state.latest)
+        if found is not None:
+            return found
+        version = max([*state.versions, state.last_version]) + 1
+        self.record(VersionPublished(version=version, number=state.latest))
+        return version
+
+    def delete_version(self, version: int) -> None:
+        """Raises `NotFound`, `Conflict` (an alias has it, or it is what unqualified calls take)."""
+        number = self.state.versions.get(version)
+        if number is None:
+            raise NotFound(f"there is no version {version}", version=version)
+        held = [name for name, weights in self.state.aliases.items() if number in policy.pinned_numbers([weights])]
+        if held and (number not in self.state.heads or held != [LIVE]):
+            raise Conflict(f"version {version} is what the aliases {', '.join(held)} have", aliases=held)
+        if number == self.state.latest and number not in self.state.heads:
+            raise Conflict(f"version {version} is the newest revision; deploy another one first")
+        if number in self.state.heads:
+            self.record(VersionDeleted(version=version))
+        else:
+            self._drop([number])
+
+    def put_setting(self, kind: str, qualifier: str) -> None:
+        self.record(SettingPut(setting=kind, qualifier=qualifier))
+
+    def remove_setting(self, kind: str, qualifier: str) -> None:
+        self.record(SettingRemoved(setting=kind, qualifier=qualifier))
 
     def mark_ready(self, number: int, *, template: bool, unfit: Sequence[str]) -> bool:
         """Whether `live` is to go to it: it is the newest that is ready. Raises `Conflict` where it has failed."""
@@ -176,10 +265,10 @@ class WorkloadHistory(Aggregate[WorkloadState]):
 
     def move_alias(self, alias: str, weights: Sequence[Weight]) -> None:
         """Raises `Invalid` on the name, the weights, or where there are too many aliases."""
-        if not is_name(alias):
+        if not is_alias(alias):
             raise Invalid(
-                f"{alias[:100]!r} cannot name an alias: 1 to 63 lower-case letters, digits and hyphens, the first a "
-                "letter, the last no hyphen",
+                f"{alias[:100]!r} cannot name an alias: 1 to 128 letters, digits, hyphens and underscores, not digits "
+                "alone",
                 alias=alias[:100],
             )
         if alias not in self.state.aliases and len(self.state.aliases) >= MAX_ALIASES:
@@ -301,21 +390,21 @@ class WorkloadHistory(Aggregate[WorkloadState]):
             case Created():
                 state.kind, state.namespace, state.name, state.exists = fact.kind, fact.namespace, fact.name, True
             case RevisionDeployed():
-                state.latest, state.fingerprint = fact.number, fact.fingerprint
-                state.ids[fact.number] = fact.revision_id
-                state.states[fact.number] = "building"
+                self._apply_deployed(fact)
             case RevisionReady():
                 state.states[fact.number] = "ready"
             case RevisionFailed():
                 state.states[fact.number] = "failed"
             case RevisionDropped():
-                del state.ids[fact.number], state.states[fact.number]
+                self._apply_dropped(fact.number)
+            case HeadMade() | VersionPublished() | VersionDeleted():
+                self._apply_version(fact)
             case AliasMoved():
                 state.aliases[fact.alias] = fact.weights
             case AliasDeleted():
                 del state.aliases[fact.alias]
-            case QueueSteered():
-                pass  # the queue itself is the hosts'; here is who did it
+            case QueueSteered() | SettingPut() | SettingRemoved():
+                pass  # the queue is the hosts', settings have a table of their own; here is who did it
             case Deleted():
                 state.exists = False
             case RolloutFact():
@@ -324,6 +413,29 @@ class WorkloadHistory(Aggregate[WorkloadState]):
     def _drop(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             self.record(RevisionDropped(number=number, revision_id=self.state.ids[number]))
+
+    def _apply_deployed(self, fact: RevisionDeployed) -> None:
+        state = self.state
+        state.latest, state.fingerprint = fact.number, fact.fingerprint
+        state.ids[fact.number] = fact.revision_id
+        state.states[fact.number] = "building"
+        if fact.number not in state.heads:
+            state.last_version = fact.number
+
+    def _apply_dropped(self, number: int) -> None:
+        state = self.state
+        del state.ids[number], state.states[number]
+        state.heads.discard(number)
+        state.published = {version: each for version, each in state.published.items() if each != number}
+
+    def _apply_version(self, fact: HeadMade | VersionPublished | VersionDeleted) -> None:
+        if isinstance(fact, HeadMade):
+            self.state.heads.add(fact.number)
+        elif isinstance(fact, VersionPublished):
+            self.state.published[fact.version] = fact.number
+            self.state.last_version = fact.version
+        else:
+            del self.state.published[fact.version]
 
     def _apply_rollout(self, fact: RolloutFact) -> None:
         rollouts = self.state.rollouts

@@ -50,6 +50,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None = None
     burst: int | None = None
     crons: list[CronRow] = msgspec.field(default_factory=list)
+    head: bool = False  # a state of a mutable function: no version of its own until it is published
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)  # see `RevisionRow`
 
 
 class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,8 @@ class RevisionRow(msgspec.Struct, frozen=True, kw_only=True):
     unfit: list[str] = msgspec.field(default_factory=list)
     crons: list[CronRow] = msgspec.field(default_factory=list)
     rollout: RolloutPlan = RolloutPlan()  # how `live` goes to it once it is ready
+    head: bool = False
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)  # what a client of AWS's API said that is only shown
 
 
 class AliasRow(msgspec.Struct, frozen=True, kw_only=True):

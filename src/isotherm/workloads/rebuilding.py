@@ -22,6 +22,7 @@ from isotherm.workloads.rollout_model import RolloutRow
 from isotherm.workloads.rollout_rows import moved_row, started_row
 from isotherm.workloads.rollout_store import rollouts, values_of
 from isotherm.workloads.routes import route_of
+from isotherm.workloads.settings_store import list_settings
 from isotherm.workloads.store import aliases, revisions, secret_uses, workloads
 
 __all__ = ["projected"]
@@ -45,7 +46,8 @@ def _workload(session: Session, history: WorkloadHistory, happened: list[Happene
     lost = any(
         isinstance(row, Lost) and number in numbers for row, number in zip(found, sorted(state.ids), strict=True)
     )
-    route = None if lost else route_of(history.id, state, numbers, bodies.__getitem__)
+    settings = list_settings(session, history.id)
+    route = None if lost else route_of(history.id, state, numbers, bodies.__getitem__, settings)
     yield (
         workloads,
         {

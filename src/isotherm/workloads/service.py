@@ -18,18 +18,39 @@ from isotherm.events.service import EventLog
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.sealed import SealedSecrets
 from isotherm.wire.desired import RevisionSpec
-from isotherm.workloads import policy, rollout_policy, rollout_store, store
-from isotherm.workloads.history import AliasDeleted, AliasMoved, RevisionDropped, RevisionReady, WorkloadHistory
+from isotherm.workloads import policy, rollout_policy, rollout_store, settings_store, store
+from isotherm.workloads.history import (
+    AliasDeleted,
+    AliasMoved,
+    RevisionDropped,
+    RevisionReady,
+    SettingPut,
+    SettingRemoved,
+    VersionDeleted,
+    VersionPublished,
+    WorkloadHistory,
+)
 from isotherm.workloads.model import LIVE, AliasRow, Draft, Kind, QueueAction, RevisionRow, Weight, WorkloadRow, etag_of
 from isotherm.workloads.rollout_facts import RolloutFact, RolloutStarted
 from isotherm.workloads.rollout_model import RolloutPlan
 from isotherm.workloads.rollout_rows import moved_row, started_row
 from isotherm.workloads.routes import route_of
+from isotherm.workloads.settings_model import Setting, SettingRow, kind_of_setting
 
 __all__ = ["SYSTEM", "Workloads"]
 
 _seal = "workloads.env"
-_rerouting = (RevisionReady, RevisionDropped, AliasMoved, AliasDeleted, RolloutFact)
+_rerouting = (
+    RevisionReady,
+    RevisionDropped,
+    AliasMoved,
+    AliasDeleted,
+    RolloutFact,
+    SettingPut,
+    SettingRemoved,
+    VersionDeleted,
+    VersionPublished,
+)
 SYSTEM = "system"  # what the platform itself decides: a revision is ready, or failed
 
 
@@ -131,6 +152,45 @@ class Workloads:
         self.keep(session, history, by)
         return self.alias(session, workload, LIVE)
 
+    def publish(self, session: Session, by: str, workload: WorkloadRow) -> tuple[int, bool]:
+        """The version that the latest revision is from now on, and whether it is a new one. Raises `Conflict`."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        version = history.publish()
+        new = bool(history.pending)
+        self.keep(session, history, by)
+        return version, new
+
+    def delete_version(self, session: Session, by: str, workload: WorkloadRow, version: int) -> None:
+        """Raises `NotFound`, `Conflict` (an alias has it)."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.delete_version(version)
+        self.keep(session, history, by)
+
+    def versions(self, session: Session, workload_id: str) -> dict[int, int]:
+        """Numbers of revisions by version."""
+        return self._log.load(session, WorkloadHistory, workload_id).state.versions
+
+    def settings(self, session: Session, workload_id: str) -> list[SettingRow]:
+        return settings_store.list_settings(session, workload_id)
+
+    def put_setting(self, session: Session, by: str, workload: WorkloadRow, qualifier: str, setting: Setting) -> None:
+        """In place of the one of the same kind and qualifier."""
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.put_setting(kind_of_setting(setting), qualifier)
+        settings_store.put_setting(session, workload.id, qualifier, setting)
+        self.keep(session, history, by)
+
+    def remove_setting(
+        self, session: Session, by: str, workload: WorkloadRow, qualifier: str, kind: type[Setting]
+    ) -> None:
+        """Raises `NotFound`."""
+        name = kind_of_setting(kind)
+        if not settings_store.delete_setting(session, workload.id, name, qualifier):
+            raise NotFound(f"{workload.name!r} has no setting {name} for {qualifier or 'calls without a qualifier'!r}")
+        history = self._log.load(session, WorkloadHistory, workload.id)
+        history.remove_setting(name, qualifier)
+        self.keep(session, history, by)
+
     def queue_steered(self, session: Session, by: str, workload: WorkloadRow, action: QueueAction, count: int) -> None:
         """Write down that somebody steered its queue."""
         history = self._log.load(session, WorkloadHistory, workload.id)
@@ -178,6 +238,7 @@ class Workloads:
         told = policy.callable_numbers(history.state.states, history.held())
         history.delete()
         store.delete_workload(session, workload.id)
+        settings_store.delete_settings(session, workload.id)
         for number in sorted(told):
             note_change(session, "revision", history.state.ids[number])
         note_change(session, "route", workload.id)
@@ -271,7 +332,7 @@ class Workloads:
         self, session: Session, by: str, history: WorkloadHistory, draft: Draft, plan: RolloutPlan, fingerprint: str
     ) -> RevisionRow:
         revision_id = new_id("rev")
-        number = history.deploy(revision_id, draft.spec.package, fingerprint)
+        number = history.deploy(revision_id, draft.spec.package, fingerprint, head=draft.head)
         env = draft.spec.env
         row = RevisionRow(
             spec=msgspec.structs.replace(
@@ -281,6 +342,7 @@ class Workloads:
                 namespace=history.state.namespace,
                 name=history.state.name,
                 number=number,
+                head=draft.head,
                 env={},
             ),
             public=draft.public,
@@ -290,6 +352,8 @@ class Workloads:
             env_names=sorted(env),
             fingerprint=fingerprint,
             rollout=plan,
+            head=draft.head,
+            notes=draft.notes,
             state="building",
             created_at_ms=self._log.time_ms(session),
         )
@@ -312,6 +376,9 @@ class Workloads:
                 store.put_alias(session, history.id, fact.alias, fact.weights)
             elif isinstance(fact, AliasDeleted):
                 store.delete_alias(session, history.id, fact.alias)
+                settings_store.delete_settings(session, history.id, fact.alias)
+            elif isinstance(fact, VersionDeleted):
+                settings_store.delete_settings(session, history.id, str(fact.version))
             elif isinstance(fact, RevisionDropped):
                 store.delete_revision(session, fact.revision_id)
                 note_change(session, "revision", fact.revision_id)
@@ -349,7 +416,13 @@ class Workloads:
                 store.set_callable(session, ids, told=callable_now)
                 for revision_id in sorted(ids):
                     note_change(session, "revision", revision_id)
-        route = route_of(history.id, state, numbers, lambda number: self.revision(session, history.id, number))
+        route = route_of(
+            history.id,
+            state,
+            numbers,
+            lambda number: self.revision(session, history.id, number),
+            settings_store.list_settings(session, history.id),
+        )
         if store.put_route(session, history.id, state.aliases.get(LIVE, []), route):
             note_change(session, "route", history.id)
 

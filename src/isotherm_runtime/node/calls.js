@@ -81,9 +81,9 @@ class Calls {
         const { requestId, event } = buildEvent(head, body, this._config);
         return { event, context: new this._Context(requestId, deadline) };
       }
-      const [requestId, client] = JSON.parse(head.toString());
+      const [requestId, client, qualifier, version] = JSON.parse(head.toString());
       const event = body.length > 0 ? JSON.parse(body.toString()) : {};
-      return { event, context: new this._Context(requestId, deadline, client) };
+      return { event, context: new this._Context(requestId, deadline, client, qualifier, version) };
     } catch (error) {
       throw new BadRequest(`the event is not JSON: ${error.message}`);
     }

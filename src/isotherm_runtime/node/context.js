@@ -11,14 +11,14 @@ function contextClass(config) {
   return class Context {
     #deadline;
 
-    /** `deadline` is of performance.now(). */
-    constructor(requestId, deadline, client) {
+    /** `deadline` is of performance.now(). `qualifier`: the alias or version that was called, which is `version`. */
+    constructor(requestId, deadline, client, qualifier, version) {
       this.#deadline = deadline;
       // Lambda's default. Answers are sent as soon as they are there, whatever it is set to.
       this.callbackWaitsForEmptyEventLoop = true;
       this.functionName = config.function_name;
-      this.functionVersion = config.function_version;
-      this.invokedFunctionArn = config.function_arn;
+      this.functionVersion = version ?? config.function_version;
+      this.invokedFunctionArn = qualifier ? `${config.function_arn}:${qualifier}` : config.function_arn;
       this.memoryLimitInMB = String(config.memory_mb);
       this.logGroupName = `/aws/lambda/${config.function_name}`;
       this.logStreamName = logStreamName;

@@ -31,7 +31,7 @@ from isotherm.api.schemas import (
     RollbackRequest,
 )
 from isotherm.base.errors import InvalidPackage
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import ALIAS_PATTERN
 from isotherm.functions.model import Alias, FunctionConfig, Package, Pruned, Revision, Trigger
 from isotherm.workloads.model import Weight
 
@@ -45,7 +45,7 @@ _config_body = JsonBody(FunctionConfig)
 _weights_body = JsonBody(AliasWeights)
 _rollback_body = JsonBody(RollbackRequest)
 _prune_body = JsonBody(PruneRequest)
-AliasName = Annotated[str, Path(alias="alias", pattern=NAME_PATTERN, max_length=63, description="Name of an alias")]
+AliasName = Annotated[str, Path(alias="alias", pattern=ALIAS_PATTERN, max_length=128, description="Name of an alias")]
 
 
 @routes.add(

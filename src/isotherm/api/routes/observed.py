@@ -23,7 +23,7 @@ from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import InvocationList, LogList
 from isotherm.base.errors import NotFound
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import FUNCTION_PATTERN
 from isotherm.bus.fanout import Lost, Subscription
 from isotherm.bus.progress import Finished, ProgressStep
 from isotherm.functions.model import Revision
@@ -184,7 +184,7 @@ def list_invocations(
     ns: Namespace,
     limit: Limit = 100,
     cursor: Cursor = None,
-    function: Annotated[str | None, Query(pattern=NAME_PATTERN, max_length=63)] = None,
+    function: Annotated[str | None, Query(pattern=FUNCTION_PATTERN, max_length=64)] = None,
     outcome: Annotated[Outcome | None, Query()] = None,
 ) -> Response:
     """Cold, failed and slow calls, and a sample of the others."""

@@ -13,7 +13,7 @@ from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import QueuedCallList, RedriveRequest
 from isotherm.base.errors import NotFound
-from isotherm.base.ids import NAME_PATTERN
+from isotherm.base.ids import FUNCTION_PATTERN
 from isotherm.db.pages import Page, decode_cursor, encode_cursor
 from isotherm.wire.queue import CallDetail, CallPage, CallState, QueueChanged, QueueOrder, QueueOverview
 
@@ -52,7 +52,7 @@ async def list_calls(
     ns: Namespace,
     limit: Limit = 100,
     cursor: Cursor = None,
-    function: Annotated[str | None, Query(pattern=NAME_PATTERN, max_length=63)] = None,
+    function: Annotated[str | None, Query(pattern=FUNCTION_PATTERN, max_length=64)] = None,
     state: Annotated[CallState | None, Query()] = None,
 ) -> Response:
     """Those that are kept: open ones, results for hours, dead letters for days, by the platform's settings."""

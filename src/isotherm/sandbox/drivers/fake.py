@@ -75,7 +75,9 @@ class FakeDriver:
         await asyncio.sleep(self.faults.prepare_delay_s)
         if self.faults.prepare_error is not None:
             raise self.faults.prepare_error
-        config = spec.runtime_config([folder for folder in (spec.code_dir, spec.deps_dir) if folder])
+        config = spec.runtime_config(
+            [folder for folder in (spec.code_dir, spec.deps_dir) if folder], layers=spec.layers_dir or ""
+        )
         before = set(threading.enumerate())
         loaded = _Loaded(config)
         try:

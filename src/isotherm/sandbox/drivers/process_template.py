@@ -121,6 +121,7 @@ class ProcessTemplate:
             "runtime": spec.runtime,
             "code_dir": spec.code_dir,
             "deps_dir": spec.deps_dir,
+            "layers_dir": spec.layers_dir,
             "config": spec.runtime_config().to_json().decode(),
             "template": spec.template,
             "threads": spec.threads,
