@@ -17,6 +17,7 @@ from isotherm.cli.views import (
     Alias,
     CallDetail,
     Function,
+    Invocation,
     Key,
     LogLine,
     Me,
@@ -214,6 +215,11 @@ class Client:
         """The last lines, then those that come, without end."""
         params = _given(follow="true", limit=limit, since_ms=since_ms, invocation=invocation)
         yield from self._lines(f"{self._function(name)}/logs", params, LogLine, None)
+
+    def invocations(self, name: str | None, outcome: str | None, limit: int) -> list[Invocation]:
+        return self._pages(
+            f"{self._namespace()}/invocations", Invocation, limit, **_given(function=name, outcome=outcome)
+        )
 
     def explanation(self, invocation: str) -> dict[str, Any]:
         path = f"{self._namespace()}/invocations/{quote(invocation, safe='')}/explanation"

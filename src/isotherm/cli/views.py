@@ -8,6 +8,7 @@ __all__ = [
     "Alias",
     "CallDetail",
     "Function",
+    "Invocation",
     "Key",
     "LogLine",
     "Namespace",
@@ -194,6 +195,21 @@ class QueueOverview(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[QueueState]
     used_bytes: int = 0
     limit_bytes: int = 0
+
+
+class Invocation(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that is recorded in full."""
+
+    id: str
+    name: str
+    source: str
+    started_at_ms: int
+    total_ms: float
+    outcome: str
+    cold_cause: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    why_kept: str = ""
 
 
 class QueuedCall(msgspec.Struct, frozen=True, kw_only=True):

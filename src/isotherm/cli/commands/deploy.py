@@ -76,7 +76,12 @@ def deploy_folder(
     unchanged = revision.state == "ready"
     if not unchanged:
         steps.done(f"revision {revision.number}")
-        _follow(client, manifest.name, revision, steps)
+        try:
+            _follow(client, manifest.name, revision, steps)
+        except IsothermError:
+            if before:
+                steps.done(f"{manifest.name} goes on serving revision {' and '.join(map(str, before))}")
+            raise
     took_ms = (time.monotonic() - started) * 1000
     url = client.function(manifest.name).url  # that of the revision is by its number
     return Deployed(
