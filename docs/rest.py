@@ -111,7 +111,7 @@ CALLS = [  # answered by the host, and so in no document of control's
 HEADERS = [
     (
         "`X-Amz-Invocation-Type`",
-        "`RequestResponse` (default), `Event` ([asynchronous](../guides/async.md): 202 once it is on disk), `DryRun` (204)",
+        "`RequestResponse` (default), `Event` ([asynchronous](../guides/async.md): 202 once on disk), `DryRun` (204)",
     ),
     ("`X-Amz-Log-Type: Tail`", "Asks for the end of the call's log: base64, in `X-Amz-Log-Result`"),
     ("`X-Amz-Client-Context`", "JSON, base64, that the handler finds in its context"),
