@@ -5,8 +5,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -14,8 +13,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 import typer.main
 from botocore import xform_name
+from pages import code, table  # beside this file
+from rest import rest_page
 
-from isotherm.api.app import declared_routes, openapi_document
 from isotherm.aws.lambda_api.absent import ABSENT
 from isotherm.aws.lambda_api.members import MEMBERS
 from isotherm.aws.lambda_api.table import GROUPS
@@ -24,8 +24,6 @@ from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
 from isotherm.client import AsyncClient, AsyncStream, Call, Client, Stream, model, records
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
-from isotherm.tenancy.policy import PERMISSIONS
-from isotherm.wire.desired import Role
 from isotherm.wire.egress import EgressAllow, EgressChoice
 from isotherm.workloads.rollout_model import RolloutPlan
 
@@ -45,16 +43,6 @@ VARIABLES = (
     ("ISOTHERM_KEY", "command line", "The key to call it with; default: that of the profile"),
     ("ISOTHERM_NAMESPACE", "command line", "The namespace; default: that of the profile, else `default`"),
 )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
-def code(text: object) -> str:
-    return f"`{text}`" if text not in ("", None) else ""
 
 
 def settings_page() -> str:
@@ -254,35 +242,6 @@ def metrics_page() -> str:
 `/metrics` on the API port, in Prometheus' text format. Times are seconds, sizes are bytes.
 
 {table(("name", "type", "meaning"), rows)}"""
-
-
-def operations() -> list[tuple[str, str, dict[str, Any]]]:
-    """`(method, path, OpenAPI operation)` of every route, as the platform itself describes them."""
-    paths = openapi_document(version("isotherm"))["paths"]
-    return [(route.method, route.path, paths[route.path][route.method.lower()]) for route in declared_routes()]
-
-
-def rest_page() -> str:
-    rows = []
-    for method, path, operation in operations():
-        answers = ", ".join(status for status in operation["responses"] if status.startswith("2"))
-        rows.append((method, code(path), operation["summary"], code(operation["x-isotherm-permission"]), answers))
-    permissions = sorted(PERMISSIONS["admin"])
-    roles = get_args(Role)[::-1]
-    granted = [(code(each), *("yes" if each in PERMISSIONS[role] else "" for role in roles)) for each in permissions]
-    return f"""# REST
-
-The platform describes itself at `/api/v1/openapi.json` (OpenAPI 3.1) and, for readers, at `/api/v1/docs`. Every route
-takes `Authorization: Bearer iso_…`. Errors are `application/problem+json` ([errors](errors.md)). Lists answer
-`{{"items": […], "next_cursor": …}}` and take `?limit=` and `?cursor=`. Single resources carry an `ETag`; PUT and DELETE
-honour `If-Match`.
-
-{table(("method", "path", "what", "permission", "success"), rows)}
-## Roles
-
-A grant is a role in a namespace; in `*` it reaches all. `any` above means that a key is enough.
-
-{table(("permission", *roles), granted)}"""
 
 
 def commands() -> dict[str, Any]:

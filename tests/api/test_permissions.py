@@ -102,6 +102,26 @@ async def test_a_foreign_tenant_cannot_tell_a_namespace_from_one_that_does_not_e
         assert str(shown).replace("default", "?") == str(compared).replace("nowhere", "?")
 
 
+async def test_keys_of_every_namespace_are_made_by_admins_of_everywhere_alone(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    keys = "/api/v1/namespaces/*/keys"
+    made = await client.post(keys, json={"name": "prometheus", "role": "viewer"})
+    assert (made.status_code, made.json()["namespace"]) == (201, "*")
+    async with world.client(made.json()["token"]) as everywhere:
+        assert (await everywhere.get("/api/v1/hosts")).status_code == 200
+        assert (await everywhere.get(keys)).status_code == 403
+        assert (await everywhere.post(keys, json={"name": "more", "role": "admin"})).status_code == 403
+    for role in ROLES:
+        async with world.client(await world.key(role)) as tenant:
+            assert (await tenant.post(keys, json={"name": "mine", "role": "viewer"})).status_code == 404
+            assert (await tenant.get(keys)).status_code == 404
+    assert (await client.get("/api/v1/namespaces/*/functions")).status_code == 400
+    assert (await client.delete(f"{keys}/{made.json()['id']}")).status_code == 204
+    async with world.client(made.json()["token"]) as gone:
+        assert (await gone.get("/api/v1/hosts")).status_code == 401
+
+
 async def test_the_status_tells_a_tenant_nothing_of_the_hosts_and_of_others(
     world: World, client: httpx.AsyncClient
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_deploy_that_fails_prints_the_users_traceback(isotherm: Isotherm, depl
     assert "error: app.py could not be imported" in ran.err
     assert 'File "/code/app.py", line 1' in ran.err
     assert "NameError: x" in ran.err
+    assert "revision 1 goes on serving" in ran.err
     assert isotherm("deploy", str(code), "--json").json["code"] == "import_failed"
 
 
@@ -356,6 +357,43 @@ def test_logs_are_printed_in_order(isotherm: Isotherm, platform: Any) -> None:
     assert out[0].endswith("first")
     assert out[1].endswith("INFO second")
     assert "since_ms=" in platform.asked[-1].query
+
+
+def test_recorded_calls_are_listed_with_their_causes_and_cut_nowhere(
+    isotherm: Isotherm, platform: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal, such as that of an editor
+    found = {
+        "id": "0a1b2c3d-4e5f-4a6b-8c7d-000000000001",
+        "name": "hello",
+        "source": "invoke",
+        "started_at_ms": 0,
+        "total_ms": 12.5,
+        "outcome": "handler_error",
+        "cold_cause": "spare",
+        "error_type": "KeyError",
+        "error_message": "'fr'",
+        "why_kept": "failed",
+    }
+    platform.on("GET /api/v1/namespaces/default/invocations", {"items": [found], "next_cursor": None})
+    row = isotherm("invocations", "hello", "--outcome", "handler_error").out.splitlines()[-1].split()
+    assert row[:2] == [found["id"], "hello"]
+    assert row[3:] == ["invoke", "handler_error", "12", "ms", "failed", "spare", "KeyError:", "'fr'"]
+    assert "function=hello" in platform.asked[-1].query
+    assert "outcome=handler_error" in platform.asked[-1].query
+    assert isotherm("invocations", "--json").json["items"][0].items() >= found.items()
+    platform.on("GET /api/v1/namespaces/default/invocations", {"items": [], "next_cursor": None})
+    assert "no recorded calls" in isotherm("invocations").out
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 dead letter is called again"), (2, "2 dead letters are called again")]
+)
+def test_redriving_says_how_many(isotherm: Isotherm, platform: Any, count: int, said: str) -> None:
+    ids = [f"id-{number}" for number in range(count)]
+    platform.on(f"POST {FUNCTIONS}/hello/queue/redrive", {"count": count, "ids": ids})
+    assert isotherm("queue", "redrive", "hello").out.split("\n  ") == [said, *ids[:-1], f"{ids[-1]}\n"]
 
 
 def test_explain_prints_phases_and_remedies(isotherm: Isotherm, platform: Any) -> None:

@@ -84,7 +84,9 @@ def test_a_person_is_asked_and_sees_nothing(isotherm: Isotherm, settable: Any, m
     assert VALUE not in ran.out + ran.err
 
 
-@pytest.mark.parametrize(("typed", "said"), [(b"s3cr3t\xff", "not UTF-8"), (b"s3cr3t" * 10_000, "larger than 49152")])
+@pytest.mark.parametrize(
+    ("typed", "said"), [(b"s3cr3t\xff", "not UTF-8"), (b"s3cr3t" * 10_000, "larger than 49152"), (b"\n", "is empty")]
+)
 def test_what_cannot_be_a_value_is_refused_without_showing_it(
     isotherm: Isotherm, settable: Any, monkeypatch: pytest.MonkeyPatch, typed: bytes, said: str
 ) -> None:

@@ -1,57 +1,88 @@
-"""Console blocks of a page as commands with the output that they show."""
+"""The steps of a page, as they stand in its fences: commands with their output, files to write, Ctrl-C.
+
+```console                      a command after `$ `, and the whole of its output below it; `# exits 1` after a
+$ isotherm invoke hello         command says that it fails. A line that begins with `^C` is Ctrl-C in the first
+…                               terminal, where `isotherm up` runs
+```
+
+```python hello/app.py          a file to write
+```toml >> hello/isotherm.toml  what is to be put at a file's end
+"""
 
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Shown", "alike", "console_blocks"]
+__all__ = ["Command", "File", "Interrupt", "Step", "read_steps", "steps_of"]
+
+_fence = re.compile(r"^```(\w+)(?: +(>> +)?(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_exit = re.compile(r"\s+# exits (\d+)$")
 
 
 @dataclass
-class Shown:
-    """A command after `$ `, and the lines of output below it. A line `…` stands for any number of lines."""
-
-    command: str
+class Command:
+    text: str
+    line: int
+    code: int = 0
     output: list[str] = field(default_factory=list)
 
 
-def console_blocks(page: Path, heading: str) -> list[Shown]:
-    """All commands in ```console fences below a heading, up to the next heading of its level."""
-    level = heading.split(" ", 1)[0]
-    section = re.split(rf"^{level} ", page.read_text().split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
-    shown: list[Shown] = []
-    for block in re.findall(r"^```console\n(.*?)^```$", section, re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                shown.append(Shown(line.removeprefix("$ ")))
-            elif shown and shown[-1].command.endswith("\\"):
-                shown[-1].command = shown[-1].command.removesuffix("\\") + line.strip()
-            elif shown:
-                shown[-1].output.append(line)
-    return shown
+@dataclass
+class Interrupt:
+    line: int
+    output: list[str] = field(default_factory=list)
 
 
-def masked(line: str) -> str:
-    """A line without what differs from run to run: numbers, ids, tokens, ports, times, paths, runs of spaces."""
-    line = re.sub(r"\x1b\[[0-9;]*m", "", line)
-    line = re.sub(r"https?://[^/\s\"']+", "URL", line)
-    line = re.sub(r"\biso_[\w-]+", "TOKEN", line)
-    line = re.sub(r"\b(rev|wl|key|inst|ns|p)_[0-9a-z]{26}\b", r"\1_ID", line)
-    line = re.sub(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID", line)
-    line = re.sub(r"/(tmp|root|home)/[\w./-]+", "PATH", line)
-    line = re.sub(r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\b", "DATE", line)
-    line = re.sub(r"\d+(\.\d+)?", "0", line)
-    line = re.sub(r"\b0 (µs|ms|s|min)\b", "0 s", line)
-    return re.sub(r"[\s─━═]+", " ", line).strip()
+@dataclass
+class File:
+    path: str
+    content: str
+    line: int
+    append: bool
 
 
-def alike(shown: list[str], real: list[str]) -> str | None:
-    """None where the real output is the shown one, but for what differs from run to run; else the first line missed."""
-    rest = [masked(line) for line in real if line.strip()]
-    for line in shown:
-        if not line.strip() or line.strip() == "…":
-            continue
-        if masked(line) not in rest:
-            return line
-        rest = rest[rest.index(masked(line)) + 1 :]
-    return None
+Step = Command | Interrupt | File
+
+
+def steps_of(text: str, heading: str | None = None) -> list[Step]:
+    """All steps of a page, or those below a heading of it up to the next of its level. Raises `ValueError` where
+    output comes before any command."""
+    start, end = 0, len(text)
+    if heading is not None:
+        level = heading.split(" ", 1)[0]
+        start = text.index(f"{heading}\n") + len(heading)
+        after = re.search(rf"^{level} ", text[start:], re.MULTILINE)
+        end = start + after.start() if after else end
+    steps: list[Step] = []
+    for fence in _fence.finditer(text, start, end):
+        language, append, path, body = fence.groups()
+        line = text.count("\n", 0, fence.start()) + 1
+        if path is not None:
+            steps.append(File(path, body, line, append is not None))
+        elif language == "console":
+            steps += _console(body.splitlines(), line + 1)
+    return steps
+
+
+def _console(lines: list[str], first: int) -> list[Step]:
+    steps: list[Command | Interrupt] = []
+    for number, line in enumerate(lines, first):
+        last = steps[-1] if steps else None
+        if line.startswith("$ "):
+            steps.append(Command(line.removeprefix("$ "), number))
+        elif line.startswith("^C"):
+            steps.append(Interrupt(number, [line]))
+        elif isinstance(last, Command) and not last.output and last.text.endswith("\\"):
+            last.text = last.text.removesuffix("\\") + line.strip()
+        elif last is not None:
+            last.output.append(line)
+        else:
+            raise ValueError(f"line {number}: output before any command: {line}")
+    for step in steps:
+        if isinstance(step, Command) and (found := _exit.search(step.text)):
+            step.code, step.text = int(found[1]), step.text[: found.start()]
+    return list(steps)
+
+
+def read_steps(page: Path, heading: str | None = None) -> list[Step]:
+    return steps_of(page.read_text(), heading)

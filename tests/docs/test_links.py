@@ -39,6 +39,13 @@ def test_every_page_of_the_docs_is_linked_from_another() -> None:
     assert [str(page) for page in pages() if page.is_relative_to(ROOT / "docs") and page not in linked] == []
 
 
+def test_the_index_of_the_docs_lists_each_page_but_single_decisions() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target.partition("#")[0]).resolve() for target in _link.findall(prose(index))}
+    expected = [page for page in pages() if page.is_relative_to(index.parent) and page.parent.name != "adr"]
+    assert [page.name for page in expected if page not in {index, *linked}] == []
+
+
 def test_the_table_of_decisions_lists_each_page() -> None:
     folder = ROOT / "docs" / "adr"
     index = (folder / "README.md").read_text()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,14 @@ class Platform:
     """One running `isotherm up`. `folder` outlives it, so that another can start from the same state."""
 
     def __init__(
-        self, folder: Path, *flags: str, environment: dict[str, str] | None = None, cwd: Path | None = None
+        self,
+        folder: Path,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        wrapper: Sequence[str] = (),
     ) -> None:
+        """`wrapper`: a program and its arguments that runs the command which it is given after them."""
         self.folder = folder
         self.ready: dict[str, Any] = {}
         self._ready_file = folder / "ready.json"
@@ -53,7 +59,7 @@ class Platform:
         self.environment = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "NO_COLOR": "1"}
         for name in ("ISOTHERM_URL", "ISOTHERM_KEY", "ISOTHERM_NAMESPACE"):
             self.environment.pop(name, None)
-        argv = [sys.executable, "-m", "isotherm", "up", "--data", str(folder / "data"), "--port", "0"]
+        argv = [*wrapper, sys.executable, "-m", "isotherm", "up", "--data", str(folder / "data"), "--port", "0"]
         argv += ["--content-port", "0", "--ready-file", str(self._ready_file), *flags]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -298,6 +298,28 @@ def remove(
 
 
 @app.command()
+def invocations(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of one function; default: of all.")] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            "--outcome",
+            "-o",
+            help="ok, handler_error, timeout, out_of_memory, crash, rejected, import_error or invalid.",
+        ),
+    ] = None,
+    limit: Limit = 20,
+    namespace: Namespace = None,
+    json_: Json = False,
+) -> None:
+    """List recorded calls, the newest first: those that were cold, failed or slow, and a sample of the others."""
+    from isotherm.cli.commands import seeing
+
+    with connect(namespace) as client:
+        seeing.list_invocations(client, name, outcome, limit)
+
+
+@app.command()
 def explain(
     invocation: Annotated[str, typer.Argument(help="Request id of a recorded call.")],
     namespace: Namespace = None,

@@ -49,6 +49,7 @@ class Output:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
         """A table for people; columns that start with `>` are right-aligned. `empty` where there are no rows."""
         from rich import box
+        from rich.console import ConsoleDimensions
         from rich.table import Table
         from rich.text import Text
 
@@ -63,7 +64,7 @@ class Output:
             self.line(empty)
             return
         console = self.console
-        console.width = 1000  # cut nothing: a terminal wraps what is too long
+        console.size = ConsoleDimensions(1000, 25)  # cut nothing: a terminal wraps what is too long
         console.print(table, soft_wrap=False)
 
     def error(self, error: IsothermError) -> None:

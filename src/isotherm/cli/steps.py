@@ -70,6 +70,6 @@ def steps_for(output: Output) -> Iterator[Steps]:
             def done(self, text: str) -> None:
                 if text not in self._said:
                     self._said.add(text)
-                    console.print(text, style="dim", markup=False)
+                    console.print(text, style="dim", markup=False, soft_wrap=True)
 
         yield Live(output)

@@ -49,7 +49,12 @@ async def deploy(
     unchanged = revision.state == "ready"
     if not unchanged:
         tell(Progress(step="revision", state="done", message=str(revision.number)))
-        await _follow(session, f"{path}/revisions/{revision.number}/progress", revision, tell, timeout_s)
+        try:
+            await _follow(session, f"{path}/revisions/{revision.number}/progress", revision, tell, timeout_s)
+        except IsothermError:
+            if before:
+                tell(Progress(step="serving", state="done", message=" and ".join(map(str, before))))
+            raise
     took_ms = (time.monotonic() - started_s) * 1000
     return Deployed(
         name=manifest.name,

@@ -206,8 +206,8 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """A line of a deploy's progress; `done` marks the last one, which alone has `url` and `problem`.
 
-    The client's own steps are `upload` (`message`: how many bytes), `package` (`package`: what they are) and `revision`
-    (`message`: its number).
+    The client's own steps are `upload` (`message`: how many bytes), `package` (`package`: what they are), `revision`
+    (`message`: its number) and, after one that failed, `serving` (`message`: which revisions go on doing so).
     """
 
     step: str = ""

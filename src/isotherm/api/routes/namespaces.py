@@ -20,6 +20,7 @@ from isotherm.api.calls import ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import CreatedKey, KeyList, KeyRequest, NamespaceList, NamespaceRequest
 from isotherm.base.etags import check_etag
+from isotherm.base.ids import NAME_PATTERN
 from isotherm.tenancy.model import Key
 from isotherm.tenancy.model import Namespace as NamespaceModel
 
@@ -30,6 +31,15 @@ _one = "/api/v1/namespaces/{ns}"
 _key = "/api/v1/namespaces/{ns}/keys/{key_id}"
 _namespace_body = JsonBody(NamespaceRequest)
 _key_body = JsonBody(KeyRequest)
+Realm = Annotated[
+    str,
+    Path(
+        alias="ns",
+        pattern=rf"^(?:\*|{NAME_PATTERN.strip('^$')})$",
+        max_length=63,
+        description="Name of a namespace; `*` is all of them and the platform itself",
+    ),
+]
 KeyId = Annotated[str, Path(pattern=r"^key_[0-9a-z]{1,40}$", description="Id of a key")]
 
 
@@ -98,7 +108,7 @@ def delete_namespace(call: ToCall, ns: Namespace, if_match: IfMatch = None) -> R
     summary="Keys of a namespace",
     answers={200: Answer(KeyList, "The keys, without their secrets")},
 )
-def list_keys(call: ToCall, ns: Namespace, limit: Limit = 100, cursor: Cursor = None) -> Response:
+def list_keys(call: ToCall, ns: Realm, limit: Limit = 100, cursor: Cursor = None) -> Response:
     """The keys, by id."""
     return page_answer(call.services.tenancy.keys(call.principal, ns, limit=limit, cursor=cursor))
 
@@ -111,8 +121,8 @@ def list_keys(call: ToCall, ns: Namespace, limit: Limit = 100, cursor: Cursor = 
     body=_key_body,
     answers={201: Answer(CreatedKey, "The key with its secrets, shown this once", etag=True, location=True)},
 )
-def create_key(call: ToCall, ns: Namespace, body: Annotated[KeyRequest, Depends(_key_body)]) -> Response:
-    """A key for a new principal with one role in this namespace."""
+def create_key(call: ToCall, ns: Realm, body: Annotated[KeyRequest, Depends(_key_body)]) -> Response:
+    """A key for a new principal with one role in this namespace, or in `*`: everywhere."""
     made = call.services.tenancy.create_key(
         call.principal, ns, name=body.name, role=body.role, expires_at_ms=body.expires_at_ms
     )
@@ -127,7 +137,7 @@ def create_key(call: ToCall, ns: Namespace, body: Annotated[KeyRequest, Depends(
 
 
 @routes.add("GET", _key, permission="keys.read", summary="One key", answers={200: Answer(Key, "The key", etag=True)})
-def get_key(call: ToCall, ns: Namespace, key_id: KeyId) -> Response:
+def get_key(call: ToCall, ns: Realm, key_id: KeyId) -> Response:
     """A key without its secrets."""
     found = call.services.tenancy.key(call.principal, ns, key_id)
     return json_answer(found, etag=content_etag(found))
@@ -141,7 +151,7 @@ def get_key(call: ToCall, ns: Namespace, key_id: KeyId) -> Response:
     if_match=True,
     answers={204: Answer(None, "It opens nothing any more")},
 )
-def revoke_key(call: ToCall, ns: Namespace, key_id: KeyId, if_match: IfMatch = None) -> Response:
+def revoke_key(call: ToCall, ns: Realm, key_id: KeyId, if_match: IfMatch = None) -> Response:
     """At once, on every host that is connected."""
     tenancy = call.services.tenancy
     if if_match is not None:

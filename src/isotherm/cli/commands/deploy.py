@@ -60,6 +60,9 @@ def show_step(line: Progress, steps: Steps) -> None:
     if line.step == "revision":
         steps.done(f"revision {line.message}")
         return
+    if line.step == "serving":
+        steps.done(f"revision {line.message} goes on serving")
+        return
     message = line.message.strip().rpartition("\n")[2]
     if line.state == "running":
         steps.now(f"  {line.step:<14} {message}".rstrip())

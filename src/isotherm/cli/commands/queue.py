@@ -86,7 +86,8 @@ def purge(client: Client, name: str, *, dead: bool, yes: bool) -> None:
     if output.json:
         output.result(msgspec.to_builtins(changed))
         return
-    output.line(f"deleted {changed.count} {what}")
+    count = changed.count
+    output.line(f"deleted {_count(count, 'dead letter') if dead else _count(count, 'call') + ' that waited'}")
 
 
 def redrive(client: Client, name: str, ids: list[str] | None) -> None:
@@ -95,9 +96,14 @@ def redrive(client: Client, name: str, ids: list[str] | None) -> None:
     if output.json:
         output.result(msgspec.to_builtins(changed))
         return
-    output.line(f"{changed.count} dead letters are called again")
+    count = changed.count
+    output.line(f"{_count(count, 'dead letter')} {'is' if count == 1 else 'are'} called again")
     for one in changed.ids:
         output.line(f"  {one}")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _why(call: QueuedCall) -> str:

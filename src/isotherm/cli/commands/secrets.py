@@ -54,11 +54,14 @@ def remove(client: Client, name: str, force: bool) -> None:
 def _value(name: str, file: Path | None) -> str:
     """A file is taken as it is; of standard input the last line break is not part of the value."""
     if file is not None:
-        return _text(name, _content(file))
-    if sys.stdin.isatty():
-        return str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
-    typed = _text(name, sys.stdin.buffer.read(_READ_BYTES))
-    return typed.removesuffix("\n").removesuffix("\r")
+        value = _text(name, _content(file))
+    elif sys.stdin.isatty():
+        value = str(typer.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True))
+    else:
+        value = _text(name, sys.stdin.buffer.read(_READ_BYTES)).removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise Invalid(f"secrets set {name}: the value is empty")
+    return value
 
 
 def _content(file: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""`explain`, `status`, `settings`: why a call took what it took, how the platform is, how it can be set."""
+"""`invocations`, `explain`, `status`, `settings`: what calls came to, and why; how the platform is, and can be set."""
 
 from typing import Any
 
@@ -6,12 +6,38 @@ import msgspec
 
 from isotherm.base.settings import describe_settings
 from isotherm.cli.output import output
-from isotherm.cli.times import clock, duration
+from isotherm.cli.times import age, clock, duration
 from isotherm.client import Client
 
-__all__ = ["explain", "settings", "status"]
+__all__ = ["explain", "list_invocations", "settings", "status"]
 
 _A_MOMENT_MS = 1_000_000_000_000  # more is a moment, less a duration
+
+
+def list_invocations(client: Client, name: str | None, outcome: str | None, limit: int) -> None:
+    """Calls that are recorded in full, the newest first."""
+    found = list(client.invocations.list(name, outcome=outcome, limit=limit))
+    if output.json:
+        output.result({"items": msgspec.to_builtins(found)})
+        return
+    output.table(
+        ("ID", "FUNCTION", ">AGE", "SOURCE", "OUTCOME", ">TOOK", "KEPT AS", "COLD", "ERROR"),
+        (
+            (
+                each.id,
+                each.name,
+                age(each.started_at_ms),
+                each.source,
+                each.outcome,
+                duration(each.total_ms),
+                each.why_kept,
+                each.cold_cause,
+                ": ".join(text for text in (each.error_type, each.error_message) if text),
+            )
+            for each in found
+        ),
+        "no recorded calls; kept are those that were cold, failed or slow, and a sample of all others",
+    )
 
 
 def explain(client: Client, invocation: str) -> None:
