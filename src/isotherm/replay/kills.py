@@ -62,18 +62,25 @@ class Killer:
             kill_process(process, 0, table)
 
     async def run(self, started: float) -> None:
-        """All kills when they are due, from `started` (`time.perf_counter`) on; `kills` has them as they come."""
-        for turn, (due_s, order) in enumerate(self._due):
-            await asyncio.sleep(max(0.0, started + due_s - perf_counter()))
-            kill = Kill(order.what, due_s)
-            self.kills.append(kill)
-            try:
-                if order.what == "control":
-                    await self._kill_control(kill, started)
-                else:
-                    await asyncio.to_thread(self._kill_instances, kill, order.share, turn, started)
-            except IsothermError as exc:
-                kill.problem = exc.message
+        """All kills when they are due, from `started` (`time.perf_counter`) on; `kills` has them as they come.
+
+        Ends once every control process that was killed has a successor that answers.
+        """
+        async with asyncio.TaskGroup() as group:
+            for turn, (due_s, order) in enumerate(self._due):
+                await asyncio.sleep(max(0.0, started + due_s - perf_counter()))
+                kill = Kill(order.what, due_s)
+                self.kills.append(kill)
+                group.create_task(self._carry_out(kill, order, turn, started))
+
+    async def _carry_out(self, kill: Kill, order: KillOrder, turn: int, started: float) -> None:
+        try:
+            if order.what == "control":
+                await self._kill_control(kill, started)
+            else:
+                await asyncio.to_thread(self._kill_instances, kill, order.share, turn, started)
+        except IsothermError as exc:
+            kill.problem = exc.message
 
     async def _kill_control(self, kill: Kill, started: float) -> None:
         killed = await asyncio.to_thread(self._end_control, kill, started)
@@ -92,7 +99,7 @@ class Killer:
 
     def _end_control(self, kill: Kill, started: float) -> Process | None:
         process = self._table.child(self._supervisor, CONTROL)
-        kill.found = process is not None
+        kill.found = int(process is not None)
         kill.at_s = perf_counter() - started
         done = process is not None and kill_process(process, table=self._table)
         kill.until_s = perf_counter() - started

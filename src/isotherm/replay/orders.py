@@ -47,9 +47,9 @@ class KillOrder:
     @property
     def text(self) -> str:
         """As `parse_kill` takes it, with what was left out."""
-        share = f":{self.share:g}" if self.what == "instances" else ""
-        when = "@" + ",".join(f"{at:g}" for at in self.at_s) if self.at_s else ""
-        return f"{self.what}{share}{when}" + (f"/{self.every_s:g}" if self.every_s is not None else "")
+        share = f":{self.share:.12g}" if self.what == "instances" else ""
+        when = "@" + ",".join(f"{at:.12g}" for at in self.at_s) if self.at_s else ""
+        return f"{self.what}{share}{when}" + (f"/{self.every_s:.12g}" if self.every_s is not None else "")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def kill_times(order: KillOrder, length_s: float) -> list[float]:
     """When, in seconds of the replay. Raises `Invalid` where a time lies outside of it, or where there are too many."""
     if order.every_s is not None:
         count = int(np.ceil(length_s / order.every_s)) - 1
-        times = [order.every_s * number for number in range(1, min(count, MAX_KILLS) + 1)]
+        times = [order.every_s * number for number in range(1, min(count, MAX_KILLS + 1) + 1)]
     else:
         times = sorted(order.at_s or (length_s / 2,))
     outside = [at for at in times if not 0 <= at < length_s]
