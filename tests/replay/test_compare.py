@@ -149,7 +149,7 @@ def test_the_same_calls_in_both_runs_make_the_interval_narrower() -> None:
 
 
 def test_a_percentile_that_few_calls_lie_beyond_is_not_judged() -> None:
-    rare = figure(compare_reports(report(), report(latencies(2, factor=2))), "latency", "p999")
+    rare = figure(compare_reports(report(), report(latencies(2, factor=2))), "latency", "p99.9")
     assert (rare.verdict, rare.low) == ("too few calls", None)
 
 

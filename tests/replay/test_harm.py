@@ -73,7 +73,7 @@ def test_service_is_counted_from_the_first_call_after_the_kill() -> None:
     each = kill("f", "g")
     told = kill_report(1, each, made, F, NAMES, excuse([each], made, F, NAMES))
     assert (told.killed, told.unnamed, told.functions) == (2, 0, {"f": 1, "g": 1})
-    assert (told.excused, told.not_excused) == (1, 1)
+    assert (told.excused, told.not_excused, told.failed) == (1, 1, {"invoke 502": 2})
     assert told.served_again_ms.max == 800.0  # from 11.0 to 11.8
     assert (told.not_called_again, told.not_served_again) == (1, 0)
 

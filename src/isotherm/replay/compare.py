@@ -13,7 +13,7 @@ __all__ = ["Comparison", "Figure", "Setting", "compare_reports", "lines_of"]
 
 VERSION = 1
 MISS = 0.05  # the chance that any of the intervals misses, where nothing differs
-PERCENTILES = ((50.0, "p50"), (90.0, "p90"), (99.0, "p99"), (99.9, "p999"))
+PERCENTILES = {50.0: "p50", 90.0: "p90", 99.0: "p99", 99.9: "p999"}  # and their fields
 Verdict = Literal["higher", "lower", "no difference", "too few calls"]
 Kind = Literal["workload", "machine", "subject"]
 
@@ -35,6 +35,7 @@ SETTINGS: tuple[tuple[str, Kind, Callable[[Report], object]], ...] = (
     ("keep-alive", "subject", lambda run: f"{run.keep_alive_s:g} s of the trace"),
     ("instances at most", "subject", lambda run: run.max_instances),
     ("rollouts", "subject", lambda run: ", ".join(run.rollout_orders) or "none"),
+    ("rollouts' steps", "subject", lambda run: f"{run.rollout_step_s:g} s"),
     ("kills", "subject", lambda run: ", ".join(run.kill_orders) or "none"),
 )
 # Spreads with parts to resample: group, the name of their parts, and where they stand in a report.
@@ -119,9 +120,9 @@ def _figure(group: str, name: str, unit: str, a: float | None, b: float | None) 
 def _percentiles(
     a: Report, b: Report, group: str, cells: str, of: Callable[[Report], Spread | None], miss: float, *, paired: bool
 ) -> Iterator[Figure]:
-    for percent, name in PERCENTILES:
-        values = [None if (found := of(run)) is None else float(getattr(found, name)) for run in (a, b)]
-        figure = _figure(group, name, "ms", *values)
+    for percent, field in PERCENTILES.items():
+        values = [None if (found := of(run)) is None else float(getattr(found, field)) for run in (a, b)]
+        figure = _figure(group, f"p{percent:g}", "ms", *values)
         if cells in a.cells and cells in b.cells:
             interval = difference_interval(a.cells[cells], b.cells[cells], percent, miss=miss, paired=paired)
             if interval is None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from isotherm.replay.drive import Outcomes
 from isotherm.replay.kills import Kill
+from isotherm.replay.model import Way
 from isotherm.replay.report import KillReport, RolloutReport
 from isotherm.replay.rollouts import RolloutRun
 from isotherm.replay.sketch import spread
@@ -58,12 +59,18 @@ def kill_report(
         functions=dict(hit.most_common()),
         excused=int((excuses == number).sum()),
         not_excused=int((outcomes.failed & (excuses == 0) & near).sum()),
+        failed=_by_status(outcomes, outcomes.failed & ((excuses == number) | ((excuses == 0) & near))),
         back_s=None if kill.back_s is None else round(kill.back_s, 3),
         served_again_ms=spread(np.array([ms for ms in again if ms is not None and ms >= 0])),
         not_called_again=sum(ms is None for ms in again),
         not_served_again=sum(ms is not None and ms < 0 for ms in again),
         problem=kill.problem,
     )
+
+
+def _by_status(outcomes: Outcomes, these: Bools) -> dict[str, int]:
+    pairs = zip(outcomes.way[these].tolist(), outcomes.status[these].tolist(), strict=True)
+    return dict(Counter(f"{Way(way).name.lower()} {status}" for way, status in pairs).most_common())
 
 
 def _served_again_ms(mine: Bools, kill: Kill, outcomes: Outcomes) -> float | None:

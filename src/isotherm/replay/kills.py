@@ -13,7 +13,7 @@ from isotherm.replay.processes import CONTROL, WARDEN, Process, ProcessTable, ki
 __all__ = ["Kill", "Killer"]
 
 BACK_S = 60.0  # after which a control process that has not come back is given up
-POLL_S = 0.05
+POLL_S = 0.2  # between looks for the next control process: each walks all of /proc
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Kill:
 
 
 class Killer:
-    """Carries out orders against the platform that listens at an address. `answers` returns once control answers."""
+    """Carries out orders against the platform that listens at an address. `answers` returns where control answers."""
 
     def __init__(
         self,

@@ -105,6 +105,15 @@ class Platform:
     async def home_namespace(self) -> str:
         return str((await self._json("GET", "/api/v1/me"))["home_namespace"])
 
+    async def answers(self) -> None:
+        """Ask control something, once. Raises `Unavailable` where it does not answer."""
+        try:
+            answer = await self._http.get("/api/v1/me")
+        except httpx.TransportError as exc:
+            raise Unavailable(f"GET {self.url}/api/v1/me: {exc!r}") from exc
+        if answer.is_server_error:
+            raise _error(answer)
+
     async def version(self) -> str:
         """Of the platform; empty for a key that may not know."""
         try:

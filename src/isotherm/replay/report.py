@@ -131,6 +131,7 @@ class KillReport(msgspec.Struct, frozen=True, kw_only=True):
     functions: dict[str, int]
     excused: int
     not_excused: int  # failed, and in flight at the kill or sent within five seconds after
+    failed: dict[str, int]  # all of these, by way and status
     back_s: float | None  # of control: until the next one answered
     served_again_ms: Spread  # by function: from its first call after the kill to its first good answer to one
     not_called_again: int  # functions
@@ -153,7 +154,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     max_instances: int = 0
     async_share: float = 0.0
     stream_share: float = 0.0
-    rollout_orders: list[str] = []
+    rollout_orders: list[str] = []  # the strategy of each function that got a new revision
+    rollout_step_s: float = 0.0
     kill_orders: list[str] = []
     platform_version: str = ""
     cores: int = 0

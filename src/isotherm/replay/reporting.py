@@ -22,6 +22,7 @@ from isotherm.replay.sketch import Cells, cells, parts_of, spread
 __all__ = ["Run", "make_report"]
 
 GIB = 1024**3
+AFTER_S = 1.0  # a sample so soon after the last answer still shows the run's memory
 TEMPERATURES = ("hot", "warm", "spare", "template")
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -46,6 +47,8 @@ class Run:
     deploy_s: float
     platform_version: str = ""
     load_before: float = 0.0
+    rollout_orders: list[str] = field(default_factory=list)
+    rollout_step_s: float = 0.0
     kill_orders: list[str] = field(default_factory=list)
     ledger: Ledger | None = None
     rollouts: list[RolloutRun] = field(default_factory=list)
@@ -76,7 +79,8 @@ def make_report(run: Run) -> Report:
         max_instances=run.max_instances,
         async_share=run.mix.asynchronous,
         stream_share=run.mix.streamed,
-        rollout_orders=sorted(f"{each.function} {each.strategy}" for each in run.rollouts),
+        rollout_orders=run.rollout_orders,
+        rollout_step_s=run.rollout_step_s if run.rollout_orders else 0.0,
         kill_orders=run.kill_orders,
         platform_version=run.platform_version,
         cores=os.cpu_count() or 1,
@@ -177,7 +181,9 @@ def _cold(run: Run, overhead: Floats, cold: dict[str, Counter[str]]) -> ColdStar
 
 
 def _memory(run: Run, slept_ms: Floats) -> MemoryUse:
-    outcomes, samples = run.outcomes, run.samples
+    outcomes = run.outcomes
+    # Afterwards it is waited for rollouts and the queue, in one run longer than in another.
+    samples = [sample for sample in run.samples if sample.at_s <= outcomes.wall_s + AFTER_S]
     # Only an Invoke's answer says how long it ran; of the others it is known how long they slept.
     ran_ms = np.where(outcomes.way == Way.INVOKE, outcomes.run_ms, np.where(outcomes.failed, 0.0, slept_ms))
     totals = [sum(sample.memory_bytes.values()) for sample in samples]

@@ -77,6 +77,8 @@ async def _replay(options: Options, say: Say) -> Report:
             deploy_s=deploy_s,
             platform_version=version,
             load_before=load,
+            rollout_orders=[order.strategy for order in play.rollouts],
+            rollout_step_s=options.rollout_step_s,
             kill_orders=[order.text for order in options.kills],
             ledger=ledger,
             rollouts=rollouts,
@@ -89,7 +91,7 @@ async def _killer(platform: Platform, options: Options, plan: Plan) -> Killer | 
     """None where nothing is to be killed. Raises `Invalid`, `Forbidden` where it cannot be from here."""
     if not options.kills:
         return None
-    killer = Killer(list(options.kills), plan.length_s, options.seed, platform.home_namespace)
+    killer = Killer(list(options.kills), plan.length_s, options.seed, platform.answers)
     await asyncio.to_thread(killer.find, *_address(options.url), options.pid)
     return killer
 

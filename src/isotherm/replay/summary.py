@@ -101,10 +101,15 @@ def _rollout(one: RolloutReport) -> str:
 def _kill(one: KillReport) -> str:
     if one.what == "control":
         came = f"back after {one.back_s:.2f} s" if one.back_s is not None else one.problem
-        return f"control at {one.at_s:.1f} s: {came}; {one.not_excused} errors near it"
+        return f"control at {one.at_s:.1f} s: {came}; {one.not_excused} errors near it{_failed(one)}"
     again = f"served again in {one.served_again_ms.p50:.1f} ms (p50), {one.served_again_ms.max:.1f} ms at most"
     missing = f"; {one.not_served_again} functions not served again" if one.not_served_again else ""
-    errors = f"{one.excused} errors excused, {one.not_excused} others near it"
+    errors = f"{one.excused} errors excused, {one.not_excused} others near it{_failed(one)}"
     problem = f"; {one.problem}" if one.problem else ""
     what = f"{one.killed} of {one.found} instances at {one.at_s:.1f} s"
     return f"{what}: {errors}; {again}{missing}{problem}"
+
+
+def _failed(one: KillReport) -> str:
+    each = ", ".join(f"{count} {what}" for what, count in one.failed.items())
+    return f" ({each})" if each else ""
