@@ -35,7 +35,7 @@ def register(app: typer.Typer, find_platform: FindPlatform) -> None:
     """Add `replay` to a command line. `find_platform` gives the URL and the key of the platform, or raises."""
     group = typer.Typer(
         cls=_RunByDefault,
-        help="Replay a real trace against the running platform, and compare two runs.",
+        help="Replay a real trace against the running platform (`run`, which may be left out), and compare two runs.",
         no_args_is_help=True,
     )
     app.add_typer(group, name="replay")
