@@ -40,6 +40,12 @@ def test_a_call_sent_before_the_death_was_noticed_is_excused() -> None:
     assert excuse([kill("f")], made, F[:1], NAMES).tolist() == [1]
 
 
+def test_a_call_that_two_kills_could_excuse_leaves_the_first_to_one_that_only_it_can() -> None:
+    made = outcomes([9.4, 9.9], [15.1, 10.1], crashed=[0, 1])
+    kills = [kill("f"), kill("f", at_s=15.0)]
+    assert excuse(kills, made, F[:2], NAMES).tolist() == [2, 1]
+
+
 def test_killing_control_excuses_nothing() -> None:
     made = outcomes([9.9], [10.1], crashed=[0])
     assert excuse([kill(what="control")], made, F[:1], NAMES).tolist() == [0]

@@ -26,20 +26,22 @@ def excuse(kills: list[Kill], outcomes: Outcomes, rows: Rows, names: list[str]) 
     the functions' by row.
 
     An instance has one call at a time, so that it excuses one at most, of its own function; one that was not called
-    yet when it was looked at, of any function. Killing control excuses nothing.
+    yet when it was looked at, of any function. Killing control excuses nothing. Each kill, in their order, excuses
+    those in flight that ended first: so no call is left over that a later kill could not excuse.
     """
     given = np.zeros(len(outcomes.failed), dtype=np.int32)
-    for number, kill in enumerate(kills, 1):
-        if kill.what != "instances":
-            continue
-        left = Counter(kill.functions)
-        in_flight = (outcomes.sent_s <= kill.until_s + NOTICED_S) & (outcomes.done_s >= kill.at_s)
-        for index in np.flatnonzero(outcomes.crashed & in_flight & (given == 0)).tolist():
-            called = names[rows[index]]
-            name = called if left[called] > 0 else None
-            if left[name] > 0:
-                left[name] -= 1
-                given[index] = number
+    by_end = np.argsort(outcomes.done_s, kind="stable")
+    for named in (True, False):
+        for number, kill in enumerate(kills, 1):
+            if kill.what != "instances":
+                continue
+            left = Counter(name for name in kill.functions if (name is not None) == named)
+            in_flight = (outcomes.sent_s <= kill.until_s + NOTICED_S) & (outcomes.done_s >= kill.at_s)
+            for index in by_end[(outcomes.crashed & in_flight & (given == 0))[by_end]].tolist():
+                name = names[rows[index]] if named else None
+                if left[name] > 0:
+                    left[name] -= 1
+                    given[index] = number
     return given
 
 
