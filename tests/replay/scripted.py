@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httptools
 
+from isotherm.wire.eventstream import encode_event
+
 Reply = tuple[int, dict[str, str], bytes]
 
 
@@ -25,6 +27,12 @@ class Scripted:
     removed: list[str] = field(default_factory=list)
     calls: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
+    queue: dict[str, dict[str, Any]] = field(default_factory=dict)  # asynchronous calls by id
+    lose: Callable[[int], bool] = lambda number: False  # accepted and forgotten, by the number of the call
+    end_as: Callable[[int], str] = lambda number: "succeeded"  # the state of an asynchronous call
+    fail_stream: Callable[[int], bool] = lambda number: False
+    rollouts: dict[str, dict[str, Any]] = field(default_factory=dict)  # the newest of each function
+    roll_out_as: str = "finished"  # once it was looked at twice
     connections: int = 0
     url: str = ""
 
@@ -33,8 +41,12 @@ class Scripted:
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         return server
 
-    def answer(self, method: str, target: str, body: bytes) -> Reply:
+    def answer(self, method: str, target: str, body: bytes, *, event: bool = False) -> Reply:
         path = urlsplit(target).path
+        if found := re.fullmatch(r"/2021-11-15/functions/([^/]+)/response-streaming-invocations", path):
+            return self._stream(found[1], json.loads(body))
+        if event:
+            return self._accept(path.split("/")[3], json.loads(body))
         if found := re.fullmatch(r"/2015-03-31/functions/([^/]+)/invocations", path):
             return self._invoke(found[1], json.loads(body))
         if path == "/metrics":
@@ -65,10 +77,59 @@ class Scripted:
         timing = f"queue;dur=0.1, start;dur={3.5 if cold else 0}, run;dur=50"
         return 200, {"Server-Timing": timing, "X-Amzn-RequestId": request_id}, b'{"slept_ms": 0.5, "held_mb": 1.0}'
 
+    def _accept(self, name: str, event: dict[str, float]) -> Reply:
+        self.calls.append((name, event))
+        number = len(self.calls)
+        state = self.end_as(number)
+        if not self.lose(number):
+            self.queue[f"call-{number}"] = {
+                "id": f"call-{number}",
+                "name": name,
+                "state": state,
+                "accepted_at_ms": 10**15 + number,
+                "finished_at_ms": 10**15 + number + 250 if state in ("succeeded", "dead") else None,
+                "attempts": int(state == "dead"),
+                "error_code": "instance_crashed" if state == "dead" else None,
+            }
+        return 202, {"X-Amzn-RequestId": f"call-{number}"}, b""
+
+    def _stream(self, name: str, event: dict[str, float]) -> Reply:
+        self.calls.append((name, event))
+        number = len(self.calls)
+        pieces = [b'{"piece": 1}\n', b'{"slept_ms": 0.5, "held_mb": 1.0}\n']
+        end = b'{"ErrorCode": "Unhandled", "ErrorDetails": "{}"}' if self.fail_stream(number) else b"{}"
+        body = b"".join(encode_event("PayloadChunk", "application/octet-stream", piece) for piece in pieces)
+        headers = {"X-Amzn-RequestId": f"call-{number}", "X-Amz-Executed-Version": "1"}
+        return 200, headers, body + encode_event("InvokeComplete", "application/json", end)
+
+    def _calls(self, start: int) -> Reply:
+        rows = list(self.queue.values())[::-1]
+        following = str(start + 20) if rows[start + 20 :] else None
+        return as_json(200, {"items": rows[start : start + 20], "next_cursor": following})
+
+    def _rollouts(self, name: str) -> Reply:
+        found = self.rollouts.get(name)
+        if found is None:
+            return as_json(200, {"items": [], "next_cursor": None})
+        found["looks"] += 1
+        if found["looks"] > 2:
+            found["state"] = self.roll_out_as
+            found["rule"] = "errors" if self.roll_out_as == "rolled_back" else None
+        return as_json(200, {"items": [found], "next_cursor": None})
+
     def _rest(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> Reply:
         tail = path.removeprefix("/api/v1/")
         if tail == "me":
             return as_json(200, {"home_namespace": "default"})
+        if tail == "status":
+            return as_json(200, {"version": "1.2.3"})
+        if tail.endswith("/queues"):
+            waiting = sum(call["state"] == "queued" for call in self.queue.values())
+            names = {call["name"] for call in self.queue.values()}
+            queues = [{"name": name, "queued": waiting, "running": 0} for name in names]
+            return as_json(200, {"queues": queues})
+        if tail.endswith("/calls"):
+            return self._calls(int(query.get("cursor", ["0"])[0]))
         if tail.endswith("/packages"):
             return as_json(201, {"digest": "d1"})
         if tail.endswith("/invocations"):
@@ -81,9 +142,14 @@ class Scripted:
         if method == "DELETE":
             self.removed.append(name)
             return 204, {}, b""
+        if tail.endswith("/rollouts"):
+            return self._rollouts(name)
         if method == "PUT":
+            number = 1 + (name in self.deployed)
             self.deployed[name] = json.loads(body)
-            return as_json(202, {"number": 1, "state": "building"})
+            if number > 1:
+                self.rollouts[name] = {"to": number, "state": "open", "step": 1, "rule": None, "looks": 0}
+            return as_json(202, {"number": number, "state": "building"})
         failed = {"code": "import_failed", "detail": "no module named nothing", "status": 502}
         bad = name == self.fail_deploy
         last = {"done": True, "state": "failed" if bad else "ready", "problem": failed if bad else None}
@@ -119,6 +185,7 @@ class _Connection(asyncio.Protocol):
         self.parser = httptools.HttpRequestParser(self)
         self.url = b""
         self.body = b""
+        self.event = False
 
     def data_received(self, data: bytes) -> None:
         self.parser.feed_data(data)
@@ -126,13 +193,16 @@ class _Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self.url += url
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.event = self.event or (name.lower(), value) == (b"x-amz-invocation-type", b"Event")
+
     def on_body(self, data: bytes) -> None:
         self.body += data
 
     def on_message_complete(self) -> None:
         method = self.parser.get_method().decode()
-        status, headers, body = self.platform.answer(method, self.url.decode(), self.body)
-        self.url, self.body = b"", b""
+        status, headers, body = self.platform.answer(method, self.url.decode(), self.body, event=self.event)
+        self.url, self.body, self.event = b"", b"", False
         if status == 0:  # a script says: hang up, or (with a body) say nothing
             if not body:
                 self.transport.close()

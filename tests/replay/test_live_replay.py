@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from isotherm.base.errors import ImportFailed, Invalid, Unavailable
 from isotherm.replay.command import register
+from isotherm.replay.orders import parse_kill
 from isotherm.replay.service import Options, replay_live
 from isotherm.replay.summary import summarise
 from tests.replay.scripted import Scripted, problem
@@ -42,7 +43,8 @@ def options(platform: Scripted, path: Path, **changes: object) -> Options:
         "speed": 240.0,
         "minutes": 3,
         "sample_s": 0.1,
-        "settle_s": 0.0,
+        "settle_s": 5.0,
+        "records_s": 0.0,
         "timeout_s": 5.0,
         "max_connections": 8,
         **changes,
@@ -113,9 +115,101 @@ def test_a_failed_deploy_ends_the_replay_and_clears_the_stage(tmp_path: Path) ->
     assert sorted(platform.removed) == sorted(platform.deployed)
 
 
+def test_asynchronous_calls_are_accounted_for(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    ends = {7: "dead", 9: "dead"}
+    platform = Scripted(lose=lambda number: number == 4, end_as=lambda number: ends.get(number, "succeeded"))
+    with running(platform):
+        report = replay_live(options(platform, trace, asynchronous=1.0), lambda line: None)
+
+    events = report.asynchronous
+    assert events is not None
+    assert (events.sent, events.accepted, events.succeeded, events.dead, events.lost) == (55, 55, 52, 2, 1)
+    assert (events.dead_by_code, events.tried_again, events.drained) == ({"instance_crashed": 2}, 2, True)
+    assert (events.to_end_ms.p50, report.errors) == (250.0, 0)
+    # Nobody waited for an answer: those of Invoke are none.
+    assert (report.latency_ms.max, report.late_ms.max > 0) == (0, True)
+    assert set(report.cells) == {"late", "acknowledged", "to end"}
+    assert "55 of 55 accepted: 52 succeeded, 2 dead, 2 instance_crashed, 0 open, 1 lost" in summarise(report)
+
+
+def test_a_queue_that_does_not_empty_is_told_after_the_settling_time(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    platform = Scripted(end_as=lambda number: "queued" if number == 2 else "succeeded")
+    with running(platform):
+        report = replay_live(options(platform, trace, asynchronous=1.0, settle_s=0.3), lambda line: None)
+    assert report.asynchronous is not None
+    assert (report.asynchronous.open, report.asynchronous.lost, report.asynchronous.drained) == (1, 0, False)
+    assert report.asynchronous.drain_s >= 0.3
+
+
+def test_streams_are_told_by_their_first_byte_and_their_end(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    with running(Scripted(fail_stream=lambda number: number == 3)) as platform:
+        report = replay_live(options(platform, trace, streamed=1.0), lambda line: None)
+
+    assert report.streamed is not None
+    assert (report.streamed.sent, report.streamed.whole, report.errors) == (55, 54, 1)
+    assert 0 < report.streamed.first_byte_ms.p50 <= report.streamed.to_end_ms.p50
+    assert "ErrorCode" in report.error_examples[0]
+    assert all("pieces" in event for _, event in platform.calls)
+
+
+def test_the_ways_are_mixed_as_asked(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, {"aa": [200]})
+    with running(Scripted()) as platform:
+        report = replay_live(options(platform, trace, minutes=1, asynchronous=0.3, streamed=0.2), lambda line: None)
+    assert report.asynchronous is not None
+    assert report.streamed is not None
+    assert 30 < report.asynchronous.sent < 90
+    assert 15 < report.streamed.sent < 70
+    assert report.errors == 0
+    assert (report.async_share, report.stream_share, report.platform_version) == (0.3, 0.2, "1.2.3")
+
+
+@pytest.mark.parametrize("end", ["finished", "rolled_back"])
+def test_rollouts_go_to_the_busiest_and_are_followed_to_their_end(tmp_path: Path, end: str) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    platform = Scripted(roll_out_as=end)
+    with running(platform):
+        report = replay_live(options(platform, trace, rollouts=["canary", "all-at-once"]), lambda line: None)
+
+    canary, whole = report.rollouts
+    assert (canary.strategy, canary.state, canary.revision) == ("canary", end, 2)
+    assert canary.rule == ("errors" if end == "rolled_back" else None)
+    assert (whole.strategy, whole.state, whole.open_s) == ("all-at-once", "finished", 0.0)
+    assert canary.function.startswith("replay-0000")  # the one with 50 calls
+    deployed = platform.deployed[canary.function]
+    assert deployed["rollout"]["strategy"] == "canary"
+    assert deployed["env"]["STANDIN_EDITION"] == "2"
+    assert canary.deploy_s is not None
+    assert f"{canary.function} canary: {end}" in summarise(report)
+
+
+def test_a_rollout_that_does_not_end_is_open_after_the_settling_time(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    with running(Scripted(roll_out_as="open")) as platform:
+        report = replay_live(options(platform, trace, rollouts=["canary"], settle_s=0.5), lambda line: None)
+    assert [(each.state, each.open_s) for each in report.rollouts] == [("open", None)] * 2
+
+
+def test_a_kill_is_refused_before_anything_is_deployed(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path, COUNTS)
+    platform = Scripted()
+    with running(platform), pytest.raises(Invalid, match="is no platform of this machine"):
+        replay_live(options(platform, trace, kills=[parse_kill("control")]), lambda line: None)
+    assert platform.deployed == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"asynchronous": 1.5}, "--async"),
+        ({"streamed": -0.1}, "--stream"),
+        ({"asynchronous": 0.6, "streamed": 0.6}, "more than 1"),
+        ({"settle_s": -1.0}, "--settle"),
+        ({"rollouts": ["canary"], "rollout_functions": 0}, "--rollout-functions"),
+        ({"rollouts": ["canary", "shadow", "blue-green"]}, "3 strategies need"),
         ({"speed": 0.0}, "--speed"),
         ({"arrivals": 1.5}, "--arrivals"),
         ({"duration_scale": -1.0}, "--duration-scale"),
@@ -146,6 +240,18 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     assert (body["invocations"], body["errors"], body["cold_starts"]) == (55, 0, 2)
     assert json.loads((tmp_path / "out" / "replay.json").read_text()) == body
     assert (tmp_path / "out" / "replay.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_word_run_may_be_left_out_or_said(tmp_path: Path) -> None:
+    app = typer.Typer()
+    register(app, lambda: ("", ""))
+    app.callback()(lambda: None)
+    for words in (["replay", "run", str(tmp_path)], ["replay", "--seed", "3", str(tmp_path)]):
+        result = CliRunner().invoke(app, words)
+        assert isinstance(result.exception, Invalid), result.output
+        assert "--live" in result.exception.message
+    for words in (["replay", "--help"], ["replay"]):
+        assert "compare" in CliRunner().invoke(app, words).output
 
 
 def test_the_command_needs_to_be_told_live(tmp_path: Path) -> None:

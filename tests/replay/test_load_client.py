@@ -7,10 +7,13 @@ import pytest
 
 from isotherm.replay import client as client_module
 from isotherm.replay.client import Answer, LoadClient
-from isotherm.replay.drive import invoke_head
+from isotherm.replay.model import Way
+from isotherm.replay.ways import request, request_head
 from tests.replay.scripted import Reply, Scripted, problem
 
-BODY = b'{"u":0.000000,"v":0.000000}'
+
+def invoke(host: str) -> bytes:
+    return request(request_head(Way.INVOKE, host, "iso_key", "echo"), Way.INVOKE, 0.0, 0.0)
 
 
 async def send(platform: Scripted, count: int, *, max_connections: int = 8, timeout_s: float = 5.0) -> list[Answer]:
@@ -21,7 +24,7 @@ async def send(platform: Scripted, count: int, *, max_connections: int = 8, time
     try:
         await client.open(2)
         for token in range(count):
-            client.submit(token, perf_counter(), invoke_head(host, "iso_key", "echo") + BODY)
+            client.submit(token, perf_counter(), invoke(host))
         drained = await client.drain(timeout_s + 2)
         assert drained
         assert client.pending == 0
@@ -91,7 +94,7 @@ async def test_what_is_still_pending_fails_when_the_client_is_closed() -> None:
     client = LoadClient(host, int(port), answers.append, max_connections=1)
     await client.open(1)
     for token in range(3):
-        client.submit(token, perf_counter(), invoke_head(host, "iso_key", "echo") + BODY)
+        client.submit(token, perf_counter(), invoke(host))
     await client.close()
     server.close()
 
@@ -107,7 +110,7 @@ async def test_waiting_for_a_connection_has_a_limit_of_its_own() -> None:
     client = LoadClient(host, int(port), answers.append, max_connections=1, timeout_s=30.0, backlog_s=0.2)
     await client.open(1)
     for token in range(2):
-        client.submit(token, perf_counter(), invoke_head(host, "iso_key", "echo") + BODY)
+        client.submit(token, perf_counter(), invoke(host))
     async with asyncio.timeout(5):
         while not answers:
             await asyncio.sleep(0.01)

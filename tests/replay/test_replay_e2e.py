@@ -1,4 +1,4 @@
-"""A small trace against the real platform, by the command that users have."""
+"""Small traces against the real platform, by the command that users have."""
 
 import json
 import os
@@ -41,15 +41,60 @@ def platform(data_dir: Path) -> Iterator[dict[str, Any]]:
         assert process.wait(STOP_TIMEOUT_S) == 0
 
 
+def replay(platform: dict[str, Any], *argv: str, timeout_s: float = 150) -> Any:
+    """The report of a replay that must end well."""
+    environment = {**os.environ, "ISOTHERM_URL": platform["url"], "ISOTHERM_KEY": platform["admin_key"]}
+    command = [sys.executable, "-m", "isotherm", "replay", *argv, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_with_everything_at_once_accounts_for_all_of_it(platform: dict[str, Any], data_dir: Path) -> None:
+    """Events, streams, every strategy; control killed once and a fifth of the instances three times, in 12 seconds."""
+    trace = write_trace(data_dir / "small", {f"f{number}": [120 - number] * 12 for number in range(6)})
+    argv = [str(trace), "--live", "--minutes", "12", "--async", "0.3", "--stream", "0.2", "--rollout", "all"]
+    argv += ["--rollout-step", "0.5", "--kill", "control@6.5", "--kill", "instances:0.2@4,8,10", "--settle", "60"]
+    report = replay(platform, *argv, "--out", str(data_dir / "out"))
+
+    assert (report["version"], report["invocations"]) == (2, 12 * sum(120 - number for number in range(6)))
+    # What failed was in flight in an instance that was killed, and nothing else did.
+    assert report["errors"] == report["errors_excused"], report["error_examples"]
+    kills = report["kills"]
+    assert [kill["what"] for kill in kills] == ["instances", "control", "instances", "instances"]
+    assert all(kill["not_excused"] == 0 and kill["problem"] == "" and kill["killed"] > 0 for kill in kills), kills
+    assert kills[1]["back_s"] is not None
+    assert sum(kill["not_served_again"] for kill in kills) == 0
+    events = report["asynchronous"]
+    assert (events["accepted"], events["lost"], events["open"], events["drained"]) == (events["sent"], 0, 0, True)
+    assert events["succeeded"] + events["dead"] == events["accepted"] > 1000
+    streams = report["streamed"]
+    assert streams["sent"] > 600
+    assert streams["first_byte_ms"]["p50"] < streams["to_end_ms"]["p50"]
+    rollouts = report["rollouts"]
+    assert {each["strategy"] for each in rollouts} == {"canary", "blue-green", "all-at-once", "shadow"}
+    assert [each["state"] for each in rollouts] == ["finished"] * 4, rollouts
+    assert sum(each["errors"] for each in rollouts) == 0
+    assert all(each["requests"] > 0 for each in rollouts)
+    assert (data_dir / "out" / "replay.png").stat().st_size > 10_000
+
+
+def test_a_kill_is_refused_where_the_platform_is_not_found(platform: dict[str, Any], data_dir: Path) -> None:
+    trace = write_trace(data_dir / "small", {"f": [1]})
+    environment = {**os.environ, "ISOTHERM_URL": platform["url"], "ISOTHERM_KEY": platform["admin_key"]}
+    command = [sys.executable, "-m", "isotherm", "replay", str(trace), "--live", "--minutes", "1"]
+    command += ["--kill", "control", "--pid", str(os.getpid())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    assert done.returncode == 64
+    assert "is no `isotherm up`" in done.stderr
+
+
 def test_replays_a_small_trace_without_an_error(platform: dict[str, Any], data_dir: Path) -> None:
     trace = write_trace(data_dir / "small", COUNTS)
-    command = [sys.executable, "-m", "isotherm", "replay", str(trace), "--live", "--speed", "60", "--minutes", "3"]
-    command += ["--out", str(data_dir / "out"), "--json"]
-    environment = {**os.environ, "ISOTHERM_URL": platform["url"], "ISOTHERM_KEY": platform["admin_key"]}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, check=False)
+    argv = [str(trace), "--live", "--speed", "60", "--minutes", "3", "--out", str(data_dir / "out")]
+    report = replay(platform, *argv, timeout_s=100)
 
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
     assert (report["invocations"], report["errors"]) == (122, 0), report["error_examples"]
     assert report["cold"]["functions_called"] == 2
     # The first call of each called function finds no idle instance.

@@ -66,6 +66,33 @@ def test_sleeps_and_holds_what_it_drew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(len(block) for block in module.held) == 2 * 1024 * 1024
 
 
+def test_answers_in_pieces_with_the_sleep_spread_over_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load()
+    naps: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", naps.append)
+
+    lines = module.handler({"u": 0.99, "v": 0.5, "pieces": 4}, None)
+
+    assert next(lines) == {"piece": 1}
+    assert naps == pytest.approx([0.005])
+    rest = list(lines)
+    assert rest == [{"piece": 2}, {"piece": 3}, {"slept_ms": 20.0, "held_mb": 2.0}]
+    assert naps == pytest.approx([0.005] * 4)
+
+
+def test_an_instance_shows_its_function_from_its_first_call_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "replay-0007-0123456789")
+    module = load()
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)
+    assert module.mark is None
+    module.handler({}, None)
+    first = module.mark
+    module.handler({}, None)
+    assert module.mark is first is not None
+    with first:
+        assert Path(f"/proc/self/fd/{first.fileno()}").readlink() == Path("/tmp/replay-0007-0123456789 (deleted)")
+
+
 def test_without_a_draw_chance_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     module = load()
     monkeypatch.setattr(module.time, "sleep", lambda _: None)

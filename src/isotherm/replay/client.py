@@ -22,16 +22,30 @@ SWEEP_S = 0.25
 class Answer:
     """What became of one request. Times are `time.perf_counter`, seconds. `status` is 0 where no answer came."""
 
-    __slots__ = ("body", "done_at", "due_at", "error", "request_id", "sent_at", "status", "timing", "token")
+    __slots__ = (
+        "body",
+        "done_at",
+        "due_at",
+        "error",
+        "first_at",
+        "request_id",
+        "sent_at",
+        "status",
+        "timing",
+        "token",
+        "version",
+    )
 
     def __init__(self, token: int, due_at: float) -> None:
         self.token = token
         self.due_at = due_at
         self.sent_at = 0.0
+        self.first_at = 0.0  # the first bytes of the body
         self.done_at = 0.0
         self.status = 0
         self.timing = b""  # the Server-Timing header
         self.request_id = b""  # the x-amzn-requestid header
+        self.version = b""  # the x-amz-executed-version header
         self.body = b""
         self.error: str | None = None
 
@@ -197,8 +211,12 @@ class _Connection(asyncio.Protocol):
             self.answer.timing = value
         elif len(name) == 16 and name.lower() == b"x-amzn-requestid":
             self.answer.request_id = value
+        elif len(name) == 22 and name.lower() == b"x-amz-executed-version":
+            self.answer.version = value
 
     def on_body(self, data: bytes) -> None:
+        if self.answer is not None and not self.answer.first_at:
+            self.answer.first_at = now()
         self._body = self._body + data if self._body else data
 
     def on_message_complete(self) -> None:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from isotherm.base.errors import Invalid, Unavailable
 
@@ -15,13 +16,32 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 FindPlatform = Callable[[], tuple[str, str]]
+STEERED = "canary, blue-green, all-at-once, shadow or all"
+KILLED = "control or instances[:SHARE], with @SECOND[,SECOND…] or /SECONDS; default: once, in the middle. Repeatable."
+Out = Annotated[Path | None, typer.Option(help="Folder for the JSON and the picture.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class _RunByDefault(TyperGroup):
+    """`replay TRACE --live` is `replay run TRACE --live`, whichever comes first."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
 
 
 def register(app: typer.Typer, find_platform: FindPlatform) -> None:
     """Add `replay` to a command line. `find_platform` gives the URL and the key of the platform, or raises."""
+    group = typer.Typer(
+        cls=_RunByDefault,
+        help="Replay a real trace against the running platform (`run`, which may be left out), and compare two runs.",
+        no_args_is_help=True,
+    )
+    app.add_typer(group, name="replay")
 
-    @app.command()
-    def replay(
+    @group.command()
+    def run(
         path: Annotated[Path, typer.Argument(help="Folder of the trace: invocations.csv, durations.csv, memory.csv.")],
         live: Annotated[bool, typer.Option("--live", help="Drive the running platform.")] = False,
         speed: Annotated[float, typer.Option(help="Trace seconds per second.")] = 60.0,
@@ -36,18 +56,34 @@ def register(app: typer.Typer, find_platform: FindPlatform) -> None:
         seed: Annotated[int, typer.Option(help="Of the arrivals and of what is drawn.")] = 1,
         keep_alive: Annotated[float, typer.Option(help="Of idle instances, in seconds of the trace.")] = 600.0,
         max_instances: Annotated[int, typer.Option(help="Of each stand-in.")] = 40,
+        asynchronous: Annotated[
+            float, typer.Option("--async", metavar="SHARE", help="Share of the calls that is sent as Events.")
+        ] = 0.0,
+        stream: Annotated[float, typer.Option(metavar="SHARE", help="Share that is answered in pieces.")] = 0.0,
+        rollout: Annotated[
+            list[str] | None,
+            typer.Option(metavar="STRATEGY", help=f"New revisions in the middle, by {STEERED}. Repeatable."),
+        ] = None,
+        rollout_functions: Annotated[int, typer.Option(help="So many of the busiest get one, at least.")] = 3,
+        rollout_step: Annotated[float, typer.Option(help="Seconds of a rollout's step.")] = 1.0,
+        kill: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=f"Kill processes: {KILLED}")] = None,
+        pid: Annotated[
+            int | None, typer.Option(help="Of `isotherm up`, for --kill; default: who listens at the URL.")
+        ] = None,
+        settle: Annotated[float, typer.Option(help="Longest wait for rollouts and the queue to end, seconds.")] = 60.0,
         keep: Annotated[bool, typer.Option("--keep", help="Leave the stand-ins deployed.")] = False,
-        out: Annotated[Path | None, typer.Option(help="Folder for replay.json and replay.png.")] = None,
-        json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+        out: Out = None,
+        json_: Json = False,
     ) -> None:
-        """Replay a real trace against the running platform and report what it cost."""
+        """Replay a real trace against the running platform and report what it cost. The word `run` may be left out."""
         if not live:
             raise Invalid("replay: pass --live: the trace is replayed against the running platform")
         url, key = find_platform()
         try:
+            from isotherm.replay.orders import parse_kill, parse_strategies
             from isotherm.replay.service import Options, replay_live
         except ModuleNotFoundError as exc:
-            raise Unavailable(f"replay needs {exc.name}: pip install 'isotherm[replay]'") from exc
+            raise _without_extra(exc) from exc
         options = Options(
             path=path,
             url=url,
@@ -62,10 +98,46 @@ def register(app: typer.Typer, find_platform: FindPlatform) -> None:
             seed=seed,
             keep_alive_s=keep_alive,
             max_instances=max_instances,
+            asynchronous=asynchronous,
+            streamed=stream,
+            rollouts=parse_strategies(rollout or []),
+            rollout_functions=rollout_functions,
+            rollout_step_s=rollout_step,
+            kills=[parse_kill(text) for text in kill or []],
+            pid=pid,
+            settle_s=settle,
             keep=keep,
         )
         report = replay_live(options, lambda line: typer.echo(line, err=True))
         _deliver(report, out, json_)
+
+    @group.command()
+    def compare(
+        before: Annotated[Path, typer.Argument(metavar="A", help="A report, as --out or --json wrote it.")],
+        after: Annotated[Path, typer.Argument(metavar="B", help="The one that is held against it.")],
+        out: Out = None,
+        json_: Json = False,
+    ) -> None:
+        """Put two runs side by side: what differed in their settings, and in what came of them."""
+        try:
+            from isotherm.replay.compare import compare_reports, lines_of
+            from isotherm.replay.report import read_report, to_json
+        except ModuleNotFoundError as exc:
+            raise _without_extra(exc) from exc
+        a, b = read_report(before), read_report(after)
+        comparison = compare_reports(a, b)
+        text = json.dumps(to_json(comparison), ensure_ascii=False)
+        if out is not None:
+            from isotherm.replay.picture import draw_comparison
+
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "comparison.json").write_text(text + "\n", encoding="utf-8")
+            draw_comparison(to_json(a), to_json(b), to_json(comparison), out / "comparison.png")
+        typer.echo(text if json_ else "\n".join(lines_of(comparison)))
+
+
+def _without_extra(exc: ModuleNotFoundError) -> Unavailable:
+    return Unavailable(f"replay needs {exc.name}: pip install 'isotherm[replay]'")
 
 
 def _deliver(report: "Report", out: Path | None, as_json: bool) -> None:

@@ -1,9 +1,10 @@
 """What a trace is: functions with arrivals a minute, and the distributions of their durations and memory."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import pairwise
 
-__all__ = ["Distribution", "Scale", "StandIn", "Trace", "TraceRow"]
+__all__ = ["Distribution", "Mix", "Scale", "StandIn", "Trace", "TraceRow", "Way"]
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,19 @@ class StandIn:
     name: str
     row: int
     environment: tuple[tuple[str, str], ...]
+
+
+class Way(IntEnum):
+    """How a call is sent."""
+
+    INVOKE = 0  # Invoke, answered whole
+    EVENT = 1  # Invoke of type Event: answered 202, made later
+    STREAM = 2  # InvokeWithResponseStream
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Shares of the calls that go another way than Invoke."""
+
+    asynchronous: float = 0.0
+    streamed: float = 0.0

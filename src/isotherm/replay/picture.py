@@ -1,15 +1,51 @@
-"""The picture of a replay, drawn from the JSON of its report."""
+"""The pictures of a replay and of a comparison, drawn from their JSON."""
 
 from pathlib import Path
 from typing import Any
 
 from isotherm.base.errors import Unavailable
 
-__all__ = ["draw_report"]
+__all__ = ["draw_comparison", "draw_report"]
+
+MARKS = ("p50", "p75", "p90", "p99", "p999", "max")
 
 
 def draw_report(report: dict[str, Any], path: Path) -> None:
     """Four panels, as PNG: calls, latency, instances and memory over time. Raises `Unavailable` without matplotlib."""
+    figure = _figure()
+    (calls, latency), (instances, memory) = figure.subplots(2, 2)
+    _calls(calls, report)
+    _latency(latency, report)
+    _instances(instances, report)
+    _memory(memory, report)
+    _marks(calls, report)
+    figure.suptitle(_title(report))
+    figure.savefig(path, dpi=110)
+
+
+def draw_comparison(a: dict[str, Any], b: dict[str, Any], comparison: dict[str, Any], path: Path) -> None:
+    """Four panels, as PNG: latency by percentile, its differences with their intervals, cold starts by cause, memory
+    over time. Raises `Unavailable` without matplotlib."""
+    figure = _figure()
+    (latency, differences), (cold, memory) = figure.subplots(2, 2)
+    for name, run, colour in (("A", a, "tab:blue"), ("B", b, "tab:orange")):
+        for spread, style in (("latency_ms", "-"), ("overhead_ms", "--")):
+            values = [max(1e-3, run[spread][mark]) for mark in MARKS]
+            label = f"{name}, {'whole' if spread == 'latency_ms' else 'without the sleep'}"
+            latency.plot(MARKS, values, style, marker="o", color=colour, label=label)
+        memory.plot(_times(run), [moment["memory_mb"] for moment in run["timeline"]], color=colour, label=name)
+    latency.set(title="Latency", ylabel="ms", yscale="log")
+    latency.legend()
+    memory.set(title="Memory", xlabel="seconds", ylabel="MB", ylim=(0, None))
+    memory.legend()
+    _differences(differences, comparison)
+    _causes(cold, a, b)
+    warning = "" if comparison["comparable"] else "\nnot comparable: workload or machine differ"
+    figure.suptitle(f"A: {_title(a)}\nB: {_title(b)}{warning}", fontsize="medium")
+    figure.savefig(path, dpi=110)
+
+
+def _figure() -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -17,13 +53,40 @@ def draw_report(report: dict[str, Any], path: Path) -> None:
         raise Unavailable("the picture needs matplotlib: pip install 'isotherm[replay]'") from exc
     figure = Figure(figsize=(13, 8), layout="constrained")
     FigureCanvasAgg(figure)
-    (calls, latency), (instances, memory) = figure.subplots(2, 2)
-    _calls(calls, report)
-    _latency(latency, report)
-    _instances(instances, report)
-    _memory(memory, report)
-    figure.suptitle(_title(report))
-    figure.savefig(path, dpi=110)
+    return figure
+
+
+def _differences(axes: Any, comparison: dict[str, Any]) -> None:
+    """B - A as a share of A; full where the interval leaves out 0."""
+    shown = [each for each in comparison["figures"] if each["low"] is not None and each["a"]]
+    for place, each in enumerate(reversed(shown)):
+        low, high, middle = (100 * each[name] / each["a"] for name in ("low", "high", "difference"))
+        told = each["verdict"] in ("higher", "lower")
+        colour = "tab:gray" if not told else "tab:red" if each["verdict"] == "higher" else "tab:green"
+        axes.plot([low, high], [place, place], color=colour, linewidth=2)
+        axes.plot([middle], [place], "o", color=colour, fillstyle="full" if told else "none")
+    axes.axvline(0, color="black", linewidth=0.8)
+    names = [f"{each['group']}, {each['name']}" for each in reversed(shown)]
+    axes.set_yticks(range(len(names)), names, fontsize="x-small")
+    axes.set(title=f"B - A, {100 * comparison['confidence']:g} % for all", xlabel="% of A", xscale="symlog")
+
+
+def _causes(axes: Any, a: dict[str, Any], b: dict[str, Any]) -> None:
+    causes = sorted({*a["cold"]["by_cause"], *b["cold"]["by_cause"]})
+    for shift, name, run, colour in ((-0.2, "A", a, "tab:blue"), (0.2, "B", b, "tab:orange")):
+        heights = [run["cold"]["by_cause"].get(cause, 0) for cause in causes]
+        axes.bar([place + shift for place in range(len(causes))], heights, 0.4, label=name, color=colour)
+    axes.set_xticks(range(len(causes)), causes)
+    axes.set(title="Cold starts by cause")
+    axes.legend()
+
+
+def _marks(axes: Any, report: dict[str, Any]) -> None:
+    """When something was killed or rolled out."""
+    for kill in report["kills"]:
+        axes.axvline(kill["at_s"], color="black", linestyle=":", linewidth=1)
+    for rollout in report["rollouts"]:
+        axes.axvline(rollout["began_s"], color="tab:green", linestyle=":", linewidth=1)
 
 
 def _title(report: dict[str, Any]) -> str:
@@ -50,13 +113,12 @@ def _calls(axes: Any, report: dict[str, Any]) -> None:
 
 
 def _latency(axes: Any, report: dict[str, Any]) -> None:
-    marks = ["p50", "p75", "p90", "p99", "p999", "max"]
     shown = [("latency_ms", "whole answer"), ("overhead_ms", "without the stand-in's own sleep")]
     shown += [("late_ms", "the replayer sent late by")]
     for name, label in shown:
-        axes.plot(marks, [max(1e-3, report[name][mark]) for mark in marks], marker="o", label=label)
+        axes.plot(MARKS, [max(1e-3, report[name][mark]) for mark in MARKS], marker="o", label=label)
     cost = report["cold"]["cost_ms"]
-    axes.plot(marks, [max(1e-3, cost[mark]) for mark in marks], marker="o", label="a cold call, without its sleep")
+    axes.plot(MARKS, [max(1e-3, cost[mark]) for mark in MARKS], marker="o", label="a cold call, without its sleep")
     axes.set(title="Latency", ylabel="ms", yscale="log")
     axes.legend()
 

@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import msgspec
 
-from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
+from isotherm.base.errors import Forbidden, IsothermError, NotFound, Unavailable, error_from_problem
 
-__all__ = ["ColdRecord", "Platform", "Sample", "read_metrics", "stand_in_package"]
+__all__ = ["ColdRecord", "Platform", "QueueRow", "Sample", "read_metrics", "stand_in_package"]
 
 TIMEOUT_S = 120.0
 PAGE = 500
+CALLS_PAGE = 1000
 TRIES = 8
 LONGEST_PAUSE_S = 5.0
 _series = re.compile(rb"^isotherm_(instances|memory_bytes|cold_starts_total)\{([^}]*)\} ([0-9.eE+]+)", re.MULTILINE)
@@ -33,6 +34,17 @@ class ColdRecord:
     started_at_ms: int
     start_ms: float
     total_ms: float
+
+
+@dataclass(frozen=True)
+class QueueRow:
+    """What the platform says of an asynchronous call."""
+
+    state: str  # queued, running, succeeded, dead, redriven
+    accepted_at_ms: int
+    finished_at_ms: int | None
+    attempts: int  # that failed by the function's fault
+    error_code: str | None
 
 
 @dataclass(frozen=True)
@@ -93,20 +105,37 @@ class Platform:
     async def home_namespace(self) -> str:
         return str((await self._json("GET", "/api/v1/me"))["home_namespace"])
 
+    async def answers(self) -> None:
+        """Ask control something, once. Raises `Unavailable` where it does not answer."""
+        try:
+            answer = await self._http.get("/api/v1/me")
+        except httpx.TransportError as exc:
+            raise Unavailable(f"GET {self.url}/api/v1/me: {exc!r}") from exc
+        if answer.is_server_error:
+            raise _error(answer)
+
+    async def version(self) -> str:
+        """Of the platform; empty for a key that may not know."""
+        try:
+            return str((await self._json("GET", "/api/v1/status"))["version"])
+        except (Forbidden, NotFound):
+            return ""
+
     async def upload(self, namespace: str, package: bytes) -> str:
         """The digest of the uploaded package."""
         path = f"/api/v1/namespaces/{namespace}/packages"
         answer = await self._json("POST", path, content=package, headers={"Content-Type": "application/zip"})
         return str(answer["digest"])
 
-    async def deploy(self, namespace: str, name: str, config: dict[str, Any]) -> None:
-        """Deploy and wait until the revision is ready. Raises its problem where it is not to be."""
+    async def deploy(self, namespace: str, name: str, config: dict[str, Any]) -> int:
+        """Deploy and wait until the revision is ready; its number. Raises its problem where it is not to be."""
         path = f"/api/v1/namespaces/{namespace}/functions/{name}"
-        revision = await self._json("PUT", path, json=config)
+        outcome = revision = await self._json("PUT", path, json=config)
         if revision["state"] == "building":
-            revision = await self._outcome(f"{path}/revisions/{revision['number']}/progress")
-        if revision["state"] == "failed":
-            raise error_from_problem(revision.get("problem") or {})
+            outcome = await self._outcome(f"{path}/revisions/{revision['number']}/progress")
+        if outcome["state"] == "failed":
+            raise error_from_problem(outcome.get("problem") or {})
+        return int(revision["number"])
 
     async def _outcome(self, path: str) -> dict[str, Any]:
         """The last line of a deploy's progress: it comes once the host serves the new route."""
@@ -124,6 +153,33 @@ class Platform:
 
     async def remove(self, namespace: str, name: str) -> None:
         await self._json("DELETE", f"/api/v1/namespaces/{namespace}/functions/{name}")
+
+    async def newest_rollout(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """As the REST API shows it; None where there is none."""
+        path = f"/api/v1/namespaces/{namespace}/functions/{name}/rollouts"
+        items = (await self._json("GET", path, params={"limit": "1"}))["items"]
+        return items[0] if items else None
+
+    async def open_calls(self, namespace: str, functions: set[str]) -> int:
+        """Asynchronous calls that wait or run."""
+        queues = (await self._json("GET", f"/api/v1/namespaces/{namespace}/queues"))["queues"]
+        return sum(queue["queued"] + queue["running"] for queue in queues if queue["name"] in functions)
+
+    async def queue_rows(self, namespace: str, ids: set[str], since_ms: int) -> dict[str, QueueRow]:
+        """What became of these asynchronous calls, accepted from `since_ms` on; those not known are left out."""
+        found: dict[str, QueueRow] = {}
+        cursor: str | None = None
+        while len(found) < len(ids):
+            parameters = {"limit": str(CALLS_PAGE)} | ({"cursor": cursor} if cursor else {})
+            page = await self._json("GET", f"/api/v1/namespaces/{namespace}/calls", params=parameters)
+            for one in page["items"]:
+                if one["id"] in ids:
+                    finished, code = one.get("finished_at_ms"), one.get("error_code")
+                    found[one["id"]] = QueueRow(one["state"], one["accepted_at_ms"], finished, one["attempts"], code)
+            cursor = page["next_cursor"]
+            if not cursor or page["items"][-1]["accepted_at_ms"] < since_ms:
+                break
+        return found
 
     async def cold_records(self, namespace: str, functions: set[str], since_ms: int) -> list[ColdRecord]:
         """The records of cold calls to `functions` from `since_ms` on, newest first as the platform lists them."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from isotherm.replay.model import Distribution, Scale, StandIn, Trace, TraceRow
+from isotherm.replay.model import Distribution, Mix, Scale, StandIn, Trace, TraceRow, Way
 
-__all__ = ["Plan", "drawn_ms", "expected_busy", "plan_arrivals", "stand_in"]
+__all__ = ["Plan", "choose_ways", "drawn_ms", "expected_busy", "plan_arrivals", "stand_in", "trace_digest"]
 
 MINUTE_S = 60.0
 DIGITS = 6  # of a value in a stand-in's environment
+WAYS = 1  # the stream of random numbers that chooses the ways
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def plan_arrivals(trace: Trace, scale: Scale, seed: int) -> Plan:
 
 
 def _row_arrivals(row: TraceRow, scale: Scale, seed: int) -> tuple[npt.NDArray[np.float64], ...]:
-    chance = np.random.default_rng([seed, *hashlib.sha256(row.function.encode()).digest()[:8]])
+    chance = _chance(row, seed)
     counts = np.asarray(row.counts, dtype=np.int64)
     minute = np.repeat(np.arange(len(counts)), counts)
     at = (minute + chance.random(len(minute))) * MINUTE_S / scale.speed
@@ -54,6 +55,29 @@ def _row_arrivals(row: TraceRow, scale: Scale, seed: int) -> tuple[npt.NDArray[n
         kept = chance.random(len(minute)) < scale.arrivals
         at, u, v = at[kept], u[kept], v[kept]
     return at, u, v
+
+
+def _chance(row: TraceRow, seed: int, stream: int = 0) -> np.random.Generator:
+    """The random numbers of a row; other purposes have streams of their own."""
+    words = [seed, *hashlib.sha256(row.function.encode()).digest()[:8]]
+    return np.random.default_rng([*words, stream] if stream else words)
+
+
+def choose_ways(trace: Trace, plan: Plan, mix: Mix, seed: int) -> npt.NDArray[np.int8]:
+    """The `Way` of each call. A larger share of asynchronous calls takes in those of a smaller one."""
+    ways = np.full(len(plan), Way.INVOKE, dtype=np.int8)
+    for index, row in enumerate(trace.rows):
+        mine = np.flatnonzero(plan.row == index)
+        drawn = _chance(row, seed, WAYS).random(len(mine))
+        ways[mine[drawn < mix.asynchronous + mix.streamed]] = Way.STREAM
+        ways[mine[drawn < mix.asynchronous]] = Way.EVENT
+    return ways
+
+
+def trace_digest(trace: Trace) -> str:
+    """What tells two traces of the same name apart: of functions, counts and distributions."""
+    parts = [(row.function, row.counts, row.duration_ms.points, row.memory_mb.points) for row in trace.rows]
+    return hashlib.sha256(json.dumps([trace.first_minute, trace.minutes, parts]).encode()).hexdigest()[:16]
 
 
 def drawn_ms(trace: Trace, scale: Scale, plan: Plan) -> npt.NDArray[np.float64]:

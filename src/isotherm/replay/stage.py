@@ -39,8 +39,9 @@ async def set_stage(
     stand_ins: list[StandIn],
     config: Callable[[StandIn, str], dict[str, object]],
     say: Callable[[str], None],
-) -> float:
-    """Deploy all; the seconds until all were ready. Raises the problem of the first that fails."""
+) -> tuple[str, float]:
+    """Deploy all. The digest of their package, and the seconds until all were ready. Raises the problem of the first
+    that fails."""
     began = time.perf_counter()
     digest = await platform.upload(namespace, stand_in_package())
     done = 0
@@ -53,7 +54,7 @@ async def set_stage(
             say(f"deployed {done} of {len(stand_ins)} functions")
 
     await _for_each(stand_ins, deploy, DEPLOYS_AT_ONCE)
-    return time.perf_counter() - began
+    return digest, time.perf_counter() - began
 
 
 async def clear_stage(platform: Platform, namespace: str, stand_ins: list[StandIn], say: Callable[[str], None]) -> None:

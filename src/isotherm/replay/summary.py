@@ -1,6 +1,6 @@
 """The report of a replay in lines for a person."""
 
-from isotherm.replay.report import Report
+from isotherm.replay.report import AsyncReport, KillReport, Report, RolloutReport, StreamReport
 
 __all__ = ["summarise"]
 
@@ -8,6 +8,10 @@ __all__ = ["summarise"]
 def summarise(report: Report) -> str:
     """One fact a line, names in a column of their own; the first errors last."""
     lines = [*_what(report), *_calls(report), *_cold(report), *_latency(report), *_memory(report)]
+    lines += _asynchronous(report.asynchronous) if report.asynchronous is not None else []
+    lines += _streamed(report.streamed) if report.streamed is not None else []
+    lines += [("rollout" if not turn else "", _rollout(each)) for turn, each in enumerate(report.rollouts)]
+    lines += [("kill" if not turn else "", _kill(each)) for turn, each in enumerate(report.kills)]
     lines += [("error", text) for text in report.error_examples]
     return "\n".join(f"{name:<16}{value}" for name, value in lines)
 
@@ -27,9 +31,10 @@ def _what(report: Report) -> list[tuple[str, str]]:
 def _calls(report: Report) -> list[tuple[str, str]]:
     rate = f"{report.calls_per_s:,.0f} a second, {report.peak_calls_per_s:,.0f} in the busiest"
     by_status = "".join(f"; {count} with status {status}" for status, count in report.errors_by_status.items())
+    excused = f"; {report.errors_excused:,} of them excused by a kill" if report.errors_excused else ""
     return [
         ("invocations", f"{report.invocations:,} in {report.wall_s:.1f} s: {rate}"),
-        ("errors", f"{report.errors:,}{by_status}"),
+        ("errors", f"{report.errors:,}{by_status}{excused}"),
     ]
 
 
@@ -58,3 +63,53 @@ def _memory(report: Report) -> list[tuple[str, str]]:
     use = report.memory
     held = f"{use.mean_mb:,.0f} MB on average, {use.peak_mb:,.0f} MB at most"
     return [("memory", f"{held}; {use.busy_gb_s:.2f} GB·s busy, {use.idle_gb_s:.2f} GB·s idle")]
+
+
+def _asynchronous(events: AsyncReport) -> list[tuple[str, str]]:
+    dead = "".join(f", {count} {code}" for code, count in events.dead_by_code.items())
+    came = f"{events.succeeded:,} succeeded, {events.dead:,} dead{dead}, {events.open:,} open, {events.lost:,} lost"
+    acknowledged, ended = events.acknowledged_ms, events.to_end_ms
+    waited = (
+        f"{events.drain_s:.1f} s until the queue was empty" if events.drained else "the queue was not empty in time"
+    )
+    return [
+        ("asynchronous", f"{events.accepted:,} of {events.sent:,} accepted: {came}"),
+        ("  acknowledged", f"p50 {acknowledged.p50:.2f} ms, p99 {acknowledged.p99:.2f} ms"),
+        ("  to their end", f"p50 {ended.p50:.2f} ms, p99 {ended.p99:.2f} ms, at most {ended.max:.0f} ms; {waited}"),
+    ]
+
+
+def _streamed(streams: StreamReport) -> list[tuple[str, str]]:
+    first, end = streams.first_byte_ms, streams.to_end_ms
+    return [
+        ("streamed", f"{streams.whole:,} of {streams.sent:,} whole, {streams.pieces} pieces each"),
+        ("  first byte", f"p50 {first.p50:.2f} ms, p99 {first.p99:.2f} ms"),
+        ("  to their end", f"p50 {end.p50:.2f} ms, p99 {end.p99:.2f} ms"),
+    ]
+
+
+def _rollout(one: RolloutReport) -> str:
+    why = f" ({one.rule or one.problem})" if one.rule or one.problem else ""
+    took = "" if one.deploy_s is None else f", ready in {one.deploy_s:.1f} s"
+    took += "" if one.open_s is None else f", over {one.open_s:.1f} s later"
+    excused = f" ({one.excused} excused)" if one.excused else ""
+    return (
+        f"{one.function} {one.strategy}: {one.state}{why}{took}; {one.requests:,} calls, {one.errors} errors{excused}"
+    )
+
+
+def _kill(one: KillReport) -> str:
+    if one.what == "control":
+        came = f"back after {one.back_s:.2f} s" if one.back_s is not None else one.problem
+        return f"control at {one.at_s:.1f} s: {came}; {one.not_excused} errors near it{_failed(one)}"
+    again = f"served again in {one.served_again_ms.p50:.1f} ms (p50), {one.served_again_ms.max:.1f} ms at most"
+    missing = f"; {one.not_served_again} functions not served again" if one.not_served_again else ""
+    errors = f"{one.excused} errors excused, {one.not_excused} others near it{_failed(one)}"
+    problem = f"; {one.problem}" if one.problem else ""
+    what = f"{one.killed} of {one.found} instances at {one.at_s:.1f} s"
+    return f"{what}: {errors}; {again}{missing}{problem}"
+
+
+def _failed(one: KillReport) -> str:
+    each = ", ".join(f"{count} {what}" for what, count in one.failed.items())
+    return f" ({each})" if each else ""
