@@ -59,7 +59,7 @@ async def test_what_may_not_be_called_is_refused_before_it_is_queued(bench: Benc
     bench.key("viewer", "default", "iso_viewer")
     assert (await bench.event("nobody")).status == 404
     assert (await bench.event("echo", token="iso_viewer")).status == 403
-    assert (await bench.event("echo", token=None)).status == 401
+    assert (await bench.event("echo", token=None)).status == 403
     broken = await bench.get(
         "/2015-03-31/functions/echo/invocations",
         method="POST",

@@ -6,6 +6,7 @@
     │   ├── InvalidPackage            invalid_package        400  exit 65
     │   └── MalformedRequest          malformed_request      400  exit 64
     ├── Unauthenticated               unauthenticated        401  exit 77
+    │   └── SignatureRefused          signature_refused      401  exit 77
     ├── Forbidden                     forbidden              403  exit 77
     ├── NotFound                      not_found              404  exit 66
     ├── MethodNotAllowed              method_not_allowed     405  exit 64
@@ -58,6 +59,7 @@ __all__ = [
     "PreconditionRequired",
     "RequestTimeout",
     "RolledBack",
+    "SignatureRefused",
     "TimedOut",
     "TooLarge",
     "TooManyRequests",
@@ -84,7 +86,7 @@ class IsothermError(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.data: dict[str, Any] = data
-        self.instance: str | None = None  # the id of the request that ended with it, where another process said so
+        self.request_id: str | None = None  # of the request that ended with it, where another process said so
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
         """The RFC 9457 object. `instance` is the request id, where there is one."""
@@ -95,8 +97,8 @@ class IsothermError(Exception):
             "code": self.code,
             "detail": self.message,
         }
-        if instance or self.instance:
-            body["instance"] = instance or self.instance
+        if instance or self.request_id:
+            body["instance"] = instance or self.request_id
         if self.data:
             body["data"] = self.data
         if self.retry_after_s is not None:
@@ -122,6 +124,12 @@ class MalformedRequest(Invalid):
 
 class Unauthenticated(IsothermError):
     code, status, exit_code, title = "unauthenticated", 401, 77, "A key is needed"
+
+
+class SignatureRefused(Unauthenticated):
+    """An AWS signature that does not count; `data["reason"]` says why in a word (`sigv4.model.Reason`)."""
+
+    code, title = "signature_refused", "The signature does not count"
 
 
 class Forbidden(IsothermError):
@@ -223,6 +231,8 @@ class InvalidResponse(FunctionFailed):
 
 
 class Unavailable(IsothermError):
+    """Nobody can do it now. `data` has `begun` false where it is certain that nothing was begun."""
+
     code, status, exit_code, title = "unavailable", 503, 69, "Not available now"
 
 
@@ -254,5 +264,5 @@ def error_from_problem(problem: Mapping[str, Any]) -> IsothermError:
         retry_after_s=retry if isinstance(retry, (int, float)) else None,
         **(data if isinstance(data, dict) else {}),
     )
-    found.instance = instance if isinstance(instance, str) else None
+    found.request_id = instance if isinstance(instance, str) else None
     return found

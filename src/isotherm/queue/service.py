@@ -124,7 +124,7 @@ class Queue:
     def check_room(self) -> None:
         """Raises `TooManyRequests` where the queue is full, `Unavailable` where it takes nothing now."""
         if not self._open or self._stopping:
-            raise Unavailable("this host takes no asynchronous calls now; try again", retry_after_s=1.0)
+            raise Unavailable("this host takes no asynchronous calls now; try again", retry_after_s=1.0, begun=False)
         if self._unwritten:
             raise Unavailable("the queue cannot be written now; try again", retry_after_s=1.0)
         if len(self.writer) >= self.limits.max_unwritten:
