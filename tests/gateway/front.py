@@ -21,6 +21,7 @@ from isotherm.gateway.routes import RouteTable
 from isotherm.gateway.signed import Signatures
 from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
+from isotherm.queue.port import QueueStore
 from isotherm.queue.service import Queue
 from isotherm.sigv4.caller import CallerSeal
 from isotherm.sigv4.secrets import KeySecrets, seal_key_secrets
@@ -92,7 +93,7 @@ class Wire:
 class Front:
     """A gateway. `functions` are added by source text; keys by role."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, store: QueueStore | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.bench = PoolBench(folder, **settings)
         self.revisions: dict[str, RevisionSpec] = {}
@@ -109,7 +110,7 @@ class Front:
             self.keys, signatures, CallerSeal(vault), self, self._metrics, self.api_path, 1_000_000
         )
         self.content = ContentPort(limits, planner)
-        self.store = SqliteQueue(folder / "queue.db", vault)
+        self.store = store or SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(self.store, self.routes, queue_limits(self.settings), SystemClock(), "local")
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ticking: asyncio.Task[None] | None = None

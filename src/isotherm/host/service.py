@@ -32,6 +32,7 @@ from isotherm.host.link import LinkClient
 from isotherm.host.materials import MaterialStore
 from isotherm.host.metrics import HostMetrics
 from isotherm.host.orders import OrderDesk
+from isotherm.host.queue_store import queue_store
 from isotherm.host.shipping import Shipper
 from isotherm.host.spool import Spool
 from isotherm.host.state import HostState
@@ -43,7 +44,6 @@ from isotherm.pool.service import Pool
 from isotherm.pool.templates import DriverSlot
 from isotherm.pool.tenants import Tenants
 from isotherm.queue.desk import QueueDesk
-from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
 from isotherm.queue.service import Queue
 from isotherm.queue.triggers import Triggers
@@ -87,9 +87,9 @@ class HostService:
         self.store = DesiredStore(folder / "desired.bin", vault)
         self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic, self.pool.tenants)
         self.keys = KeyRing(clock.time_ms, vault)
-        calls = SqliteQueue(folder / "queue.db", vault)
+        calls = queue_store(settings, folder, vault, self._host_id)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
-        self.triggers = Triggers(self.queue, clock, settings.region)
+        self.triggers = Triggers(self.queue, calls.clock(clock), settings.region)
         self.state = HostState(
             self.store, self.routes, self.keys, self.pool, self.triggers, self.recorder, self.materials.disk
         )
@@ -126,6 +126,7 @@ class HostService:
         """Serve from what is on disk; then look for control."""
         await asyncio.to_thread(self.store.load)
         self.state.start()
+        self.queue.held = self.store.epoch is None  # there is nothing to call yet, and calls would become dead letters
         self.pool.attach(self._driver)
         queue_open = await self._open_queue()
         gc.collect()
@@ -191,6 +192,7 @@ class HostService:
 
     def desired(self, desired: Desired) -> None:
         self.state.apply(desired)
+        self.queue.held = False
 
     def order(self, order: Order) -> None:
         self.orders.take(order)
