@@ -100,7 +100,7 @@ def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:
         assert name in listing
         ran = isotherm(name, "--help")
         assert ran.code == 0
-        assert "--json" in ran.out or name in ("alias", "keys", "namespaces", "secrets")
+        assert "--json" in ran.out or name in ("alias", "keys", "namespaces", "replay", "secrets")
 
 
 def test_deploy_uploads_the_folder_and_ends_with_the_url(isotherm: Isotherm, deployable: Any, code: Path) -> None:

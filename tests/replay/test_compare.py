@@ -254,6 +254,16 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: str | None, said:
         read_report(path)
 
 
+@pytest.mark.parametrize("part", [{"99999999999999999999": 1}, {"5": -1}, {"x": 1}, 7])
+def test_cells_that_are_none_are_refused(tmp_path: Path, part: object) -> None:
+    body = to_json(report())
+    body["cells"]["latency"][0] = part
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(body))
+    with pytest.raises(Invalid, match="not the report of a replay"):
+        read_report(path)
+
+
 def test_a_report_of_another_version_is_refused(tmp_path: Path) -> None:
     body = to_json(report())
     for version, said in ((3, "version 3"), (None, "version 1")):

@@ -5,16 +5,21 @@ sketch with relative-error guarantees", PVLDB 12(12), 2019): bucket i holds valu
 stands for it is at most `ACCURACY` off. Parts can be put together again in any combination, which a bootstrap does.
 """
 
+from typing import Annotated
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 __all__ = ["ACCURACY", "PARTS", "Cells", "Spread", "cells", "parts_of", "spread", "value_of"]
 
 ACCURACY = 0.005
-PARTS = 60  # of a run: a two-hundredth of an hour of the trace each, where it is half an hour
+PARTS = 60  # of a run: half a minute of the trace each, where it is half an hour
 SMALLEST_MS = 1e-3  # what is less counts as this
-Cells = list[dict[int, int]]  # for each part of the run in order: bucket → values
+Bucket = Annotated[int, Meta(ge=-10_000, le=10_000)]  # up to e^100 ms, either way
+Count = Annotated[int, Meta(ge=1, le=2**40)]
+Cells = Annotated[list[dict[Bucket, Count]], Meta(max_length=PARTS)]  # for each part in order: bucket → values
 Floats = npt.NDArray[np.float64]
 _growth = float(np.log((1 + ACCURACY) / (1 - ACCURACY)))
 
