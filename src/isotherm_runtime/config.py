@@ -15,11 +15,13 @@ class RuntimeConfig:
     `path` are the first entries of sys.path, as the sandbox sees them; the first is the code's folder.
     `dispatch` says how sync handlers run where `concurrency` > 1: "threads", or "serial" (one at a time, in order).
     `request_body` "stream": the handler gets a URL request's body as `context.body`, not in its event.
+    `debug`: a debugger may be attached, which is among the dependencies.
     `timeout_ms` counts where a request brings no deadline. `log_limit_bytes` is for one invocation.
     """
 
     __slots__ = (
         "concurrency",
+        "debug",
         "dispatch",
         "env",
         "function_arn",
@@ -53,6 +55,7 @@ class RuntimeConfig:
     init_timeout_ms: int
     max_response_bytes: int
     request_body: str
+    debug: bool
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class RuntimeConfig:
         init_timeout_ms: int = 60_000,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         request_body: str = "buffer",
+        debug: bool = False,
     ) -> None:
         if dispatch not in ("threads", "serial"):
             raise ValueError(f'dispatch is {dispatch!r}; it must be "threads" or "serial"')
@@ -97,6 +101,7 @@ class RuntimeConfig:
         put(self, "init_timeout_ms", init_timeout_ms)
         put(self, "max_response_bytes", min(max_response_bytes, MAX_RESPONSE_BYTES))
         put(self, "request_body", request_body)
+        put(self, "debug", debug)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"RuntimeConfig is immutable: {name}")

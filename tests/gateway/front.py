@@ -10,6 +10,7 @@ import msgspec
 from isotherm.base.clock import SystemClock
 from isotherm.base.ids import token_digest
 from isotherm.base.settings import Settings
+from isotherm.gateway.debugger import Debugging
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.operations import ApiOperations
@@ -98,7 +99,9 @@ class Front:
         self.api_path = str(folder / "api.sock")
         planner = Planner(self.routes, self.keys)
         limits = http_limits(self.settings)
-        operations = ApiOperations(self.keys, self, self._metrics, self.api_path, 1_000_000)
+        operations = ApiOperations(
+            self.keys, self, self._metrics, self.api_path, 1_000_000, Debugging(self.keys, self.routes)
+        )
         self.content = ContentPort(limits, planner)
         vault = Vault(bytes(range(32)))
         self.store = SqliteQueue(folder / "queue.db", vault)

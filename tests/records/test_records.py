@@ -18,6 +18,7 @@ from isotherm.db.places import RECORDS_SCHEMA
 from isotherm.records.model import Retention
 from isotherm.records.policy import merge_minutes, over_log_quota
 from isotherm.records.service import LogLimits, Records
+from isotherm.storage.vault import Vault
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate
 from tests.databases import Databases
@@ -93,7 +94,9 @@ def make_records(
     database = databases.open(folder / "records.db", schema=RECORDS_SCHEMA)
     upgrade(database, "records")
     keep = msgspec.convert(retention, Retention, strict=False)
-    return Records(database, clock, retention=keep, spec_of=no_spec, log_limits=log_limits)
+    return Records(
+        database, clock, vault=Vault(bytes(range(32))), retention=keep, spec_of=no_spec, log_limits=log_limits
+    )
 
 
 @pytest.fixture

@@ -219,6 +219,15 @@ class Client:
         path = f"{self._namespace()}/invocations/{quote(invocation, safe='')}/explanation"
         return self._decode(self._send("GET", path), dict[str, Any])
 
+    def invocation(self, invocation: str) -> dict[str, Any]:
+        """The record of a call. Raises `NotFound` where none was kept."""
+        path = f"{self._namespace()}/invocations/{quote(invocation, safe='')}"
+        return self._decode(self._send("GET", path), dict[str, Any])
+
+    def invocation_event(self, invocation: str) -> bytes:
+        """What a call was made with, as JSON. Raises `NotFound` where it was not kept."""
+        return self._send("GET", f"{self._namespace()}/invocations/{quote(invocation, safe='')}/event").content
+
     def status(self) -> dict[str, Any]:
         return self._decode(self._send("GET", "/api/v1/status"), dict[str, Any])
 

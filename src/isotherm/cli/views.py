@@ -58,6 +58,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | None = None
     unfit: list[str] = msgspec.field(default_factory=list)
     url: str = ""
+    warnings: list[str] = msgspec.field(default_factory=list)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):

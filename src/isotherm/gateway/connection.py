@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from isotherm.base.errors import InvalidResponse, IsothermError
-from isotherm.gateway.download import Download, Gathered, Paced
+from isotherm.gateway.download import Download, Gathered, Resumable
 from isotherm.gateway.eventing import EventAnswer
 from isotherm.gateway.messages import BYTES_HEAD, JSON_HEAD, HeadCache, ResponseHead, problem_response, status_line
 from isotherm.gateway.plan import Plan
@@ -51,7 +51,7 @@ class ClientConnection(RequestReader):
         self.revision: RevisionPool | None = None
         self.request_id = ""
         self.on_left: Callable[[], None] | None = None  # what else to end when the client goes
-        self.download: Paced | None = None  # the answer that is on its way in pieces
+        self.download: Resumable | None = None  # the answer that is on its way in pieces
 
     # -- RequestReader -----------------------------------------------------------------------------------------------
 

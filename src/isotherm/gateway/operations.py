@@ -6,6 +6,7 @@ from typing import Protocol
 
 from isotherm.base.errors import Forbidden, Unauthenticated, Unavailable
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.debugger import DEBUGGER_SUFFIX, DebugExchange, Debugging
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.messages import status_line
 from isotherm.gateway.proxy import Exchange
@@ -33,17 +34,23 @@ class ApiOperations:
         metrics: Callable[[], Awaitable[str]],
         api_path: str,
         max_body_bytes: int,
+        debugging: Debugging,
     ) -> None:
         self._keys = keys
         self._readiness = readiness
         self._metrics = metrics
         self._api_path = api_path
         self._max_body_bytes = max_body_bytes
+        self._debugging = debugging
 
-    def admit(self, connection: ClientConnection, request: Request) -> Exchange | None:
+    def admit(self, connection: ClientConnection, request: Request) -> Exchange | DebugExchange | None:
         path = request.url.partition(b"?")[0]
         if path in PATHS:
             return None
+        if request.method == b"POST" and path.endswith(DEBUGGER_SUFFIX):
+            attached = self._debugging.exchange(connection, request)
+            if attached is not None:
+                return attached
         exchange = Exchange(connection, request, self._api_path, self._max_body_bytes)
         exchange.check()
         return exchange

@@ -22,6 +22,8 @@ DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | FORWARDED | {b"expec
 class Exchange(asyncio.Protocol):
     """One request and its answer: the body stream towards control, and the protocol of the connection to it."""
 
+    patient = False
+
     def __init__(self, client: ClientConnection, request: Request, path: str, max_body_bytes: int) -> None:
         self._client = client
         self._request = request

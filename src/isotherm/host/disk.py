@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isotherm.base.errors import TooLarge
+from isotherm.host.debugger import debugger_digest
 from isotherm.host.wanted import wanted_digest
 from isotherm.pool.tenants import Tenants
 from isotherm.wire.desired import RevisionSpec
@@ -21,6 +22,7 @@ class _Source(NamedTuple):
     package: str
     runtime: str
     scripts: bool
+    debug: bool
 
 
 class DiskBook:
@@ -35,7 +37,7 @@ class DiskBook:
         self._sizes: dict[Path, int] = {}  # of folders as they were made: they never change
 
     def know(self, revision: RevisionSpec) -> None:
-        source = _Source(revision.package, revision.runtime, revision.install_scripts)
+        source = _Source(revision.package, revision.runtime, revision.install_scripts, revision.debug)
         self._revisions[revision.id] = revision.namespace, source
 
     def forget(self, revision_id: str) -> None:
@@ -89,7 +91,7 @@ class DiskBook:
             digest = wanted_digest(code, source.runtime, scripts=source.scripts)
             if not code.is_dir():
                 return None
-            self._digests[source] = digest
+            self._digests[source] = debugger_digest(digest) if source.debug else digest
         known = self._digests[source]
         return None if known is None else self._deps / known
 

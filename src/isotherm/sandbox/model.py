@@ -56,6 +56,7 @@ class SandboxSpec:
     region: str
     request_body: str = "buffer"
     egress: EgressAllow | None = None  # None: no network at all
+    debug: bool = False  # debugpy is among the dependencies, and is started before the code
 
     def runtime_config(self, path: Sequence[str] = ()) -> RuntimeConfig:
         """What the runtime in the sandbox is told. `path` where the sandbox sees the folders elsewhere than at
@@ -76,6 +77,7 @@ class SandboxSpec:
             log_limit_bytes=self.log_limit_bytes,
             init_timeout_ms=round(self.init_timeout_s * 1000),
             request_body=self.request_body,
+            debug=self.debug,
         )
 
 

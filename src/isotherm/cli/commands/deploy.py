@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from isotherm.base.errors import Invalid, IsothermError, NotFound, TimedOut, error_from_problem
+from isotherm.cli.archive import zip_folder
 from isotherm.cli.client import Client
 from isotherm.cli.commands.rollouts import follow
 from isotherm.cli.output import output
-from isotherm.cli.package import zip_folder
 from isotherm.cli.steps import Steps, steps_for
 from isotherm.cli.times import duration, size
 from isotherm.cli.views import Package, Progress, Revision
 from isotherm.functions.manifest import MANIFEST, Manifest, RolloutPlan, read_manifest
 
-__all__ = ["Deployed", "deploy_folder", "run"]
+__all__ = ["Deployed", "deploy_folder", "follow_build", "run"]
 
 BUILD_S = 1800.0  # longest silence between two steps: an install of dependencies may take that long
 FOLLOW_TRIES = 20
@@ -32,6 +32,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
     unchanged: bool
     moved: bool  # `live` was at another revision before
+    warnings: list[str] = []  # time limits that hardly go together
     rollout: str | None = None  # id of the rollout that moves `live` to it, where that is not done at once
 
 
@@ -57,6 +58,8 @@ def run(
     if output.json:
         output.result(msgspec.to_builtins(deployed))
         return
+    for warning in deployed.warnings:
+        output.note(f"warning: {warning}")
     word = "deployed" if not deployed.unchanged else "live again:" if deployed.moved else "unchanged"
     output.line(f"{word} {deployed.name} revision {deployed.number} in {duration(deployed.took_ms)}")
     if deployed.rollout is not None:
@@ -76,7 +79,7 @@ def deploy_folder(
     unchanged = revision.state == "ready"
     if not unchanged:
         steps.done(f"revision {revision.number}")
-        _follow(client, manifest.name, revision, steps)
+        follow_build(client, manifest.name, revision, steps)
     took_ms = (time.monotonic() - started) * 1000
     url = client.function(manifest.name).url  # that of the revision is by its number
     return Deployed(
@@ -85,6 +88,7 @@ def deploy_folder(
         url=url,
         took_ms=took_ms,
         unchanged=unchanged,
+        warnings=revision.warnings,
         moved=bool(before) and before != [revision.number],
         rollout=_rollout(client, manifest, revision.number),
     )
@@ -115,8 +119,8 @@ def _upload(client: Client, folder: Path, steps: Steps) -> Package:
     return package
 
 
-def _follow(client: Client, name: str, revision: Revision, steps: Steps) -> None:
-    """Until the revision is ready; a stream that breaks (control restarts) is taken up again."""
+def follow_build(client: Client, name: str, revision: Revision, steps: Steps) -> None:
+    """Until the revision is ready; a stream that breaks (control restarts) is taken up again. Raises why it failed."""
     for attempt in range(FOLLOW_TRIES):
         try:
             for line in client.progress(name, revision.number, BUILD_S):

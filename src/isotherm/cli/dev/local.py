@@ -1,0 +1,90 @@
+"""A platform of one's own for as long as `isotherm dev` or `isotherm test` runs: in a folder that goes with it."""
+
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from isotherm.base.errors import IsothermError, Unauthenticated, Unavailable
+from isotherm.base.settings import load_settings
+from isotherm.cli.client import Client
+from isotherm.cli.commands.up import wait_until_ready
+from isotherm.cli.output import output
+from isotherm.cli.platform import Platform
+from isotherm.cli.profiles import Profile, find_profile
+
+__all__ = ["Interrupted", "some_platform"]
+
+CONTENT_PORT = 7071  # so that a URL stays the same from day to day, where nobody else has it
+
+
+class Interrupted(IsothermError):
+    """Ctrl-C came while the platform started."""
+
+
+@contextmanager
+def some_platform(namespace: str | None, *, private: bool, allow_unisolated: bool) -> Iterator[tuple[Client, bool]]:
+    """The platform of the profile; where none answers, or `private`, one that is started and ends with the context.
+
+    Gives a client, and whether the platform is a private one. Raises `Unavailable` where it cannot be started.
+    """
+    found = None if private else _answering(namespace)
+    if found is not None:
+        with found:
+            yield found, False
+        return
+    with _private(allow_unisolated) as profile, Client(profile) as client:
+        yield client, True
+
+
+def _answering(namespace: str | None) -> Client | None:
+    """None where no platform is known, or the known one is not there. Raises what it refuses the key with."""
+    try:
+        client = Client(find_profile(namespace))
+    except Unauthenticated:
+        return None
+    try:
+        client.me()
+    except Unavailable:
+        client.__exit__()
+        return None
+    except BaseException:
+        client.__exit__()
+        raise
+    return client
+
+
+@contextmanager
+def _private(allow_unisolated: bool) -> Iterator[Profile]:
+    folder = Path(tempfile.mkdtemp(prefix="isotherm-dev-"))
+    flags = {
+        "data": str(folder / "data"),
+        "port": 0,
+        "content_port": CONTENT_PORT if _is_free(CONTENT_PORT) else 0,
+        "allow_unisolated": allow_unisolated or None,
+        "drain_timeout_s": 2.0,
+    }
+    settings = load_settings(flags, {})  # not those of a platform that happens to be configured here
+    if not output.json:
+        output.note(f"no platform answers: starting one for this session in {folder}")
+    try:
+        with Platform(settings) as platform:
+            ready = wait_until_ready(platform, settings)
+            if ready is None:
+                raise Interrupted("interrupted while the platform started")
+            yield Profile(url=ready.url, key=ready.admin_key)
+            platform.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
