@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from importlib import import_module
 
-from isotherm_runtime.errors import error_head
+from isotherm_runtime.errors import describe, error_head
 from isotherm_runtime.frames import HEADER, MAX_PIECE_BYTES, WINDOW_BYTES, ErrorKind, Kind, pack_frame
 
 TYPE_CHECKING = False
@@ -33,10 +33,11 @@ DEBUG, CHUNK, END, WINDOW = int(Kind.DEBUG), int(Kind.CHUNK), int(Kind.END), int
 
 
 class Debugger:
-    """The relay, running. `stream` is the descriptor to serve calls on."""
+    """The relay, running. `stream` is the descriptor to serve calls on. `problem`: where the debugger could not be
+    started, the head of an ERROR frame that says why."""
 
     def __init__(self, host: int, path: Sequence[str]) -> None:
-        """Raises `ImportError` where debugpy is not among the dependencies."""
+        self.problem: bytes | None = None
         mine, inner = socket.socketpair()
         self.stream = inner.detach()
         relay = Relay(host, mine)
@@ -44,7 +45,12 @@ class Debugger:
         for mark in ("pydev_do_not_trace", "is_pydev_daemon_thread"):
             setattr(self._thread, mark, True)
         self._thread.start()
-        relay.port = listen(path)
+        try:
+            relay.port = listen(path)
+        except Exception as exc:  # noqa: BLE001 - whatever a debugger fails with is told to the developer
+            kind, message, trace = describe(exc)
+            message = f"the debugger could not be started: {message}"
+            self.problem = error_head(ErrorKind.IMPORT, kind, message, trace)
 
     def finish(self) -> None:
         """Calls are over: what is still to be written to the host goes out."""
@@ -57,10 +63,9 @@ def listen(path: Sequence[str]) -> int:
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     import debugpy
 
-    api = import_module("_pydevd_bundle.pydevd_api").PyDevdAPI()  # where debugpy puts it
-    this = import_module("_pydevd_bundle.pydevd_constants").get_global_debugger
-
     _, port = debugpy.listen(("127.0.0.1", 0), in_process_debug_adapter=True)
+    api = import_module("_pydevd_bundle.pydevd_api").PyDevdAPI()  # to be found once debugpy has begun
+    this = import_module("_pydevd_bundle.pydevd_constants").get_global_debugger
     # Nor is the runtime stopped in or stepped into: the developer's code begins at the handler.
     own = (os.path.dirname(debugpy.__file__), os.path.dirname(__file__))
     api.set_dont_trace_start_end_patterns(this(), own, ("debugpy_launcher.py",))

@@ -179,6 +179,10 @@ class _Template:
 
             debugger = Debugger(stream, self._config.path)
             stream = debugger.stream
+            if debugger.problem is not None:
+                serve.refuse(stream, debugger.problem)
+                debugger.finish()
+                return 1
         try:
             restore.after_fork()
             if self._handler is None:

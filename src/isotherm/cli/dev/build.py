@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from isotherm.base.errors import Invalid
+from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.archive import Packer
 from isotherm.cli.client import Client
 from isotherm.cli.commands.deploy import follow_build
@@ -42,6 +42,7 @@ class Builder:
         self._folder = folder
         self._debug = debug
         self._packer = Packer(folder)
+        self._mine = False  # whether the function is one that this made
         self._uploaded: tuple[str, str] | None = None  # digest of what was packed, and the platform's own name for it
 
     def build(self, steps: Steps) -> Built:
@@ -62,6 +63,7 @@ class Builder:
         took("upload")
         config = development_config(manifest, package, debug=self._debug)
         revision = self._client.deploy(self.name, config)
+        self._mine = True
         took("deploy")
         changed = revision.state != "ready"
         if changed:
@@ -69,9 +71,18 @@ class Builder:
         took("build")
         return Built(number=revision.number, url=revision.url, changed=changed, steps_ms=taken)
 
+    def stale(self) -> bool:
+        """Whether the folder holds something else than what was built last."""
+        try:
+            digest = hashlib.sha256(self._pack()).hexdigest()
+        except IsothermError:
+            return True
+        return self._uploaded is None or self._uploaded[0] != digest
+
     def remove(self) -> None:
-        """Delete the function. Raises `NotFound` where it is gone."""
-        self._client.delete_function(self.name)
+        """Delete the function, where this made it. Raises `NotFound` where it is gone."""
+        if self._mine:
+            self._client.delete_function(self.name)
 
     def _pack(self) -> bytes:
         """An editor replaces a file by another, so that for a moment there is none."""

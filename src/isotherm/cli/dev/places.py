@@ -9,7 +9,7 @@ from isotherm.base.errors import IsothermError
 
 __all__ = ["place_of"]
 
-_python = re.compile(r'File "(?:/code/)?([^"]+)", line (\d+)')
+_python = re.compile(r'File "/code/([^"]+)", line (\d+)')
 _node = re.compile(r"(?:file://)?/code/([^\s:()]+):(\d+)(?::\d+)?")
 
 

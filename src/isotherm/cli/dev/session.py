@@ -52,6 +52,7 @@ class Session:
         self._over = threading.Event()
         self._event = first_event(folder)
         self._bridge = None if debug_port is None else Bridge(client.profile, name, debug_port, self._debugger)
+        self._began_ms = time.time_ns() // 1_000_000
         self._there = False  # whether there is a revision that has calls
 
     def run(self) -> None:
@@ -70,6 +71,8 @@ class Session:
                 self._screen.event("watching", f"watching {self._folder}{hint}", folder=str(self._folder))
                 if self._bridge is not None:
                     self._tell_debugger(self._bridge.port)
+                if self._there and self._builder.stale():  # it was saved while the first build went on
+                    self._words.put(("reload", None))
                 self._loop()
 
     # What happens
@@ -183,7 +186,7 @@ class Session:
 
     def _follow_logs(self, client: Client) -> None:
         """Until the end; a stream that breaks is taken up again where it was."""
-        since_ms = time.time_ns() // 1_000_000 - 60_000
+        since_ms = self._began_ms  # a former session of the same name may have left lines
         while not self._over.is_set():
             with contextlib.suppress(NotFound, Unavailable):
                 for line in client.follow_logs(self.name, limit=1000, since_ms=since_ms, invocation=None):

@@ -9,6 +9,8 @@ from isotherm.cli.package import IGNORE_FILE, ignored, patterns_of
 __all__ = ["Watch"]
 
 STEP_MS = 10  # nothing more came for so long: the save is whole
+IDLE_MS = 100  # without changes it looks whether it should end this often
+READY_S = 10.0
 MOST_MS = 200  # a folder that never rests is looked at this often
 
 
@@ -20,10 +22,12 @@ class Watch:
         self._changed = changed
         self._patterns = patterns_of(self._folder)
         self._stop = threading.Event()
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> "Watch":
         self._thread.start()
+        self._ready.wait(READY_S)  # from here on no change is missed
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,9 +43,14 @@ class Watch:
             debounce=MOST_MS,
             step=STEP_MS,
             stop_event=self._stop,
+            rust_timeout=IDLE_MS,
+            yield_on_timeout=True,
             raise_interrupt=False,
         )
         for found in changes:
+            self._ready.set()
+            if not found:
+                continue
             names = sorted({self._relative(path) for _, path in found})
             if IGNORE_FILE in names:
                 self._patterns = patterns_of(self._folder)
