@@ -7,6 +7,7 @@ are served on a socket pair behind it, so that a handler that stands at a breakp
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -20,7 +21,7 @@ from isotherm_runtime.frames import HEADER, MAX_PIECE_BYTES, WINDOW_BYTES, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Debugger", "Relay", "listen"]
 
@@ -28,6 +29,7 @@ READ_BYTES = 64 * 1024
 FULL_BYTES = 1024 * 1024  # with so much to write on one side, the other is not read
 CONNECT_S = 5.0
 END_S = 10.0
+_NO_WARNING = "PYDEVD_DISABLE_FILE_VALIDATION"
 IN, OUT = select.POLLIN | select.POLLHUP | select.POLLERR, select.POLLOUT
 DEBUG, CHUNK, END, WINDOW = int(Kind.DEBUG), int(Kind.CHUNK), int(Kind.END), int(Kind.WINDOW)
 
@@ -46,7 +48,7 @@ class Debugger:
             setattr(self._thread, mark, True)
         self._thread.start()
         try:
-            relay.port = listen(path)
+            relay.port, relay.hang_up = listen(path)
         except Exception as exc:  # noqa: BLE001 - whatever a debugger fails with is told to the developer
             kind, message, trace = describe(exc)
             message = f"the debugger could not be started: {message}"
@@ -58,18 +60,23 @@ class Debugger:
         self._thread.join(END_S)
 
 
-def listen(path: Sequence[str]) -> int:
-    """Start debugpy in this process; the port on the loopback where it waits. Blocks for some 0.3 s."""
+def listen(path: Sequence[str]) -> tuple[int, Callable[[], None]]:
+    """Start debugpy in this process: the port on the loopback where it waits, and what to call when a client has left,
+    so that nothing stands still and no breakpoint is left. Blocks for some 0.3 s."""
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
+    before = os.environ.get(_NO_WARNING)
+    os.environ[_NO_WARNING] = "1"  # that breakpoints in frozen modules of the standard library are missed
     import debugpy
 
     _, port = debugpy.listen(("127.0.0.1", 0), in_process_debug_adapter=True)
+    if before is None:
+        del os.environ[_NO_WARNING]
     api = import_module("_pydevd_bundle.pydevd_api").PyDevdAPI()  # to be found once debugpy has begun
-    this = import_module("_pydevd_bundle.pydevd_constants").get_global_debugger
+    this = import_module("_pydevd_bundle.pydevd_constants").get_global_debugger()
     # Nor is the runtime stopped in or stepped into: the developer's code begins at the handler.
     own = (os.path.dirname(debugpy.__file__), os.path.dirname(__file__))
-    api.set_dont_trace_start_end_patterns(this(), own, ("debugpy_launcher.py",))
-    return int(port)
+    api.set_dont_trace_start_end_patterns(this, own, ("debugpy_launcher.py",))
+    return int(port), lambda: api.request_disconnect(this, resume_threads=True)
 
 
 class _Session:
@@ -84,12 +91,14 @@ class _Session:
 
 
 class Relay:
-    """Between the host's stream and that on which calls are served. `port` is set once the debugger listens."""
+    """Between the host's stream and that on which calls are served. `port` and `hang_up` are set once the debugger
+    listens."""
 
     def __init__(self, host: int, inner: socket.socket) -> None:
         os.set_blocking(host, False)
         inner.setblocking(False)
         self.port = 0
+        self.hang_up: Callable[[], None] = lambda: None
         self._host = host
         self._inner = inner
         self._to_host = bytearray()
@@ -253,5 +262,7 @@ class Relay:
 
     def _end(self, session: _Session) -> None:
         session.socket.close()
+        with contextlib.suppress(Exception):  # a debugger that cannot be spoken to cannot hold anything either
+            self.hang_up()
         self._own.append(pack_frame(END, session.stream))
         self._session = None
