@@ -30,7 +30,8 @@ FULL_BYTES = 1024 * 1024  # with so much to write on one side, the other is not 
 CONNECT_S = 5.0
 END_S = 10.0
 _NO_WARNING = "PYDEVD_DISABLE_FILE_VALIDATION"
-IN, OUT = select.POLLIN | select.POLLHUP | select.POLLERR, select.POLLOUT
+GONE = select.POLLHUP | select.POLLERR
+IN, OUT = select.POLLIN | GONE, select.POLLOUT
 DEBUG, CHUNK, END, WINDOW = int(Kind.DEBUG), int(Kind.CHUNK), int(Kind.END), int(Kind.WINDOW)
 
 
@@ -150,7 +151,7 @@ class Relay:
     # -- the host ------------------------------------------------------------------------------------------------------
 
     def _host_ready(self, events: int) -> None:
-        if events & OUT:
+        if self._to_host and events & (OUT | GONE):  # to a host that is gone: it raises, and all ends
             del self._to_host[: os.write(self._host, self._to_host[:FULL_BYTES])]
         if events & IN and self._host_open:
             data = os.read(self._host, READ_BYTES)
@@ -182,7 +183,7 @@ class Relay:
     # -- the calls -----------------------------------------------------------------------------------------------------
 
     def _inner_ready(self, events: int) -> None:
-        if events & OUT:
+        if events & OUT and self._to_inner:
             del self._to_inner[: self._inner.send(self._to_inner[:FULL_BYTES])]
         if events & IN and self._inner_open:
             data = self._inner.recv(READ_BYTES)
@@ -190,6 +191,7 @@ class Relay:
                 self._pass_on(memoryview(data))
             else:
                 self._inner_open = False
+                self._to_inner.clear()  # nobody reads it
 
     def _pass_on(self, data: memoryview) -> None:
         """To the host; it is known where a frame ends."""
@@ -248,8 +250,11 @@ class Relay:
                 if session.ending and not session.to_debugger:
                     self._end(session)
                     return
+            if events & GONE and session.credit <= 0:
+                session.to_debugger.clear()  # it is gone; what it said last waits for credit
+                return
             if events & IN:
-                data = session.socket.recv(min(session.credit, MAX_PIECE_BYTES) or 1)
+                data = session.socket.recv(min(session.credit, MAX_PIECE_BYTES))
                 if not data:
                     self._end(session)
                     return

@@ -4,6 +4,7 @@ import xml.etree.ElementTree as Xml
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from isotherm.base.errors import Invalid
@@ -73,7 +74,7 @@ BAD = Outcome(answer=None, error_type="ValueError", error_message="no such thing
     ],
 )  # fmt: skip
 def test_an_outcome_is_judged(expected: dict[str, Any], outcome: Outcome, problems: list[str]) -> None:
-    assert judge(Expectation(**expected), outcome) == problems
+    assert judge(msgspec.convert(expected, Expectation), outcome) == problems
 
 
 def test_an_answer_that_is_another_one_is_shown_beside_the_expected() -> None:

@@ -228,7 +228,7 @@ class Records:
                 events=store.delete_oldest_events(
                     session,
                     before_ms=now_ms - round(keep.invocations_s * 1000),
-                    too_many_bytes=store.total(session, "events") - keep.max_event_bytes,
+                    too_many_bytes=store.event_bytes(session) - keep.max_event_bytes,
                     at_once=_swept_at_once,
                 )
             )

@@ -20,6 +20,7 @@ __all__ = [
     "delete_oldest_invocations",
     "delete_oldest_logs",
     "delete_oldest_minutes",
+    "event_bytes",
     "events",
     "find_event",
     "find_invocation",
@@ -104,12 +105,13 @@ events = Table(
     Column("name", Text, nullable=False),
     Column("at_ms", BigInt, nullable=False),
     Column("size_bytes", Integer, nullable=False),
+    Column("end_bytes", BigInt, nullable=False),  # of this and all rows before it: how much is kept needs no counting
     Column("body", LargeBinary, nullable=False),  # JSON, sealed
     Index("events_invocation_idx", "namespace", "invocation_id"),
     sqlite_autoincrement=True,
 )
 
-# What a sweep would otherwise have to count: `invocations` in rows, `events`, `logs` and `logs:NAMESPACE` in bytes.
+# What a sweep would otherwise have to count: `invocations` in rows, `logs` and `logs:NAMESPACE` in bytes.
 totals = Table(
     "totals",
     records_tables,
@@ -176,19 +178,31 @@ def insert_logs(session: Session, lines: Sequence[LogLine]) -> None:
 
 def insert_events(session: Session, found: Sequence[tuple[RecordedEvent, bytes]]) -> None:
     """Each with its sealed body."""
-    rows = [
-        {
-            "invocation_id": event.id,
-            "namespace": event.namespace,
-            "name": event.name,
-            "at_ms": event.at_ms,
-            "size_bytes": len(body),
-            "body": body,
-        }
-        for event, body in found
-    ]
+    newest = sqlalchemy.select(events.c.end_bytes).order_by(events.c.seq.desc()).limit(1)
+    end = session.execute(newest).scalar_one_or_none() or 0
+    rows = []
+    for event, body in found:
+        end += len(body)
+        rows.append(
+            {
+                "invocation_id": event.id,
+                "namespace": event.namespace,
+                "name": event.name,
+                "at_ms": event.at_ms,
+                "size_bytes": len(body),
+                "end_bytes": end,
+                "body": body,
+            }
+        )
     session.execute(sqlalchemy.insert(events), rows)
-    add_to_total(session, "events", sum(len(body) for _, body in found))
+
+
+def event_bytes(session: Session) -> int:
+    """What is kept of events in all."""
+    ends = sqlalchemy.select(events.c.end_bytes, events.c.size_bytes).order_by(events.c.seq)
+    oldest = session.execute(ends.limit(1)).first()
+    newest = session.execute(ends.order_by(None).order_by(events.c.seq.desc()).limit(1)).first()
+    return 0 if oldest is None or newest is None else newest.end_bytes - oldest.end_bytes + oldest.size_bytes
 
 
 def find_event(session: Session, namespace: str, invocation_id: str) -> bytes | None:
@@ -370,7 +384,6 @@ def delete_oldest_events(session: Session, *, before_ms: int, too_many_bytes: in
     last, count = _oldest(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
     if count:
         session.execute(sqlalchemy.delete(events).where(events.c.seq <= last))
-        add_to_total(session, "events", -sum(row.size_bytes for row in rows[:count]))
     return count
 
 

@@ -8,16 +8,19 @@ down_revision = "r0003"
 branch_labels = None
 depends_on = None
 
+_big = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
         "events",
-        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True, autoincrement=True),
+        sa.Column("seq", _big, primary_key=True, autoincrement=True),
         sa.Column("invocation_id", sa.Text, nullable=False),
         sa.Column("namespace", sa.Text, nullable=False),
         sa.Column("name", sa.Text, nullable=False),
-        sa.Column("at_ms", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at_ms", _big, nullable=False),
         sa.Column("size_bytes", sa.Integer, nullable=False),
+        sa.Column("end_bytes", _big, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sqlite_autoincrement=True,
     )
@@ -27,4 +30,3 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_index("events_invocation_idx", "events")
     op.drop_table("events")
-    op.execute(sa.text("DELETE FROM totals WHERE name = 'events'"))
