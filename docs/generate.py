@@ -16,7 +16,7 @@ from isotherm.api.app import declared_routes, openapi_document
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
-from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, RecordsConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
 from isotherm.wire.egress import EgressAllow, EgressChoice
@@ -158,14 +158,18 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
     return f"{name}, {lower} to {upper}" if lower and upper else f"{name}, {lower}" if lower else name
 
 
+NOT_IN_FIRST_TABLE = {"package", "development", "debug", "warm", "rollout", "asynchronous", "cron", "records"}
+
+
 def manifest_page() -> str:
     return f"""# isotherm.toml
 
 The manifest stands beside the code. `name` is the function's name: lower-case letters, digits and `-`, at most 63
 characters, starting with a letter. An unknown key or a bad value is an error that names file, key and what was
-expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip) and without `name`.
+expected. The REST API takes the same keys as JSON, with `package` (the digest of the uploaded zip), `development` and
+`debug` ([for an inner loop](../guides/develop.md)), and without `name`.
 
-{keys_table(FunctionConfig, {"package", "warm", "rollout", "asynchronous", "cron"})}
+{keys_table(FunctionConfig, NOT_IN_FIRST_TABLE)}
 ## [warm]
 
 {keys_table(WarmConfig, set())}
@@ -180,6 +184,11 @@ revision another.
 See [the guide](../guides/async.md).
 
 {keys_table(AsyncConfig, set())}
+## [records]
+
+See [the guide](../guides/develop.md#replay-a-call).
+
+{keys_table(RecordsConfig, set())}
 ## [[cron]]
 
 Any number up to 20, each begun by `[[cron]]`.

@@ -67,15 +67,14 @@ def listen(path: Sequence[str]) -> tuple[int, Callable[[], None]]:
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     before = os.environ.get(_NO_WARNING)
     os.environ[_NO_WARNING] = "1"  # that breakpoints in frozen modules of the standard library are missed
-    import debugpy
-
+    debugpy = import_module("debugpy")  # of the revision's dependencies, not of this package
     _, port = debugpy.listen(("127.0.0.1", 0), in_process_debug_adapter=True)
     if before is None:
         del os.environ[_NO_WARNING]
     api = import_module("_pydevd_bundle.pydevd_api").PyDevdAPI()  # to be found once debugpy has begun
     this = import_module("_pydevd_bundle.pydevd_constants").get_global_debugger()
     # Nor is the runtime stopped in or stepped into: the developer's code begins at the handler.
-    own = (os.path.dirname(debugpy.__file__), os.path.dirname(__file__))
+    own = (os.path.dirname(str(debugpy.__file__)), os.path.dirname(__file__))
     api.set_dont_trace_start_end_patterns(this, own, ("debugpy_launcher.py",))
     return int(port), lambda: api.request_disconnect(this, resume_threads=True)
 

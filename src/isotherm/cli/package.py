@@ -13,6 +13,8 @@ IGNORE_FILE = ".isothermignore"
 
 DEFAULTS = """
 .git/
+.gitignore
+.gitattributes
 .hg/
 .svn/
 .venv/
