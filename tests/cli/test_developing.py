@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isotherm.base.errors import ImportFailed, IsothermError
-from isotherm.cli import archive
-from isotherm.cli.archive import Packer, zip_folder
 from isotherm.cli.dev.build import development_config
 from isotherm.cli.dev.keys import Keys
 from isotherm.cli.dev.places import place_of
 from isotherm.cli.dev.session import first_event
 from isotherm.cli.dev.watch import Watch
+from isotherm.client import archive
+from isotherm.client.archive import Packer, zip_folder
 from isotherm.functions.manifest import parse_manifest
 
 names = st.text("abcé", min_size=1, max_size=4)

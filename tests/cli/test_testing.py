@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Answer
 from isotherm.cli.testing.cases import Expectation, find_cases
 from isotherm.cli.testing.command import outcome_of
 from isotherm.cli.testing.judge import Outcome, judge
 from isotherm.cli.testing.report import Verdict, write_junit
+from isotherm.client.model import Answer
 
 
 def test_cases_are_events_with_their_expectations(tmp_path: Path) -> None:

@@ -435,7 +435,7 @@ def delete_namespace(name: Annotated[str, typer.Argument(metavar="NAME")], json_
 
 
 def _find_platform() -> tuple[str, str]:
-    from isotherm.cli.profiles import find_profile
+    from isotherm.client.profiles import find_profile
 
     profile = find_profile()
     return profile.url, profile.key

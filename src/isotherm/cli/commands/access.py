@@ -7,12 +7,12 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.commands.quotas import use_text
 from isotherm.cli.output import output
-from isotherm.cli.profiles import Profile, save_profile
 from isotherm.cli.times import age, parse_duration_s
-from isotherm.cli.views import Quota
+from isotherm.client import Client
+from isotherm.client.model import Quota
+from isotherm.client.profiles import Profile, save_profile
 
 __all__ = [
     "create_key",
@@ -31,8 +31,8 @@ def login(url: str, key: str | None, namespace: str | None) -> None:
         key = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
         raise Invalid("login: no key; give it on standard input, or as --key")
-    with Client(Profile(url=url.rstrip("/"), key=key)) as client:
-        me = client.me()
+    with Client(url, key) as client:
+        me = client.platform.me()
     profile = Profile(url=url.rstrip("/"), key=key, namespace=namespace or me.home_namespace)
     path = save_profile(profile)
     if output.json:
@@ -43,14 +43,14 @@ def login(url: str, key: str | None, namespace: str | None) -> None:
 
 
 def list_keys(client: Client) -> None:
-    found = client.keys()
+    found = list(client.keys.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
         ("ID", "NAME", "ROLE", ">AGE", "EXPIRES"),
         ((each.id, each.name, each.role, age(each.created_at_ms), _expiry(each.expires_at_ms)) for each in found),
-        f"no keys in {client.profile.namespace}",
+        f"no keys in {client.namespace}",
     )
 
 
@@ -59,18 +59,18 @@ def create_key(client: Client, name: str, role: str, expires: str | None) -> Non
     expires_at_ms = None
     if expires is not None:
         expires_at_ms = time.time_ns() // 1_000_000 + round(parse_duration_s(expires, "--expires") * 1000)
-    key = client.create_key(name, role, expires_at_ms)
+    key = client.keys.create(name, role, expires_at_ms=expires_at_ms)
     if output.json:
         output.result(msgspec.to_builtins(key))
         return
     output.line(f"key                {key.token}")
     output.line(f"access key id      {key.access_key_id}")
     output.line(f"secret access key  {key.secret_access_key}")
-    output.note(f"{key.id}: {role} in {client.profile.namespace}. Keep these; they are not shown again.")
+    output.note(f"{key.id}: {role} in {client.namespace}. Keep these; they are not shown again.")
 
 
 def delete_key(client: Client, key_id: str) -> None:
-    client.delete_key(key_id)
+    client.keys.delete(key_id)
     if output.json:
         output.result({"deleted": key_id})
         return
@@ -78,11 +78,11 @@ def delete_key(client: Client, key_id: str) -> None:
 
 
 def list_namespaces(client: Client) -> None:
-    found = client.namespaces()
+    found = list(client.namespaces.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
-    quotas = {quota.namespace: quota for quota in client.quotas()}
+    quotas = {quota.namespace: quota for quota in client.quotas.list()}
     output.table(
         ("NAME", ">AGE", ">INSTANCES", ">MEMORY, MB"),
         ((each.name, age(each.created_at_ms), *_uses(quotas.get(each.name))) for each in found),
@@ -91,7 +91,7 @@ def list_namespaces(client: Client) -> None:
 
 
 def create_namespace(client: Client, name: str) -> None:
-    namespace = client.create_namespace(name)
+    namespace = client.namespaces.create(name)
     if output.json:
         output.result(msgspec.to_builtins(namespace))
         return
@@ -99,7 +99,7 @@ def create_namespace(client: Client, name: str) -> None:
 
 
 def delete_namespace(client: Client, name: str) -> None:
-    client.delete_namespace(name)
+    client.namespaces.delete(name)
     if output.json:
         output.result({"deleted": name})
         return

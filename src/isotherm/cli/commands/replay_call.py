@@ -9,12 +9,12 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Conflict, FunctionFailed, Invalid, NotFound, TimedOut
-from isotherm.cli.client import Client
 from isotherm.cli.compare import differences, side_by_side, without
 from isotherm.cli.output import output
 from isotherm.cli.testing.command import outcome_of
 from isotherm.cli.testing.judge import Outcome
 from isotherm.cli.times import duration
+from isotherm.client import Client
 
 __all__ = ["run"]
 
@@ -82,38 +82,36 @@ def run(client: Client, call: str, revision: str | None, ignore: list[str], *, l
 def _recorded(client: Client, call: str) -> _Recorded:
     """By a call's request id, or the id of an asynchronous one."""
     try:
-        record = client.invocation(call)
+        record = client.invocations.get(call)
     except NotFound as unknown:
         return _queued(client, call, unknown)
-    name = str(record["name"])
-    event = _event(client, call, str(record.get("source")))
-    revisions = client.revisions(name, REVISIONS)
-    number = next((each.number for each in revisions if each.id == record.get("revision_id")), None)
+    event = _event(client, call, record.source)
+    revisions = client.revisions.list(record.name, REVISIONS)
     return _Recorded(
-        name=name,
+        name=record.name,
         event=event,
-        number=number,
-        outcome=str(record.get("outcome")),
-        error_type=record.get("error_type"),
-        run_ms=record.get("run_ms"),
+        number=next((each.number for each in revisions if each.id == record.revision_id), None),
+        outcome=record.outcome,
+        error_type=record.error_type,
+        run_ms=record.run_ms,
     )
 
 
 def _event(client: Client, call: str, source: str) -> bytes:
     """Raises `NotFound` where neither the records nor the queue have it."""
     try:
-        return client.invocation_event(call)
+        return client.invocations.event(call)
     except NotFound:
         if source not in ("url", "invoke"):
             with contextlib.suppress(NotFound):
-                return msgspec.json.encode(client.call(call).event)
+                return msgspec.json.encode(client.calls.get(call).event)
         raise
 
 
 def _queued(client: Client, call: str, unknown: NotFound) -> _Recorded:
     """An asynchronous call that waits, or of which no record is there any more. Raises `unknown` where it is none."""
     try:
-        detail = client.call(call)
+        detail = client.calls.get(call)
     except NotFound:
         raise unknown from None
     return _Recorded(
@@ -142,7 +140,9 @@ def _own(client: Client, recorded: _Recorded, revision: str | None) -> _Ran | No
     if recorded.number is None:
         return None
     if revision is None or not revision.isdigit():
-        same = [(weight.number, weight.weight) for weight in client.alias(recorded.name, revision or "live").weights]
+        same = [
+            (weight.number, weight.weight) for weight in client.aliases.get(recorded.name, revision or "live").weights
+        ]
         if same == [(recorded.number, 1.0)]:
             return None
     elif int(revision) == recorded.number:
@@ -155,7 +155,7 @@ def _own(client: Client, recorded: _Recorded, revision: str | None) -> _Ran | No
 
 def _call(client: Client, recorded: _Recorded, qualifier: str) -> _Ran:
     try:
-        answer = client.invoke(recorded.name, recorded.event, qualifier=qualifier, tail=True)
+        answer = client.functions.invoke(recorded.name, recorded.event, qualifier=qualifier, tail=True, check=False)
     except (FunctionFailed, TimedOut) as error:
         outcome = Outcome(answer=None, error_type=type(error).__name__, error_message=error.message)
         return _Ran(qualifier=qualifier, version=qualifier, outcome=outcome)

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from isotherm.base.errors import Invalid, IsothermError
-from isotherm.cli.archive import Packer
-from isotherm.cli.client import Client
-from isotherm.cli.commands.deploy import follow_build
+from isotherm.cli.commands.deploy import show_step
 from isotherm.cli.steps import Steps
+from isotherm.client import Client
+from isotherm.client.archive import Packer
 from isotherm.functions.manifest import MANIFEST, Manifest, read_manifest
 
 __all__ = ["Builder", "Built", "development_config"]
@@ -62,12 +62,12 @@ class Builder:
         package = self._upload(content)
         took("upload")
         config = development_config(manifest, package, debug=self._debug)
-        revision = self._client.deploy(self.name, config)
+        revision = self._client.revisions.make(self.name, config)
         self._mine = True
         took("deploy")
         changed = revision.state != "ready"
         if changed:
-            follow_build(self._client, self.name, revision, steps)
+            self._client.revisions.wait(self.name, revision, on_progress=lambda line: show_step(line, steps))
         took("build")
         return Built(number=revision.number, url=revision.url, changed=changed, steps_ms=taken)
 
@@ -82,7 +82,7 @@ class Builder:
     def remove(self) -> None:
         """Delete the function, where this made it. Raises `NotFound` where it is gone."""
         if self._mine:
-            self._client.delete_function(self.name)
+            self._client.functions.delete(self.name)
 
     def _pack(self) -> bytes:
         """An editor replaces a file by another, so that for a moment there is none."""
@@ -99,7 +99,7 @@ class Builder:
     def _upload(self, content: bytes) -> str:
         digest = hashlib.sha256(content).hexdigest()
         if self._uploaded is None or self._uploaded[0] != digest:
-            self._uploaded = digest, self._client.upload(content).digest
+            self._uploaded = digest, self._client.packages.upload(content).digest
         return self._uploaded[1]
 
 

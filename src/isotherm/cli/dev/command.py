@@ -26,5 +26,5 @@ def run(
     chosen = name or f"{manifest.name[:59]}-dev"
     if not is_name(chosen):
         raise Invalid(f"--name {chosen}: lower-case letters, digits and hyphens, the first a letter")
-    with some_platform(namespace, private=private, allow_unisolated=allow_unisolated) as (client, _):
-        Session(client, folder, chosen, debug_port=debug_port).run()
+    with some_platform(namespace, private=private, allow_unisolated=allow_unisolated) as (client, profile):
+        Session(client, profile, folder, chosen, debug_port=debug_port).run()

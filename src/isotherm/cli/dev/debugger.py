@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from isotherm.base.errors import Invalid, IsothermError, Unavailable, error_from_problem
-from isotherm.cli.profiles import Profile
+from isotherm.client.profiles import Profile
 
 __all__ = ["Bridge"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from isotherm.base.errors import IsothermError, Unauthenticated, Unavailable
 from isotherm.base.settings import load_settings
-from isotherm.cli.client import Client
 from isotherm.cli.commands.up import wait_until_ready
 from isotherm.cli.output import output
 from isotherm.cli.platform import Platform
-from isotherm.cli.profiles import Profile, find_profile
+from isotherm.client import Client
+from isotherm.client.profiles import Profile, find_profile
 
 __all__ = ["Interrupted", "some_platform"]
 
@@ -25,35 +25,36 @@ class Interrupted(IsothermError):
 
 
 @contextmanager
-def some_platform(namespace: str | None, *, private: bool, allow_unisolated: bool) -> Iterator[tuple[Client, bool]]:
+def some_platform(namespace: str | None, *, private: bool, allow_unisolated: bool) -> Iterator[tuple[Client, Profile]]:
     """The platform of the profile; where none answers, or `private`, one that is started and ends with the context.
 
-    Gives a client, and whether the platform is a private one. Raises `Unavailable` where it cannot be started.
+    Gives a client, and how it reaches the platform. Raises `Unavailable` where it cannot be started.
     """
     found = None if private else _answering(namespace)
     if found is not None:
-        with found:
-            yield found, False
+        with _client_of(found) as client:
+            yield client, found
         return
-    with _private(allow_unisolated) as profile, Client(profile) as client:
-        yield client, True
+    with _private(allow_unisolated) as profile, _client_of(profile) as client:
+        yield client, profile
 
 
-def _answering(namespace: str | None) -> Client | None:
+def _client_of(profile: Profile) -> Client:
+    return Client(profile.url, profile.key, profile.namespace)
+
+
+def _answering(namespace: str | None) -> Profile | None:
     """None where no platform is known, or the known one is not there. Raises what it refuses the key with."""
     try:
-        client = Client(find_profile(namespace))
+        profile = find_profile(namespace)
     except Unauthenticated:
         return None
-    try:
-        client.me()
-    except Unavailable:
-        client.__exit__()
-        return None
-    except BaseException:
-        client.__exit__()
-        raise
-    return client
+    with _client_of(profile) as client:
+        try:
+            client.platform.me()
+        except Unavailable:
+            return None
+    return profile
 
 
 @contextmanager

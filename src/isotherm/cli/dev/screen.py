@@ -13,7 +13,7 @@ from isotherm.base.errors import IsothermError
 from isotherm.cli.dev.places import place_of
 from isotherm.cli.output import output
 from isotherm.cli.times import clock, duration
-from isotherm.cli.views import LogLine
+from isotherm.client.model import LogLine
 
 __all__ = ["Screen"]
 

@@ -12,17 +12,17 @@ from queue import SimpleQueue
 from typing import Any
 
 from isotherm.base.errors import Invalid, IsothermError, NotFound, Unavailable
-from isotherm.cli.client import Client
 from isotherm.cli.dev.build import Builder, Built
 from isotherm.cli.dev.debugger import Bridge
 from isotherm.cli.dev.keys import Keys
 from isotherm.cli.dev.screen import Screen
 from isotherm.cli.dev.watch import Watch
 from isotherm.cli.output import output
-from isotherm.cli.profiles import Profile
 from isotherm.cli.steps import Plain, Silent
 from isotherm.cli.times import duration
-from isotherm.cli.views import LogLine
+from isotherm.client import Client
+from isotherm.client.model import LogLine
+from isotherm.client.profiles import Profile
 
 __all__ = ["Session"]
 
@@ -38,6 +38,7 @@ class Session:
     def __init__(
         self,
         client: Client,
+        profile: Profile,
         folder: Path,
         name: str,
         *,
@@ -51,15 +52,16 @@ class Session:
         self._words: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._over = threading.Event()
         self._event = first_event(folder)
-        self._bridge = None if debug_port is None else Bridge(client.profile, name, debug_port, self._debugger)
+        self._bridge = None if debug_port is None else Bridge(profile, name, debug_port, self._debugger)
         self._began_ms = time.time_ns() // 1_000_000
+        self._shown_ms = 0
         self._there = False  # whether there is a revision that has calls
 
     def run(self) -> None:
         """Until `q`, Ctrl-C or SIGTERM; then the function is deleted."""
-        with self._signals(), self._removing(), self._own_client() as background, self._bridge or nullcontext():
+        with self._signals(), self._removing(), self._bridge or nullcontext():
             threads = [
-                threading.Thread(target=work, args=(background,), name=work.__name__, daemon=True)
+                threading.Thread(target=work, name=work.__name__, daemon=True)
                 for work in (self._follow_logs, self._look_after)
             ]
             self._build(None)
@@ -122,7 +124,7 @@ class Session:
         steps = ({} if waited_ms is None else {"watch": waited_ms}) | built.steps_ms
         total_ms = sum(steps.values())
         if names is None:
-            url = self._client.function(self.name).url
+            url = self._client.functions.get(self.name).url
             text = f"{self._screen.good('ready')} in {duration(total_ms)}: {url}"
             self._screen.event("ready", text, name=self.name, url=url, number=built.number, steps_ms=steps)
         elif built.changed:
@@ -143,8 +145,7 @@ class Session:
             except ValueError as exc:
                 raise Invalid(f"the event is not JSON: {exc}") from exc
             began = time.monotonic()
-            with self._own_client() as client:
-                answer = client.invoke(self.name, self._event)
+            answer = self._client.functions.invoke(self.name, self._event, check=False)
         except IsothermError as error:
             self._screen.error(error)
             return
@@ -184,13 +185,14 @@ class Session:
 
     # Beside it
 
-    def _follow_logs(self, client: Client) -> None:
-        """Until the end; a stream that breaks is taken up again where it was."""
-        since_ms = self._began_ms  # a former session of the same name may have left lines
+    def _follow_logs(self) -> None:
+        """Until the end; from the beginning on: a former session of the same name may have left lines."""
         while not self._over.is_set():
             with contextlib.suppress(NotFound, Unavailable):
-                for line in client.follow_logs(self.name, limit=1000, since_ms=since_ms, invocation=None):
-                    since_ms = line.at_ms + 1
+                for line in self._client.functions.logs(
+                    self.name, follow=True, limit=1000, since_ms=max(self._began_ms, self._shown_ms + 1)
+                ):
+                    self._shown_ms = line.at_ms
                     self._show(line)
             self._over.wait(LOG_RETRY_S)
 
@@ -198,11 +200,11 @@ class Session:
         if not self._over.is_set():
             self._screen.log(line)
 
-    def _look_after(self, client: Client) -> None:
+    def _look_after(self) -> None:
         """A development function that nobody looks at goes by itself."""
         while not self._over.wait(LOOK_AFTER_S):
             with contextlib.suppress(NotFound, Unavailable):
-                client.function(self.name)
+                self._client.functions.get(self.name)
 
     # Beginning and end
 
@@ -232,13 +234,6 @@ class Session:
             with contextlib.suppress(NotFound):
                 self._builder.remove()
             self._screen.event("removed", f"{self.name} is removed", name=self.name)
-
-    @contextlib.contextmanager
-    def _own_client(self) -> Iterator[Client]:
-        """For another thread: a connection of its own."""
-        profile = self._client.profile
-        with Client(Profile(url=profile.url, key=profile.key, namespace=profile.namespace)) as client:
-            yield client
 
 
 def first_event(folder: Path) -> bytes:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from isotherm.cli.package import IGNORE_FILE, ignored, patterns_of
+from isotherm.client.package import IGNORE_FILE, ignored, patterns_of
 
 __all__ = ["Watch"]
 

@@ -14,7 +14,6 @@ from typing import NoReturn
 import msgspec
 
 from isotherm.base.errors import FunctionFailed, NotFound, TimedOut
-from isotherm.cli.client import Answer, Client
 from isotherm.cli.dev.build import Builder
 from isotherm.cli.dev.local import some_platform
 from isotherm.cli.output import output
@@ -22,6 +21,8 @@ from isotherm.cli.steps import steps_for
 from isotherm.cli.testing.cases import Case, find_cases
 from isotherm.cli.testing.judge import Outcome, judge
 from isotherm.cli.testing.report import Verdict, show, summary, write_junit
+from isotherm.client import Client
+from isotherm.client.model import Answer
 from isotherm.functions.manifest import MANIFEST, read_manifest
 
 __all__ = ["outcome_of", "run"]
@@ -84,10 +85,10 @@ def _run_one(client: Client, name: str, case: Case, folder: Path) -> Verdict:
     began = time.monotonic()
     request_id = ""
     try:
-        answer = client.invoke(name, case.event, tail=True)
+        answer = client.functions.invoke(name, case.event, tail=True, check=False)
         request_id, outcome = answer.request_id, outcome_of(answer)
     except (FunctionFailed, TimedOut) as error:  # the instance could not answer
-        request_id = error.instance or ""
+        request_id = error.request_id or ""
         outcome = Outcome(answer=None, error_type=type(error).__name__, error_message=error.message)
     total_ms = (time.monotonic() - began) * 1000
     return Verdict(

@@ -19,6 +19,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     namespace: str = "default"
 
+    def __repr__(self) -> str:
+        return f"Profile(url={self.url!r}, namespace={self.namespace!r})"  # a key is in no log
+
 
 def profile_path() -> Path:
     """The file of profiles: `isotherm/profile.json` in the user's configuration folder."""
@@ -26,21 +29,28 @@ def profile_path() -> Path:
     return Path(base) / "isotherm" / "profile.json"
 
 
-def find_profile(namespace: str | None = None) -> Profile:
-    """The platform to speak to. The environment wins. Raises `Unauthenticated` where there is no key, `Invalid`."""
+def find_profile(namespace: str | None = None, *, url: str | None = None, key: str | None = None) -> Profile:
+    """The platform to speak to: what is given, then the environment, then the saved profile.
+
+    A key is used for the platform it was given for alone. Raises `Unauthenticated` where there is no key, `Invalid`.
+    """
     saved = load_profile()
-    url = os.environ.get("ISOTHERM_URL") or (saved.url if saved else DEFAULT_URL)
-    key = os.environ.get("ISOTHERM_KEY")
-    if key is None and saved is not None and saved.url.rstrip("/") == url.rstrip("/"):
-        key = saved.key  # never the key of another platform
+    named = os.environ.get("ISOTHERM_URL")
+    url = (url or named or (saved.url if saved else DEFAULT_URL)).rstrip("/")
+    if key is None and (named is None or named.rstrip("/") == url):
+        key = os.environ.get("ISOTHERM_KEY")
+    if key is None and saved is not None and saved.url.rstrip("/") == url:
+        key = saved.key
     if not key:
         raise Unauthenticated(
             f"no key for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` on this machine)", url=url
         )
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"ISOTHERM_URL: expected http://… or https://…, got {url!r}")
+    if not key.isascii() or not key.isprintable():
+        raise Invalid("the key has characters that no key has; was it cut out of its line whole?")
     default = os.environ.get("ISOTHERM_NAMESPACE") or (saved.namespace if saved else "default")
-    return Profile(url=url.rstrip("/"), key=key, namespace=namespace or default)
+    return Profile(url=url, key=key, namespace=namespace or default)
 
 
 def save_profile(profile: Profile) -> Path:

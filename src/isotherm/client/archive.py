@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isotherm.base.errors import InvalidPackage, TooLarge
-from isotherm.cli.package import IGNORE_FILE, files_of
+from isotherm.client.package import IGNORE_FILE, files_of
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "Packer", "zip_folder"]
 
