@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from isotherm.base.errors import IsothermError, Unauthenticated, Unavailable
+from isotherm.base.errors import Unauthenticated, Unavailable
 from isotherm.base.settings import load_settings
 from isotherm.cli.commands.up import wait_until_ready
 from isotherm.cli.output import output
@@ -15,13 +15,9 @@ from isotherm.cli.platform import Platform
 from isotherm.client import Client
 from isotherm.client.profiles import Profile, find_profile
 
-__all__ = ["Interrupted", "some_platform"]
+__all__ = ["some_platform"]
 
 CONTENT_PORT = 7071  # so that a URL stays the same from day to day, where nobody else has it
-
-
-class Interrupted(IsothermError):
-    """Ctrl-C came while the platform started."""
 
 
 @contextmanager
@@ -74,7 +70,7 @@ def _private(allow_unisolated: bool) -> Iterator[Profile]:
         with Platform(settings) as platform:
             ready = wait_until_ready(platform, settings)
             if ready is None:
-                raise Interrupted("interrupted while the platform started")
+                raise KeyboardInterrupt
             yield Profile(url=ready.url, key=ready.admin_key)
             platform.stop()
     finally:
