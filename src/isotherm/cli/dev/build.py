@@ -79,10 +79,11 @@ class Builder:
             return True
         return self._uploaded is None or self._uploaded[0] != digest
 
-    def remove(self) -> None:
-        """Delete the function, where this made it. Raises `NotFound` where it is gone."""
+    def remove(self) -> bool:
+        """Delete the function, where this made it; whether it did. Raises `NotFound` where it is gone."""
         if self._mine:
             self._client.functions.delete(self.name)
+        return self._mine
 
     def _pack(self) -> bytes:
         """An editor replaces a file by another, so that for a moment there is none."""

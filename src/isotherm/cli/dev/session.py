@@ -232,8 +232,8 @@ class Session:
         finally:
             self._over.set()
             with contextlib.suppress(NotFound):
-                self._builder.remove()
-            self._screen.event("removed", f"{self.name} is removed", name=self.name)
+                if self._builder.remove():
+                    self._screen.event("removed", f"{self.name} is removed", name=self.name)
 
 
 def first_event(folder: Path) -> bytes:
