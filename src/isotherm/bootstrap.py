@@ -37,6 +37,7 @@ from isotherm.functions.service import Functions
 from isotherm.functions.time_limits import PlatformLimits
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
+from isotherm.sigv4.caller import CallerSeal
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
 from isotherm.tenancy.quotas import Quotas
@@ -80,6 +81,7 @@ class Rooms:
     denials: Denials
     feed: DesiredFeed
     databases: Databases
+    caller_seal: CallerSeal
 
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
@@ -139,6 +141,7 @@ def build_rooms(
         denials=denials,
         feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
         databases=databases,
+        caller_seal=CallerSeal(vault),
     )
 
 
@@ -188,6 +191,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         clock=clock,
         version=isotherm_version(),
         upload_dir=_fresh_folder(data_dir / "uploads"),
+        caller_seal=rooms.caller_seal,
         tenancy=rooms.tenancy,
         quotas=rooms.quotas,
         secrets=rooms.secrets,

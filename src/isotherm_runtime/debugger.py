@@ -1,4 +1,4 @@
-"""A debugger in the instance (docs/adr/0018-debugger.md): it listens on the instance's own loopback, and a relay
+"""A debugger in the instance (docs/adr/0027-debugger.md): it listens on the instance's own loopback, and a relay
 carries its bytes in frames on the host's stream, between those of the calls.
 
 The relay is a thread that the debugger neither traces nor stops, and the only one that touches the host's stream: calls

@@ -68,6 +68,7 @@ class DebugExchange:
     """See `gateway.request.BodyStream` and `pool.debugging.DebugClient`."""
 
     patient = True
+    digest: str | None = None
 
     def __init__(
         self, connection: ClientConnection, request: Request, revision: RevisionPool, principal_id: str

@@ -50,6 +50,8 @@ class BodyStream(Protocol):
 
     patient: bool
 
+    digest: str | None  # SHA-256 of the whole body, in hex, where it was taken as it came
+
     def begin(self) -> None:
         """It is the request's turn to be answered; parts of its body may have come."""
 

@@ -8,6 +8,7 @@ from isotherm.wire.egress import EgressChoice
 from isotherm.wire.quota import QuotaSpec
 
 __all__ = [
+    "DESIRED_FORMAT",
     "AliasSpec",
     "AsyncSpec",
     "CronSpec",
@@ -24,6 +25,10 @@ __all__ = [
     "WarmSpec",
     "item_id",
 ]
+
+# Raised where items get what hosts have to be told of anew: one that holds an older state on disk serves from it, and
+# asks for the whole. 1: keys have what signs.
+DESIRED_FORMAT = 1
 
 Role = Literal["admin", "developer", "viewer", "invoker"]
 ItemKind = Literal["revision", "route", "key", "quota"]
@@ -140,7 +145,7 @@ class GrantSpec(msgspec.Struct, frozen=True):
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that a host may let in. Only its digest is known here."""
+    """A key that a host may let in. Of its token only the digest is known here; of what signs, what control sealed."""
 
     id: str  # "key_…"
     digest: str  # SHA-256 of the token, hex
@@ -148,6 +153,8 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     grants: list[GrantSpec]
     home_namespace: str = "default"  # where an unqualified function name is looked up
     expires_at_ms: int | None = None
+    access_key_id: str = ""
+    sealed: bytes = b""  # see `sigv4.secrets`; opened only to derive the signing keys of a day
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -172,6 +179,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     full: bool
     items: list[Item] = msgspec.field(default_factory=list)
     removed: list[Removed] = msgspec.field(default_factory=list)
+    format: int = 0  # of a whole snapshot: `DESIRED_FORMAT` of when it was written
 
 
 def item_id(item: Item) -> tuple[ItemKind, str]:

@@ -12,7 +12,7 @@ from isotherm.events.changes import desired_changes
 from isotherm.events.service import EventLog
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
-from isotherm.wire.desired import Desired, Item, ItemKind, Removed, item_id
+from isotherm.wire.desired import DESIRED_FORMAT, Desired, Item, ItemKind, Removed, item_id
 from isotherm.workloads import store
 from isotherm.workloads.service import Workloads
 
@@ -66,7 +66,7 @@ class DesiredFeed:
 
     def _full(self, session: Session, version: int) -> Desired:
         items = self._items(session, None)
-        return Desired(epoch=self.epoch, version=version, full=True, items=items)
+        return Desired(epoch=self.epoch, version=version, full=True, items=items, format=DESIRED_FORMAT)
 
     def _delta(self, session: Session, version: int, newest: int) -> Desired:
         changed: dict[ItemKind, list[str]] = {kind: [] for kind in get_args(ItemKind)}
