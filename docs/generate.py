@@ -23,7 +23,7 @@ from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
 from isotherm.client import AsyncClient, AsyncStream, Call, Client, Stream, model, records
-from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, RecordsConfig, WarmConfig
 from isotherm.wire.egress import EgressAllow, EgressChoice
 from isotherm.workloads.rollout_model import RolloutPlan
 
@@ -153,14 +153,18 @@ def allowed(kind: Any, metas: list[msgspec.Meta]) -> str:
     return f"{name}, {lower} to {upper}" if lower and upper else f"{name}, {lower}" if lower else name
 
 
+NOT_IN_FIRST_TABLE = {"package", "development", "debug", "warm", "rollout", "asynchronous", "cron", "records"}
+
+
 def manifest_page() -> str:
     return f"""# isotherm.toml
 
 The manifest stands beside the code. `name` is the function's name: letters, digits, `-` and `_`, at most 64.
 An unknown key or a bad value is an error that names file, key and what was expected. The REST API takes the same keys
-as JSON, with `package` (the digest of the uploaded zip) and without `name`.
+as JSON, with `package` (the digest of the uploaded zip), `development` and
+`debug` ([for an inner loop](../guides/develop.md)), and without `name`.
 
-{keys_table(FunctionConfig, {"package", "warm", "rollout", "asynchronous", "cron"})}
+{keys_table(FunctionConfig, NOT_IN_FIRST_TABLE)}
 ## [warm]
 
 {keys_table(WarmConfig, set())}
@@ -175,6 +179,11 @@ revision another.
 See [the guide](../guides/async.md).
 
 {keys_table(AsyncConfig, set())}
+## [records]
+
+See [the guide](../guides/develop.md#replay-a-call).
+
+{keys_table(RecordsConfig, set())}
 ## [[cron]]
 
 Any number up to 20, each begun by `[[cron]]`.

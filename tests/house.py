@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import MetaData
 
 from isotherm.base.clock import ManualClock
+from isotherm.base.settings import Settings
 from isotherm.db.engine import Database
 from isotherm.db.migrate import upgrade
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
+from isotherm.functions.development import Leases
 from isotherm.functions.heads import Heads
 from isotherm.functions.layers import Layers
 from isotherm.functions.model import Deployed, FunctionConfig, Making, Package
@@ -20,6 +22,7 @@ from isotherm.functions.packages import PackageLimits
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.functions.sources import EventSources
+from isotherm.functions.time_limits import PlatformLimits
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.tenancy.model import Principal
@@ -131,6 +134,7 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
     workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
     secrets = Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=WorkloadSecrets(workloads), clock=clock)
     blobs = MemoryBlobs()
+    leases = Leases(log=log, workloads=workloads, clock=clock)
     functions = Functions(
         log=log,
         tenancy=tenancy,
@@ -141,6 +145,8 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
         limits=PackageLimits(),
         runtimes=["python3.11"],
         content_url="http://localhost:7071/",
+        leases=leases,
+        time_limits=PlatformLimits.of(Settings()),
     )
     rollouts = FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads)
     feed = DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads)

@@ -29,6 +29,7 @@ from isotherm.controllers.rollouts import RolloutController
 from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
+from isotherm.functions.development import Leases
 from isotherm.functions.heads import Heads
 from isotherm.functions.layers import Layers
 from isotherm.functions.packages import PackageLimits
@@ -37,6 +38,7 @@ from isotherm.functions.pruning import Pruning
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.functions.sources import EventSources
+from isotherm.functions.time_limits import PlatformLimits
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
 from isotherm.sigv4.caller import CallerSeal
@@ -75,6 +77,7 @@ class Rooms:
     secrets: Secrets
     workloads: Workloads
     functions: Functions
+    leases: Leases
     rollouts: FunctionRollouts
     records: Records
     events: EventLog
@@ -106,6 +109,7 @@ def build_rooms(
     sealed = SealedSecrets(vault)
     workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
     uses = WorkloadSecrets(workloads)
+    leases = Leases(log=log, workloads=workloads, clock=clock)
     functions = Functions(
         log=log,
         tenancy=tenancy,
@@ -118,6 +122,8 @@ def build_rooms(
         ),
         runtimes=runtimes(),
         content_url=content_url,
+        leases=leases,
+        time_limits=PlatformLimits.of(settings),
     )
     return Rooms(
         tenancy=tenancy,
@@ -125,9 +131,11 @@ def build_rooms(
         secrets=Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=uses, clock=clock),
         workloads=workloads,
         functions=functions,
+        leases=leases,
         records=Records(
             databases.records,
             clock,
+            vault=vault,
             retention=_retention(settings),
             spec_of=functions.spec,
             log_limits=quotas.log_limits,
@@ -280,6 +288,7 @@ def _sweeps(rooms: Rooms) -> list[SweepController]:
     return [
         SweepController("records", lambda: rooms.records.sweep().rows, idle_s=10.0),
         SweepController("denials", flush_denials),
+        SweepController("development functions", rooms.leases.sweep),
         SweepController("packages", rooms.functions.sweep_packages, idle_s=3600.0),
     ]
 
@@ -290,6 +299,7 @@ def _retention(settings: Settings) -> Retention:
         max_invocations=settings.record_limit,
         logs_s=settings.log_days * _day_s,
         max_log_bytes=settings.log_limit_mb * _megabyte,
+        max_event_bytes=settings.event_limit_mb * _megabyte,
     )
 
 

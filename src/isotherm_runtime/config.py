@@ -16,11 +16,13 @@ class RuntimeConfig:
     folder of what layers bring, "" where there are none.
     `dispatch` says how sync handlers run where `concurrency` > 1: "threads", or "serial" (one at a time, in order).
     `request_body` "stream": the handler gets a URL request's body as `context.body`, not in its event.
+    `debug`: a debugger may be attached, which is among the dependencies.
     `timeout_ms` counts where a request brings no deadline. `log_limit_bytes` is for one invocation.
     """
 
     __slots__ = (
         "concurrency",
+        "debug",
         "dispatch",
         "env",
         "function_arn",
@@ -56,6 +58,7 @@ class RuntimeConfig:
     init_timeout_ms: int
     max_response_bytes: int
     request_body: str
+    debug: bool
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class RuntimeConfig:
         init_timeout_ms: int = 60_000,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
         request_body: str = "buffer",
+        debug: bool = False,
     ) -> None:
         if dispatch not in ("threads", "serial"):
             raise ValueError(f'dispatch is {dispatch!r}; it must be "threads" or "serial"')
@@ -102,6 +106,7 @@ class RuntimeConfig:
         put(self, "init_timeout_ms", init_timeout_ms)
         put(self, "max_response_bytes", min(max_response_bytes, MAX_RESPONSE_BYTES))
         put(self, "request_body", request_body)
+        put(self, "debug", debug)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"RuntimeConfig is immutable: {name}")

@@ -31,6 +31,8 @@ Heads (JSON, UTF-8; `?` may be null):
     END       <> (empty)                                          the streamed body is complete
     END       <  as ERROR                                         it broke off, and why
     WINDOW    <> (empty)                                          so many bytes more may be sent of a streamed body
+    DEBUG      > (empty)                                          a debugger attaches: CHUNK, END and WINDOW frames of
+                                                                  this stream are its bytes, both ways
 
 A body may come in pieces (docs/adr/0015-streaming.md). Its REQUEST or RESPONSE has Flag.MORE, and a body that is the
 first piece, or empty; CHUNK frames follow, then END. Whoever sends it may have sent at most `WINDOW_BYTES` of body
@@ -80,6 +82,7 @@ class Kind(enum.IntEnum):
     PING = 9
     DRAIN = 10
     LOG = 11
+    DEBUG = 12
 
 
 class Flag(enum.IntFlag):

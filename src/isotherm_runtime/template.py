@@ -173,14 +173,27 @@ class _Template:
         from isotherm_runtime import restore, serve
         from isotherm_runtime.handler import ImportProblem, load
 
+        debugger = None
+        if self._config.debug:
+            from isotherm_runtime.debugger import Debugger
+
+            debugger = Debugger(stream, self._config.path)
+            stream = debugger.stream
+            if debugger.problem is not None:
+                serve.refuse(stream, debugger.problem)
+                debugger.finish()
+                return 1
         try:
             restore.after_fork()
             if self._handler is None:
                 self._handler = load(self._config)
+            status = serve.serve(stream, self._handler, self._config)
         except ImportProblem as problem:
             serve.refuse(stream, problem.head())
-            return 1
-        return serve.serve(stream, self._handler, self._config)
+            status = 1
+        if debugger is not None:
+            debugger.finish()
+        return status
 
 
 def _flush() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.base.errors import InvalidPackage
-from isotherm.client.package import IGNORE_FILE, ignored, parse_patterns, zip_folder
+from isotherm.client.archive import zip_folder
+from isotherm.client.package import IGNORE_FILE, ignored, parse_patterns
 
 
 def names(content: bytes) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from isotherm.base.clock import SystemClock
 from isotherm.base.ids import token_digest
 from isotherm.base.settings import Settings
+from isotherm.gateway.debugger import Debugging
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.operations import ApiOperations
@@ -108,7 +109,14 @@ class Front:
         planner = Planner(self.routes, self.keys, signatures)
         limits = http_limits(self.settings)
         operations = ApiOperations(
-            self.keys, signatures, CallerSeal(vault), self, self._metrics, self.api_path, 1_000_000
+            self.keys,
+            signatures,
+            CallerSeal(vault),
+            self,
+            self._metrics,
+            self.api_path,
+            1_000_000,
+            Debugging(self.keys, self.routes),
         )
         self.content = ContentPort(limits, planner)
         self.store = store or SqliteQueue(folder / "queue.db", vault)

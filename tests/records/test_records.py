@@ -15,11 +15,13 @@ from isotherm.base.clock import ManualClock
 from isotherm.base.errors import Invalid, NotFound, Unavailable
 from isotherm.db.migrate import upgrade
 from isotherm.db.places import RECORDS_SCHEMA
+from isotherm.records import store
 from isotherm.records.model import Retention
 from isotherm.records.policy import merge_minutes, over_log_quota
 from isotherm.records.service import LogLimits, Records
+from isotherm.storage.vault import Vault
 from isotherm.wire.desired import RevisionSpec
-from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate
+from isotherm.wire.telemetry import LATENCY_BUCKETS_MS, Batch, InvocationRecord, LogLine, MinuteAggregate, RecordedEvent
 from tests.databases import Databases
 
 NOW_MS = ManualClock().time_ms()
@@ -93,7 +95,9 @@ def make_records(
     database = databases.open(folder / "records.db", schema=RECORDS_SCHEMA)
     upgrade(database, "records")
     keep = msgspec.convert(retention, Retention, strict=False)
-    return Records(database, clock, retention=keep, spec_of=no_spec, log_limits=log_limits)
+    return Records(
+        database, clock, vault=Vault(bytes(range(32))), retention=keep, spec_of=no_spec, log_limits=log_limits
+    )
 
 
 @pytest.fixture
@@ -394,3 +398,41 @@ def test_a_page_is_read_off_an_index(records: Records, statement: str) -> None:
         plan = " ".join(str(row.detail) for row in session.execute(sqlalchemy.text("EXPLAIN QUERY PLAN " + statement)))
     assert "USING INDEX" in plan
     assert "TEMP B-TREE" not in plan, "nothing is sorted"
+
+
+def event(number: int, content: bytes = b'{"secret": "xylophone"}', at_ms: int = 1_700_000_000_000) -> RecordedEvent:
+    return RecordedEvent(id=f"call-{number}", namespace="default", name="hello", at_ms=at_ms, event=content)
+
+
+def test_an_event_is_found_by_its_call_in_its_namespace_alone(records: Records) -> None:
+    records.ingest(batch(1, events=[event(1), event(2, b"2")]))
+    assert records.event("default", "call-2") == b"2"
+    records.ingest(batch(2, events=[event(2, b"3")]))
+    assert records.event("default", "call-2") == b"3", "that of the last attempt"
+    for namespace, call in (("other", "call-2"), ("default", "call-3")):
+        with pytest.raises(NotFound, match=r"\[records\]"):
+            records.event(namespace, call)
+
+
+def test_an_event_is_sealed_and_bound_to_its_call(records: Records) -> None:
+    records.ingest(batch(1, events=[event(1), event(2)]))
+    with records._database.write() as session:
+        rows = session.execute(sqlalchemy.select(store.events.c.invocation_id, store.events.c.body)).all()
+        assert all(b"xylophone" not in row.body for row in rows)
+        session.execute(
+            sqlalchemy.update(store.events).where(store.events.c.invocation_id == "call-1").values(body=rows[1].body)
+        )
+    with pytest.raises(Unavailable):
+        records.event("default", "call-1")
+
+
+def test_events_are_swept_by_age_and_by_size(databases: Databases, tmp_path: Path, clock: ManualClock) -> None:
+    records = make_records(databases, tmp_path, clock, invocations_s=100.0, max_event_bytes=1000)
+    records.ingest(batch(1, events=[event(n, bytes(b"1" * 300), clock.time_ms()) for n in range(10)]))
+    swept = records.sweep()
+    assert swept.events == 7, "each takes 28 bytes more, sealed"
+    assert records.event("default", "call-9")
+    clock.advance(200)
+    assert records.sweep().events == 3
+    with pytest.raises(NotFound):
+        records.event("default", "call-9")

@@ -28,6 +28,7 @@ functions.delete      -        -       yes        yes
 functions.invoke      yes      -       yes        yes
 functions.read_env    -        -       yes        yes
 invocations.read      -        yes     yes        yes
+invocations.read_event -       -       yes        yes
 calls.read            yes      yes     yes        yes
 calls.manage          -        -       yes        yes
 logs.read             -        yes     yes        yes

@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slow_ms: Annotated[float, Meta(description="A call slower than this is kept in full", gt=0)] = 1000.0
     record_days: Annotated[float, Meta(description="Days that call records are kept", gt=0)] = 7.0
     record_limit: Annotated[int, Meta(description="Call records kept at most", ge=1)] = 1_000_000
+    event_limit_mb: Annotated[int, Meta(description="Events of calls kept at most, MB", ge=1)] = 256
     log_days: Annotated[float, Meta(description="Days that log lines are kept", gt=0)] = 3.0
     log_limit_mb: Annotated[int, Meta(description="Log lines kept at most, MB", ge=1)] = 512
     log_call_kb: Annotated[int, Meta(description="Log output of one call at most, KB", ge=1)] = 256

@@ -8,6 +8,7 @@ import typer
 
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
+from isotherm.cli.develop import register as register_develop
 from isotherm.cli.limits import quotas, revisions
 from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace, QueueDatabaseUrl
 from isotherm.cli.output import output
@@ -138,15 +139,24 @@ def doctor(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder to make it in.")] = Path(),
+    template: Annotated[
+        str | None, typer.Option("--template", "-t", help="As --list names them; default: python.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the function; default: that of the folder.")] = None,
-    runtime: Annotated[str, typer.Option(help="python, nodejs or provided.")] = "python",
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    runtime: Annotated[str | None, typer.Option(help="python, nodejs or provided: the first template of it.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the templates, and make nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Into a folder with files in it, over those of its own.")
+    ] = False,
     json_: Json = False,
 ) -> None:
-    """Make a function to start from: isotherm.toml, the code, an event and a test."""
+    """Make a function to start from: isotherm.toml, the code, an event, and what is expected of it."""
     from isotherm.cli.commands import init as command
 
-    command.run(folder, name, runtime, force)
+    if list_:
+        command.list_templates()
+        return
+    command.run(folder, template, runtime, name, force)
 
 
 @app.command()
@@ -463,5 +473,6 @@ def _find_platform() -> tuple[str, str]:
     return profile.url, profile.key
 
 
+register_develop(app)
 register_rollout(app, connect)
 register_replay(app, _find_platform)

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from isotherm.base.errors import IsothermError, NotFound, TimedOut, Unavailable, error_from_problem
+from isotherm.client.archive import zip_folder
 from isotherm.client.model import Deployed, Function, Package, Progress, Revision, Rollout
-from isotherm.client.package import zip_folder
 from isotherm.client.request import Request, function_path
 from isotherm.client.session import Session
 
-__all__ = ["BUILD_S", "UPLOAD_S", "deploy", "upload"]
+__all__ = ["BUILD_S", "UPLOAD_S", "Tell", "deploy", "follow", "upload"]
 
 UPLOAD_S = 300.0
 BUILD_S = 1800.0  # longest silence between two steps: an install of dependencies may take that long
@@ -50,7 +50,7 @@ async def deploy(
     if not unchanged:
         tell(Progress(step="revision", state="done", message=str(revision.number)))
         try:
-            await _follow(session, f"{path}/revisions/{revision.number}/progress", revision, tell, timeout_s)
+            await follow(session, f"{path}/revisions/{revision.number}/progress", revision, tell, timeout_s)
         except IsothermError:
             if before:
                 tell(Progress(step="serving", state="done", message=" and ".join(map(str, before))))
@@ -62,6 +62,7 @@ async def deploy(
         url=(await session.get(path, Function)).url,  # that of the revision is by its number
         took_ms=took_ms,
         unchanged=unchanged,
+        warnings=revision.warnings,
         moved=bool(before) and before != [revision.number],
         rollout=await _rollout(session, path, revision.number) if "rollout" in manifest.fields else None,
     )
@@ -92,8 +93,8 @@ async def _upload(session: Session, folder: Path, tell: Tell) -> Package:
     return package
 
 
-async def _follow(session: Session, path: str, revision: Revision, tell: Tell, timeout_s: float) -> None:
-    """Until the revision is ready; a stream that breaks (control restarts) is taken up again."""
+async def follow(session: Session, path: str, revision: Revision, tell: Tell, timeout_s: float) -> None:
+    """Until the revision is ready; a stream that breaks (control restarts) is taken up again. Raises why it failed."""
     for attempt in range(FOLLOW_TRIES):
         try:
             async with aclosing(session.lines(path, Progress, timeout_s)) as lines:

@@ -78,6 +78,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | None = None  # whether instances are forked from a template; None: not known yet
     unfit: list[str] = msgspec.field(default_factory=list)  # why not, where not
     url: str = ""  # of this revision by its number
+    warnings: list[str] = msgspec.field(default_factory=list)  # time limits that hardly go together
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +107,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int | None = None
     live: list[Weight] = msgspec.field(default_factory=list)  # empty before the first revision is ready
     latest: Revision | None = None
+    development: bool = False  # of somebody's inner loop: it goes by itself once that has ended
     states: list[State] = msgspec.field(default_factory=list)  # of one that was asked for alone, not in lists
     etag: str = ""  # changes with every change of the function
 
@@ -137,6 +139,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
     unchanged: bool  # code and configuration were those of a revision that is there
     moved: bool  # `live` was at another revision before
+    warnings: list[str] = msgspec.field(default_factory=list)  # time limits that hardly go together
     rollout: str | None = None  # id of the rollout that moves `live` to it, where that is not done at once
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from isotherm.client.model import Me, Page
 from isotherm.client.records import Entry, Explanation, Head, Host, Invocation, Status, Verdict
-from isotherm.client.request import given, segment
+from isotherm.client.request import Request, given, segment
+from isotherm.client.session import READ_S
 from isotherm.client.verbs import AsyncNoun, AsyncStream, Noun, blocking, streaming
 
 __all__ = ["AsyncEvents", "AsyncInvocations", "AsyncPlatform", "Events", "Invocations", "Platform"]
@@ -26,6 +27,12 @@ class AsyncInvocations(AsyncNoun):
         """By its request id. Raises `NotFound`."""
         return await self._session.get(self._session.path(f"invocations/{segment(invocation_id)}"), Invocation)
 
+    async def event(self, invocation_id: str) -> bytes:
+        """What it was made with, as JSON. Raises `NotFound` where the function does not have events kept."""
+        path = self._session.path(f"invocations/{segment(invocation_id)}/event")
+        request = Request(method="GET", path=path, timeout_s=self._session.limit_s(None, READ_S), repeatable=True)
+        return (await self._session.send(request)).content
+
     async def explain(self, invocation_id: str) -> Explanation:
         """Where its time went, why it was cold, what would have avoided it, what it cost."""
         path = self._session.path(f"invocations/{segment(invocation_id)}/explanation")
@@ -37,6 +44,7 @@ class Invocations(Noun[AsyncInvocations]):
 
     list = streaming(AsyncInvocations.list)
     get = blocking(AsyncInvocations.get)
+    event = blocking(AsyncInvocations.event)
     explain = blocking(AsyncInvocations.explain)
 
 

@@ -1,23 +1,20 @@
-"""A folder of code as a zip: the same bytes for the same content, without what has no place in a package."""
+"""Which files of a folder belong into a package, and which are left out."""
 
-import io
 import os
 import re
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from isotherm.base.errors import InvalidPackage, TooLarge
+from isotherm.base.errors import InvalidPackage
 
-__all__ = ["IGNORE_FILE", "files_of", "ignored", "parse_patterns", "zip_folder"]
+__all__ = ["IGNORE_FILE", "Patterns", "files_of", "ignored", "parse_patterns", "patterns_of"]
 
 IGNORE_FILE = ".isothermignore"
-MAX_FILES = 20_000
-MAX_BYTES = 1 << 30
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 DEFAULTS = """
 .git/
+.gitignore
+.gitattributes
 .hg/
 .svn/
 .venv/
@@ -38,40 +35,28 @@ __pycache__/
 .vscode/
 .DS_Store
 node_modules/
+*~
+.*.sw?
+.#*
 """
 
 Pattern = tuple[re.Pattern[str], bool, bool]  # expression, folders only, negated
-
-
-def zip_folder(folder: Path) -> bytes:
-    """The zip to upload. Raises `InvalidPackage` (a link that leads out, nothing in it), `TooLarge`."""
-    buffer = io.BytesIO()
-    total = 0
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for count, path in enumerate(files_of(folder), 1):
-            total += path.stat().st_size
-            if count > MAX_FILES or total > MAX_BYTES:
-                raise TooLarge(
-                    f"{folder}: more than {MAX_FILES} files or {MAX_BYTES >> 30} GiB; is this the right folder? "
-                    f"Patterns in {IGNORE_FILE} leave files out"
-                )
-            info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3
-            info.external_attr = (0o100755 if os.access(path, os.X_OK) else 0o100644) << 16
-            archive.writestr(info, path.read_bytes())
-    if not total:
-        raise InvalidPackage(f"{folder}: nothing to deploy; the folder is empty or all is left out")
-    return buffer.getvalue()
+Patterns = list[Pattern]
 
 
 def files_of(folder: Path) -> Iterator[Path]:
     """The files that belong in the package, in the order of their names. Raises `InvalidPackage`."""
+    found = _walk(folder, folder.resolve(), "", patterns_of(folder))
+    yield from sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def patterns_of(folder: Path) -> Patterns:
+    """What is left out: what has no place in any package, and what the folder's own file says."""
     patterns = parse_patterns(DEFAULTS.splitlines())
     own = folder / IGNORE_FILE
     if own.is_file():
         patterns += parse_patterns(own.read_text(encoding="utf-8").splitlines())
-    yield from sorted(_walk(folder, folder.resolve(), "", patterns), key=lambda path: path.relative_to(folder).parts)
+    return patterns
 
 
 def parse_patterns(lines: Iterable[str]) -> list[Pattern]:

@@ -1,8 +1,9 @@
 """Packages, revisions, and the aliases that point to them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from isotherm.client.deploying import BUILD_S, upload
+from isotherm.client.deploying import BUILD_S, follow, upload
 from isotherm.client.model import Alias, Package, Progress, Pruned, Revision
 from isotherm.client.request import function_path, given, segment
 from isotherm.client.verbs import AsyncNoun, AsyncStream, Noun, blocking, streaming
@@ -35,6 +36,23 @@ class AsyncRevisions(AsyncNoun):
         """Its state, its configuration and, where it failed, why. Raises `NotFound`."""
         return await self._session.get(f"{self._path(function)}/{number:d}", Revision)
 
+    async def make(self, function: str, config: Mapping[str, Any]) -> Revision:
+        """Of an uploaded package, with this configuration (by the keys of isotherm.toml, and `package`); it is building
+        then, unless it is there already. `functions.deploy` does it by itself."""
+        return await self._session.put(self._session.path(function_path(function)), Revision, dict(config))
+
+    async def wait(
+        self,
+        function: str,
+        revision: Revision,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        timeout_s: float = BUILD_S,
+    ) -> None:
+        """Until it is ready. `timeout_s` bounds the time between two steps. Raises why it failed."""
+        path = f"{self._path(function)}/{revision.number:d}/progress"
+        await follow(self._session, path, revision, on_progress or (lambda _: None), timeout_s)
+
     def progress(self, function: str, number: int, *, timeout_s: float | None = BUILD_S) -> AsyncStream[Progress]:
         """The steps of its deploy as they happen; the last has `done`. `timeout_s` bounds the wait for each."""
         return AsyncStream(self._session.lines(f"{self._path(function)}/{number:d}/progress", Progress, timeout_s))
@@ -56,6 +74,8 @@ class Revisions(Noun[AsyncRevisions]):
 
     list = streaming(AsyncRevisions.list)
     get = blocking(AsyncRevisions.get)
+    make = blocking(AsyncRevisions.make)
+    wait = blocking(AsyncRevisions.wait)
     progress = streaming(AsyncRevisions.progress)
     prune = blocking(AsyncRevisions.prune)
 

@@ -45,6 +45,8 @@ def check(config: FunctionConfig) -> None:
     expected = expected_handler(runtime, handler)
     if expected is not None:
         raise Invalid(f"handler is {handler!r}; with the runtime {runtime} it must be {expected}", key="handler")
+    if config.debug and not runtime.startswith("python"):
+        raise Invalid(f"debug is set, and the runtime is {runtime}; debuggers attach to Python functions", key="debug")
     if is_node(runtime) and config.pids < _least_node_pids:
         raise Invalid(f"pids is {config.pids}; {runtime} needs at least {_least_node_pids}", key="pids")
     if runtime == PROVIDED and config.concurrency != 1:

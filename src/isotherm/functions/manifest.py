@@ -1,6 +1,7 @@
 """`isotherm.toml`: what a function is called and how it runs, beside its code.
 
-Its keys are those of `FunctionConfig` (all but `package`) and `name`; types and bounds are declared there alone.
+Its keys are those of `FunctionConfig` (all but `package`, `development` and `debug`) and `name`; types and bounds are
+declared there alone.
 """
 
 import difflib
@@ -13,7 +14,16 @@ import msgspec
 from isotherm.base.errors import InvalidManifest
 from isotherm.base.ids import FUNCTION_PATTERN, is_function_name
 from isotherm.functions.languages import expected_handler
-from isotherm.functions.model import AsyncConfig, CronConfig, EnvName, EnvValue, FunctionConfig, SecretName, WarmConfig
+from isotherm.functions.model import (
+    AsyncConfig,
+    CronConfig,
+    EnvName,
+    EnvValue,
+    FunctionConfig,
+    RecordsConfig,
+    SecretName,
+    WarmConfig,
+)
 from isotherm.wire.egress import EgressAllow
 from isotherm.workloads.rollout_model import RolloutPlan
 
@@ -21,10 +31,16 @@ __all__ = ["MANIFEST", "Manifest", "RolloutPlan", "parse_manifest", "read_manife
 
 MANIFEST = "isotherm.toml"
 _MAX_BYTES = 1 << 20
+_not_of_files = {"package", "development", "debug"}  # said by whoever deploys, not by what is deployed
 _tables: dict[type, str] = {dict: "table", list: "list"}
 _types = {"`int`": "a whole number", "`float`": "a number", "`str`": "text in quotes", "`bool`": "true or false"}
 _types |= {"`object`": "a table", "`array`": "a list", "`null`": "nothing"}
-_nested: dict[str, type[msgspec.Struct]] = {"warm": WarmConfig, "asynchronous": AsyncConfig, "rollout": RolloutPlan}
+_nested: dict[str, type[msgspec.Struct]] = {
+    "warm": WarmConfig,
+    "asynchronous": AsyncConfig,
+    "rollout": RolloutPlan,
+    "records": RecordsConfig,
+}
 _forms = {  # of keys whose type alone does not say it
     "handler": "text without spaces, such as app.handler",
     "runtime": "python3.N, nodejs, nodejsN or provided",
@@ -82,7 +98,7 @@ def parse_manifest(content: bytes, file: str = MANIFEST) -> Manifest:
     egress = document.pop("egress") if isinstance(document.get("egress"), dict) else None
     crons = document.pop("cron", None)
     hidden = {"cron", *_nested}
-    fields = _convert(FunctionConfig, document, "", {"package", *hidden}, {"name", *hidden}, problems)
+    fields = _convert(FunctionConfig, document, "", {*_not_of_files, *hidden}, {"name", *hidden}, problems)
     problems += _problems_of_handler(fields)
     for key, table in tables.items():
         if isinstance(table, dict):

@@ -24,6 +24,7 @@ __all__ = [
     "Making",
     "Package",
     "Pruned",
+    "RecordsConfig",
     "Revision",
     "Trigger",
     "WarmConfig",
@@ -97,6 +98,15 @@ class CronConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     enabled: Annotated[bool, Meta(description="False: keep it, and call nothing")] = True
 
 
+class RecordsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of calls beside their outcome."""
+
+    events: Annotated[
+        Literal["none", "errors", "all"],
+        Meta(description="Whose events are kept, encrypted, for `isotherm replay-call`: user data, so none by default"),
+    ] = "none"
+
+
 class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The configuration of one revision, as the REST API takes it; isotherm.toml has the same names."""
 
@@ -144,9 +154,16 @@ class FunctionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = None
     warm: WarmConfig = WarmConfig()
     asynchronous: AsyncConfig = AsyncConfig()
+    records: RecordsConfig = RecordsConfig()
     cron: Annotated[list[CronConfig], Meta(max_length=20)] = msgspec.field(default_factory=list)
     rollout: Annotated[RolloutPlan, Meta(description="How `live` goes to it; no part of what makes a revision")] = (
         RolloutPlan()
+    )
+    development: Annotated[
+        bool, Meta(description="For an inner loop: only the newest revision stays, and the function goes once unused")
+    ] = False
+    debug: Annotated[bool, Meta(description="A debugger may be attached; one instance, and only in development")] = (
+        False
     )
 
 
@@ -172,6 +189,7 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     template: bool | None  # whether instances are forked from a template; None: not known yet
     unfit: list[str]  # why not, where not
     url: str  # of this revision by its number; the function's own where it is a head, which has none
+    warnings: list[str]  # time limits that hardly go together, each pair named with both values
 
 
 class Alias(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +209,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int
     live: list[Weight]  # where unqualified calls go; empty before the first revision is ready
     latest: Revision | None
+    development: bool  # it belongs to somebody's inner loop, and goes by itself once that has ended
     etag: str  # changes with every change of the function; without quotes
 
 

@@ -7,12 +7,13 @@ import msgspec
 
 from isotherm.base.cron import parse_schedule
 from isotherm.base.errors import Invalid, TooLarge
-from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
+from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, RecordsConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
 from isotherm.wire.egress import EgressAllow, EgressChoice, parse_cidr, parse_host
 from isotherm.wire.quota import Quota
 from isotherm.workloads.model import CronRow, Draft, RevisionRow
+from isotherm.workloads.rollout_policy import at_once
 
 __all__ = [
     "MASK",
@@ -30,6 +31,8 @@ MASK = "********"  # stands for the value of an environment variable
 _max_warm_event_bytes = 256 * 1024
 _max_cron_event_bytes = 16 * 1024
 _times_shown = 5
+_debugger_mb = 128
+_debugger_threads = 16
 _reserved_names = frozenset({"_HANDLER", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"})
 _reserved_prefixes = ("ISOTHERM_", "AWS_LAMBDA_")
 _in_spec = frozenset(RevisionSpec.__struct_fields__) & frozenset(FunctionConfig.__struct_fields__) - {
@@ -59,6 +62,16 @@ def check_config(config: FunctionConfig) -> None:
     _check_secrets(config.secrets, config.env)
     _check_egress(config.egress)
     _check_crons(config.cron)
+    _check_development(config)
+
+
+def _check_development(config: FunctionConfig) -> None:
+    if config.debug and not config.development:
+        raise Invalid("debug is set without development: no debugger may be attached to production", key="debug")
+    if config.development and config.cron:
+        raise Invalid("a development function has no schedules: they would call half-written code", key="cron")
+    if config.development and not at_once(config.rollout):
+        raise Invalid("a development function has no rollout: its newest revision takes the calls", key="rollout")
 
 
 def _check_crons(crons: list[CronConfig]) -> None:
@@ -152,6 +165,8 @@ def draft_of(
     notes: dict[str, Any] | None = None,
 ) -> Draft:
     """What a revision is made from. `config` is settled; `layers` are its layers with the digests of their zips."""
+    if config.debug:
+        config = _debugged(config)
     values = {name: getattr(config, name) for name in _in_spec}
     spec = RevisionSpec(
         id="",
@@ -163,6 +178,7 @@ def draft_of(
         layers=list(layers),
         warm=WarmSpec(**msgspec.structs.asdict(config.warm)),
         asynchronous=AsyncSpec(**msgspec.structs.asdict(config.asynchronous)),
+        record_events=config.records.events,
         **values,
     )
     return Draft(
@@ -173,6 +189,17 @@ def draft_of(
         crons=_crons(config.cron),
         head=head,
         notes=notes or {},
+    )
+
+
+def _debugged(config: FunctionConfig) -> FunctionConfig:
+    """With room for the debugger beside the handler; one instance, which is always there, so that breakpoints are where
+    the calls are. It imports for itself: threads of a debugger live through no fork."""
+    warm = msgspec.structs.replace(
+        config.warm, min_instances=1, max_instances=1, spare=0, warm_event=None, template=False
+    )
+    return msgspec.structs.replace(
+        config, memory_mb=config.memory_mb + _debugger_mb, pids=config.pids + _debugger_threads, warm=warm
     )
 
 
@@ -218,6 +245,7 @@ def config_of(row: RevisionRow, env: dict[str, str] | None) -> FunctionConfig:
         warm=WarmConfig(**msgspec.structs.asdict(row.spec.warm)),
         asynchronous=AsyncConfig(**msgspec.structs.asdict(row.spec.asynchronous)),
         layers=[name for name, _ in row.spec.layers],
+        records=RecordsConfig(events=row.spec.record_events),
         rollout=row.rollout,
         **values,
     )

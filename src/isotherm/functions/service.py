@@ -18,10 +18,12 @@ from isotherm.base.ids import is_function_name
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.events.listeners import Listeners
 from isotherm.events.service import EventLog
-from isotherm.functions import languages, layer_store, policy, store
+from isotherm.functions import languages, layer_store, policy, store, time_limits
+from isotherm.functions.development import Leases, check_kind
 from isotherm.functions.finding import find_function
 from isotherm.functions.model import Alias, Deployed, Function, FunctionConfig, Making, Package, Revision, Trigger
 from isotherm.functions.packages import PackageLimits, inspect_package
+from isotherm.functions.time_limits import PlatformLimits
 from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
 from isotherm.tenancy.model import Principal
@@ -54,6 +56,8 @@ class Functions:
         limits: PackageLimits,
         runtimes: Sequence[str],
         content_url: str,
+        leases: Leases,
+        time_limits: PlatformLimits,
     ) -> None:
         self._log = log
         self._database = log.database
@@ -64,7 +68,9 @@ class Functions:
         self._clock = clock
         self._limits = limits
         self._runtimes = tuple(runtimes)
-        self._views = Views(content_url)
+        self._time_limits = time_limits
+        self._views = Views(content_url, time_limits)
+        self._leases = leases
         self._building: Listeners[[str]] = Listeners("a deploy")
 
     def upload_package(self, principal: Principal, namespace: str, content: bytes | BinaryIO) -> Package:
@@ -108,7 +114,8 @@ class Functions:
         Where code and configuration are those of the latest revision and it has not failed, that one is the answer
         (and `live` goes to it, where it is ready and `live` was elsewhere). It goes as `config.rollout` says.
         Raises `Invalid` (name, configuration, unknown package), `Conflict` (a rollout is moving `live`, and
-        `abort_rollout` does not end it), `NotFound`, `Forbidden`, `PreconditionFailed`.
+        `abort_rollout` does not end it; the function is of development and this is not, or the other way round),
+        `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
         self._tenancy.require(principal, "functions.deploy", namespace)
         config = self._checked(name, config)
@@ -123,6 +130,8 @@ class Functions:
                     key="package",
                 )
             policy.check_quota(config, namespace, self._quotas.limits(session, namespace))
+            before = workload_store.find_workload(session, "function", namespace, name)
+            check_kind(before, development=config.development)
             layers = layer_store.digests(session, namespace, config.layers)
             draft = policy.draft_of(
                 config, requirements=package.requirements, layers=layers, head=making.head, notes=making.notes
@@ -140,15 +149,20 @@ class Functions:
             )
         if created:
             self._building.tell(row.spec.id)
+        if config.development:
+            self._leases.touch(row.spec.workload_id)
         return Deployed(revision=self._views.revision(row, config.env), created=created, etag=etag)
 
     def get(self, principal: Principal, namespace: str, name: str) -> Function:
-        """Raises `NotFound`, `Forbidden`."""
+        """A development function is kept while somebody looks at it. Raises `NotFound`, `Forbidden`."""
         self._tenancy.require(principal, "functions.read", namespace)
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             env = None if workload.latest is None else self._env(session, principal, workload.latest)
-        return self._views.function(workload, env)
+        found = self._views.function(workload, env)
+        if found.development:
+            self._leases.touch(found.id)
+        return found
 
     def page(
         self, principal: Principal, namespace: str, *, limit: int = 100, cursor: str | None = None
@@ -370,6 +384,7 @@ class Functions:
         policy.check_config(config)
         settled = languages.settle(config, self._runtimes)
         languages.check(settled)
+        time_limits.check(settled, self._time_limits)
         return settled
 
     def _find(self, session: Session, namespace: str, name: str) -> WorkloadRow:

@@ -2,16 +2,19 @@
 
 from isotherm.functions.model import Alias, Function, Revision, Trigger
 from isotherm.functions.policy import config_of, next_times, url_path
+from isotherm.functions.time_limits import PlatformLimits, conflicts
 from isotherm.workloads.model import LIVE, AliasRow, RevisionRow, WorkloadRow
 
 __all__ = ["Views"]
 
 
 class Views:
-    """`content_url` is where function URLs begin. `env` is the environment in clear; None: its values are masked."""
+    """`content_url`: where function URLs begin. `limits`: those of the platform. `env`: the environment in clear;
+    None: its values are masked."""
 
-    def __init__(self, content_url: str) -> None:
+    def __init__(self, content_url: str, limits: PlatformLimits) -> None:
         self._content_url = content_url.rstrip("/")
+        self._limits = limits
 
     def function(self, row: WorkloadRow, env: dict[str, str] | None = None) -> Function:
         """`env` is that of the latest revision."""
@@ -25,17 +28,20 @@ class Views:
             updated_at_ms=row.updated_at_ms,
             live=row.live,
             latest=None if row.latest is None else self.revision(row.latest, env),
+            development=row.latest is not None and row.latest.spec.development,
             etag=row.etag,
         )
 
     def revision(self, row: RevisionRow, env: dict[str, str] | None = None) -> Revision:
+        config = config_of(row, env)
         return Revision(
             id=row.spec.id,
             number=row.spec.number,
             state=row.state,
             created_at_ms=row.created_at_ms,
             ready_after_ms=row.ready_after_ms,
-            config=config_of(row, env),
+            config=config,
+            warnings=[str(each) for each in conflicts(config, self._limits)],
             problem=row.problem,
             template=row.template,
             unfit=row.unfit,

@@ -15,6 +15,7 @@ __all__ = ["CheckedBody", "CollectedBody"]
 class SignedBody(ABC):
     """A request that is refused before its turn is answered in its turn, and nothing more is read."""
 
+    patient = False
     digest: str | None = None
 
     def __init__(self, connection: ClientConnection, request: Request) -> None:

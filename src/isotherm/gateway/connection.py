@@ -10,7 +10,7 @@ from typing import Protocol
 
 from isotherm.base.errors import InvalidResponse, IsothermError
 from isotherm.gateway.aws_form import wants_aws_form
-from isotherm.gateway.download import Download, Gathered, Paced
+from isotherm.gateway.download import Download, Gathered, Resumable
 from isotherm.gateway.eventing import OF_THE_FUNCTION, EventAnswer
 from isotherm.gateway.messages import (
     BYTES_HEAD,
@@ -62,7 +62,7 @@ class ClientConnection(RequestReader):
         self.revision: RevisionPool | None = None
         self.request_id = ""
         self.on_left: Callable[[], None] | None = None  # what else to end when the client goes
-        self.download: Paced | None = None  # the answer that is on its way in pieces
+        self.download: Resumable | None = None  # the answer that is on its way in pieces
 
     # -- RequestReader -----------------------------------------------------------------------------------------------
 

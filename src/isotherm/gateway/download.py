@@ -6,7 +6,7 @@ from typing import Protocol
 from isotherm.base.errors import InvalidResponse, IsothermError
 from isotherm.pool.call import Answer, Call, StreamSink
 
-__all__ = ["Client", "Download", "Gathered", "Paced"]
+__all__ = ["Client", "Download", "Gathered", "Paced", "Resumable"]
 
 
 class Client(Protocol):
@@ -28,6 +28,13 @@ class Client(Protocol):
 
     def reply_gathered(self, call: Call, body: bytes, now_s: float) -> int:
         """Answer an Invoke with what came in pieces."""
+
+
+class Resumable(Protocol):
+    """What goes to a client as fast as it reads."""
+
+    def resume(self) -> None:
+        """The client reads again."""
 
 
 class Pieces(ABC):

@@ -16,6 +16,7 @@ __all__ = ["KeyRing", "Principal", "Signer", "bearer_token"]
 
 INVOKING = frozenset(("invoker", "developer", "admin"))
 VIEWING = frozenset(("viewer", "developer", "admin"))
+DEPLOYING = frozenset(("developer", "admin"))
 ANY = "*"
 CACHE_SIZE = 4096
 NEVER_MS = 1 << 62
@@ -25,7 +26,7 @@ MAX_HEADER_BYTES = 512
 class Principal:
     """What a key may do, by namespace."""
 
-    __slots__ = ("_invoke", "_view", "expires_at_ms", "home_namespace", "id")
+    __slots__ = ("_deploy", "_invoke", "_view", "expires_at_ms", "home_namespace", "id")
 
     def __init__(self, key: KeySpec) -> None:
         self.id = key.principal_id
@@ -33,12 +34,16 @@ class Principal:
         self.expires_at_ms = NEVER_MS if key.expires_at_ms is None else key.expires_at_ms
         self._invoke = frozenset(grant.namespace for grant in key.grants if grant.role in INVOKING)
         self._view = frozenset(grant.namespace for grant in key.grants if grant.role in VIEWING)
+        self._deploy = frozenset(grant.namespace for grant in key.grants if grant.role in DEPLOYING)
 
     def may_invoke(self, namespace: str) -> bool:
         return namespace in self._invoke or ANY in self._invoke
 
     def may_view(self, namespace: str) -> bool:
         return namespace in self._view or ANY in self._view
+
+    def may_deploy(self, namespace: str) -> bool:
+        return namespace in self._deploy or ANY in self._deploy
 
     def knows(self, namespace: str) -> bool:
         """Whether it has any role there; to others a namespace looks empty."""

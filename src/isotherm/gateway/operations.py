@@ -7,6 +7,7 @@ from typing import Protocol
 from isotherm.base.errors import Forbidden, SignatureRefused, Unauthenticated, Unavailable
 from isotherm.gateway.checked import CheckedBody, CollectedBody
 from isotherm.gateway.connection import ClientConnection
+from isotherm.gateway.debugger import DEBUGGER_SUFFIX, Debugging
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.messages import status_line
 from isotherm.gateway.proxy import Exchange, Vouched
@@ -43,6 +44,7 @@ class ApiOperations:
         metrics: Callable[[], Awaitable[str]],
         api_path: str,
         max_body_bytes: int,
+        debugging: Debugging,
     ) -> None:
         self._keys = keys
         self._signatures = signatures
@@ -51,11 +53,16 @@ class ApiOperations:
         self._metrics = metrics
         self._api_path = api_path
         self._max_body_bytes = max_body_bytes
+        self._debugging = debugging
 
     def admit(self, connection: ClientConnection, request: Request) -> BodyStream | None:
         path = request.url.partition(b"?")[0]
         if path in PATHS:
             return None
+        if request.method == b"POST" and path.endswith(DEBUGGER_SUFFIX):
+            attached = self._debugging.exchange(connection, request)
+            if attached is not None:
+                return attached
         if is_signed_request(request):
             return self._admit_signed(connection, request)
         exchange = Exchange(connection, request, self._api_path, self._max_body_bytes)

@@ -42,6 +42,7 @@ class Vouched:
 class Exchange(asyncio.Protocol):
     """One request and its answer: the body stream towards control, and the protocol of the connection to it."""
 
+    patient = False
     digest: str | None = None
 
     def __init__(

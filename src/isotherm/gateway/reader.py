@@ -306,7 +306,7 @@ class RequestReader(asyncio.Protocol, ABC):
             if not self._head_done and began_s > limits.header_timeout_s:
                 self.reject(RequestTimeout(f"the head did not come within {limits.header_timeout_s:g} s"))
             elif self._head_done and (
-                quiet_s > limits.body_timeout_s
+                (quiet_s > limits.body_timeout_s and not self._is_patient())
                 or (began_s > SLOWEST_BODY * limits.body_timeout_s and not self._is_streamed())
             ):
                 self.reject(RequestTimeout(f"the body stopped coming for {limits.body_timeout_s:g} s"))
@@ -316,6 +316,10 @@ class RequestReader(asyncio.Protocol, ABC):
     def _is_streamed(self) -> bool:
         """Whether the body that comes is passed on at once: whoever takes it has a time limit of its own for all."""
         return self._request is not None and self._request.stream is not None
+
+    def _is_patient(self) -> bool:
+        request = self._request
+        return request is not None and request.stream is not None and request.stream.patient
 
     def _reads_nothing(self, now_s: float) -> bool:
         """Whether a client that lets its answer wait takes none of it for too long, or takes too long for it all."""

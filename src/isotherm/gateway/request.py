@@ -45,7 +45,10 @@ def http_limits(settings: Settings) -> HttpLimits:
 
 
 class BodyStream(Protocol):
-    """Takes a request's body as it comes, where the request is not collected first."""
+    """Takes a request's body as it comes, where the request is not collected first. `patient`: it may be silent for as
+    long as it likes."""
+
+    patient: bool
 
     digest: str | None  # SHA-256 of the whole body, in hex, where it was taken as it came
 

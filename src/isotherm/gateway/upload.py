@@ -23,6 +23,7 @@ class UploadPort(Protocol):
 class Upload:
     """See `gateway.request.BodyStream` and `pool.call.Feeder`."""
 
+    patient = False
     digest: str | None = None
 
     def __init__(self, port: UploadPort, connection: ClientConnection, request: Request, limit_bytes: int) -> None:

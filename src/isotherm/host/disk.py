@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from isotherm.base.errors import TooLarge
+from isotherm.host.debugger import debugger_digest
 from isotherm.host.layers import layers_digest
 from isotherm.host.wanted import wanted_digest
 from isotherm.pool.tenants import Tenants
@@ -24,6 +25,7 @@ class _Source(NamedTuple):
     scripts: bool
     install: bool
     layers: tuple[str, ...]  # digests of their zips
+    debug: bool
 
 
 class DiskBook:
@@ -40,7 +42,14 @@ class DiskBook:
 
     def know(self, revision: RevisionSpec) -> None:
         layers = tuple(digest for _, digest in revision.layers)
-        source = _Source(revision.package, revision.runtime, revision.install_scripts, revision.install, layers)
+        source = _Source(
+            revision.package,
+            revision.runtime,
+            revision.install_scripts,
+            revision.install,
+            layers,
+            revision.debug,
+        )
         self._revisions[revision.id] = revision.namespace, source
 
     def forget(self, revision_id: str) -> None:
@@ -96,7 +105,7 @@ class DiskBook:
             digest = wanted_digest(code, source.runtime, scripts=source.scripts) if source.install else None
             if not code.is_dir():
                 return None
-            self._digests[source] = digest
+            self._digests[source] = debugger_digest(digest) if source.debug else digest
         known = self._digests[source]
         return None if known is None else self._deps / known
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from isotherm.base.errors import BuildFailed, NotFound, TooLarge, Unavailable
 from isotherm.base.runtimes import find_node
 from isotherm.base.settings import Settings
+from isotherm.host.debugger import debugger_digest, lay_debugger
 from isotherm.host.disk import DiskBook
 from isotherm.host.installer import install_jobs, installer_error
 from isotherm.host.layers import lay, layers_digest
@@ -77,24 +78,45 @@ class MaterialStore:
         if new:
             await asyncio.to_thread(self.disk.check, revision.namespace)  # before much more comes on top
         wanted = await asyncio.to_thread(_read_wanted, code, revision)
-        if wanted is None:
-            return self._spec(revision, code, None)
-        deps = self._deps / wanted.digest
-        await self._once("dependencies", deps, on_step, lambda: self._install(wanted, code, deps, on_step))
+        deps = None if wanted is None else self._deps / wanted.digest
+        if wanted is not None and deps is not None:
+            folder = deps
+            await self._once("dependencies", folder, on_step, lambda: self._install(wanted, code, folder, on_step))
+        if revision.debug:
+            deps = await self._with_debugger(deps, on_step)
         if new:
             await asyncio.to_thread(self.disk.check, revision.namespace)
         return self._spec(revision, code, deps)
+
+    async def _with_debugger(self, deps: Path | None, on_step: OnStep) -> Path:
+        digest = debugger_digest(None if deps is None else deps.name)
+        folder = self._deps / (digest or "no-debugger")
+        await self._once("debugger", folder, on_step, lambda: self._lay_debugger(deps, folder))
+        return folder
+
+    async def _lay_debugger(self, deps: Path | None, folder: Path) -> None:
+        fresh = folder.with_name(f".{folder.name}.new")
+        try:
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
+            await asyncio.to_thread(lay_debugger, deps, fresh)
+            await asyncio.to_thread(_publish, fresh, folder)
+        except OSError as exc:
+            raise BuildFailed(f"the debugger cannot be laid below {folder.parent}: {exc.strerror}", log="") from exc
+        finally:
+            await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
 
     def sweep(self, revisions: list[RevisionSpec]) -> None:
         """Remove folders that none of `revisions` uses and that have been there for a while. Blocks."""
         codes = {revision.package for revision in revisions}
         deps = {
             wanted_digest(self._code / revision.package, revision.runtime, scripts=revision.install_scripts)
-            for revision in revisions
             if revision.install
+            else None
+            for revision in revisions
         }
+        debugged = {debugger_digest(digest) for digest in deps} if any(each.debug for each in revisions) else set()
         layers = {layers_digest([digest for _, digest in each.layers]) for each in revisions if each.layers}
-        for place, used in ((self._code, codes), (self._deps, deps), (self._layers, layers)):
+        for place, used in ((self._code, codes), (self._deps, deps | debugged), (self._layers, layers)):
             for entry in list(place.iterdir()):
                 if entry.name not in used and time.time() - entry.stat().st_mtime > UNUSED_S:
                     shutil.rmtree(entry, ignore_errors=True)
@@ -207,6 +229,7 @@ class MaterialStore:
             region=region,
             request_body=revision.request_body,
             egress=allowed(revision.egress),
+            debug=revision.debug,
         )
 
 

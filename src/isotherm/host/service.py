@@ -18,6 +18,7 @@ from isotherm.base.errors import Invalid, IsothermError
 from isotherm.base.ids import new_id
 from isotherm.base.runtimes import runtimes
 from isotherm.base.settings import Settings
+from isotherm.gateway.debugger import Debugging
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.keys import KeyRing
 from isotherm.gateway.operations import ApiOperations
@@ -111,7 +112,14 @@ class HostService:
         metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path, self.uses)
         package_bytes = (settings.max_package_mb * 4 // 3 + 1) * 1024 * 1024  # in base64 it takes a third more
         operations = ApiOperations(
-            self.keys, signatures, CallerSeal(vault), self, metrics.text, boot.api_path, package_bytes
+            self.keys,
+            signatures,
+            CallerSeal(vault),
+            self,
+            metrics.text,
+            boot.api_path,
+            package_bytes,
+            Debugging(self.keys, self.routes),
         )
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ports["api"] = self.api

@@ -1,11 +1,12 @@
 """Collects aggregates, records and log lines between two shipments, within bounds; what does not fit is counted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from isotherm.base.clock import Clock
 from isotherm.invocations.aggregates import RevisionStats, Window
 from isotherm.invocations.allowance import LogAllowance, LogRates
-from isotherm.wire.telemetry import InvocationRecord, LogLine, MinuteAggregate
+from isotherm.wire.telemetry import InvocationRecord, LogLine, MinuteAggregate, RecordedEvent
 
 __all__ = ["Collected", "Recorder"]
 
@@ -15,6 +16,7 @@ MAX_LOG_LINES = 10_000
 MAX_LOG_BYTES = 8 * 1024 * 1024
 MAX_NAMESPACE_LOG_BYTES = 4 * 1024 * 1024  # of one namespace in one shipment: it must not silence the others
 MAX_MINUTES = 100_000
+MAX_EVENTS_BYTES = 8 * 1024 * 1024  # of events of calls
 
 
 @dataclass(slots=True)
@@ -24,10 +26,11 @@ class Collected:
     invocations: list[InvocationRecord] = field(default_factory=list)
     minutes: list[MinuteAggregate] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.invocations or self.minutes or self.logs or self.dropped)
+        return bool(self.invocations or self.minutes or self.logs or self.events or self.dropped)
 
 
 class Recorder:
@@ -39,11 +42,12 @@ class Recorder:
         self._stats: dict[str, RevisionStats] = {}
         self._open = Collected()
         self._sampled = 0
-        self._log_bytes = 0
+        self._log_bytes = self._event_bytes = 0
         self._namespace_log_bytes: dict[str, int] = {}
         self._retiring: set[str] = set()
         self.retired: dict[tuple[str, str], Window] = {}  # totals of revisions that are gone, by namespace and name
         self._minute = clock.time_ms() // 60_000
+        self.on_hurry: Callable[[], None] = lambda: None  # somebody waits for what is open
 
     def stats(self, namespace: str, name: str, revision_id: str) -> RevisionStats:
         """The counters of a revision, made at first use and kept while the process lives."""
@@ -66,6 +70,14 @@ class Recorder:
             self._drop("invocations")
             return
         self._open.invocations.append(record)
+
+    def keep_event(self, event: RecordedEvent) -> None:
+        """Keep what a call was made with, or count it as dropped where this shipment is full."""
+        if self._event_bytes + len(event.event) > MAX_EVENTS_BYTES:
+            self._drop("events")
+            return
+        self._event_bytes += len(event.event)
+        self._open.events.append(event)
 
     def log(self, line: LogLine) -> None:
         """Keep a log line, or count it as dropped where it is over a rate, or this shipment is full."""
@@ -109,7 +121,7 @@ class Recorder:
         self._minute = self._clock.time_ms() // 60_000
         self._open.logs += self.allowance.notices(self._clock.monotonic_s(), self._clock.time_ms())
         collected, self._open = self._open, Collected()
-        self._sampled = self._log_bytes = 0
+        self._sampled = self._log_bytes = self._event_bytes = 0
         self._namespace_log_bytes.clear()
         for revision_id in self._retiring:
             gone = self._stats.pop(revision_id, None)

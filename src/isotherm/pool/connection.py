@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from isotherm.base.errors import InvalidResponse, IsothermError
 from isotherm.pool.call import Call, UploadCall
+from isotherm.pool.debugging import DebugClient, DebugStream
 from isotherm.pool.model import Phase
 from isotherm.pool.stream import AnswerStream
 from isotherm.pool.tenants import Place
@@ -25,6 +26,7 @@ pack_header = HEADER.pack
 unpack_header = HEADER.unpack_from
 MAX_STREAM = 0xFFFF_FF00  # stream ids are never reused on a connection: an instance is replaced before they run out
 MAX_UNSENT_BYTES = 16 * 1024 * 1024  # requests that an instance has not read: more, and it gets no new ones
+UNLIMITED_MS = 86_400_000  # what an instance under a debugger is told of its time
 MAX_GATHERED = 16  # frames of one turn in one write; more, and the instance could have begun with the first
 
 REQUEST, RESPONSE, ERROR, LOG, HELLO, PING = (
@@ -86,6 +88,7 @@ class InstanceConnection(asyncio.Protocol):
     __slots__ = (
         "_answers",
         "_blocked",
+        "_debug",
         "_have",
         "_loop",
         "_max_frame",
@@ -108,6 +111,7 @@ class InstanceConnection(asyncio.Protocol):
         "next_stream",
         "now",
         "owner",
+        "paused_since_s",
         "phase",
         "place",
         "served",
@@ -131,8 +135,11 @@ class InstanceConnection(asyncio.Protocol):
         capacity: int,
         timeout_s: float,
         max_body_bytes: int,
+        debug: bool = False,
         now: Callable[[], float] = monotonic,
     ) -> None:
+        """`debug`: a debugger may be attached. Then this side alone looks at time limits: they stand still while the
+        handler does."""
         self._loop = asyncio.get_running_loop()
         self.id = instance.id
         self.instance = instance
@@ -141,7 +148,7 @@ class InstanceConnection(asyncio.Protocol):
         self.owner = owner
         self.capacity = capacity
         self.timeout_s = timeout_s
-        self._timeout_ms = int(timeout_s * 1000)
+        self._timeout_ms = UNLIMITED_MS if debug else int(timeout_s * 1000)
         self.now = now
         self.phase = Phase.STARTING
         self.calls: dict[int, Call] = {}  # in the order they were sent, so also in that of their deadlines
@@ -168,6 +175,8 @@ class InstanceConnection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._have = self._need = self._skip = 0
         self._blocked = False
+        self._debug: DebugStream | None = None
+        self.paused_since_s: float | None = None  # the handler stands at a breakpoint
 
     # -- towards the instance ------------------------------------------------------------------------------------
 
@@ -200,6 +209,29 @@ class InstanceConnection(asyncio.Protocol):
     def grant(self, stream: int, size: int) -> None:
         """See `stream.Granter`."""
         self._write(pack_frame(WINDOW, stream, deadline_ms=size))
+
+    def attach(self, client: DebugClient) -> DebugStream:
+        """A debugger attaches, in the place of the one before."""
+        if self._debug is not None:
+            self._debug.end("another debugger was attached")
+        stream = self.next_stream
+        self.next_stream = stream + 1
+        self._write(pack_frame(Kind.DEBUG, stream))
+        self._debug = DebugStream(stream, lambda frame: self._write(frame), client, self._stands)
+        return self._debug
+
+    def paused_s(self, now_s: float) -> float:
+        """How long the handler has stood at a breakpoint; 0 where it does not."""
+        return 0.0 if self.paused_since_s is None else now_s - self.paused_since_s
+
+    def _stands(self, paused: bool) -> None:
+        """The debugger says that the handler stopped, or goes on: what it stood is given back to its calls."""
+        if paused and self.paused_since_s is None:
+            self.paused_since_s = self.now()
+        elif not paused and self.paused_since_s is not None:
+            since_s, self.paused_since_s = self.paused_since_s, None
+            for call in self.calls.values():
+                call.deadline_s += self.now() - max(since_s, call.sent_s)
 
     def answered_twice(self, call: Call) -> None:
         """A whole answer came to a call whose answer had begun: what the instance says can be believed no more."""
@@ -240,6 +272,8 @@ class InstanceConnection(asyncio.Protocol):
         self._write = _nowhere
         self.phase = Phase.LOST
         self._parts.clear()
+        if self._debug is not None:
+            self._debug.end("the instance ended")
         if not self.hello.done():
             self.hello.cancel()
         self.owner.disconnected(self)
@@ -339,6 +373,10 @@ class InstanceConnection(asyncio.Protocol):
         if kind == LOG:
             call = self.calls.get(stream) or self.stuck.get(stream) if stream else None
             self.owner.logged(self, call, flags, head, body)
+        elif self._debug is not None and stream == self._debug.stream and kind in (CHUNK, END):
+            if not self._debug.came(kind, body, head):
+                self._broken("it sent more of a debugger's bytes than it was granted")
+                return False
         elif kind in (RESPONSE, CHUNK, END):
             return self._streamed(kind, flags, stream, head, body, now_s)
         elif kind == ERROR:
@@ -357,7 +395,12 @@ class InstanceConnection(asyncio.Protocol):
         return True
 
     def _window(self, stream: int, size: int) -> bool:
-        """Credit for the request's body of a call, which may be over by now."""
+        """Credit for the request's body of a call, or for a debugger; either may be over by now."""
+        if self._debug is not None and stream == self._debug.stream:
+            if not self._debug.granted(size):
+                self._broken("it granted a debugger more than it was sent")
+                return False
+            return True
         call = self.calls.get(stream)
         if isinstance(call, UploadCall) and not call.feeder.granted(size):
             self._broken(f"it granted call {stream} more than it was sent")

@@ -8,9 +8,10 @@ from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.model import Phase
 from isotherm.wire.telemetry import ColdCause
 
-__all__ = ["DEADLINE_GRACE_S", "STUCK_GRACE_S", "check_deadlines"]
+__all__ = ["DEADLINE_GRACE_S", "MAX_PAUSE_S", "STUCK_GRACE_S", "check_deadlines"]
 
 DEADLINE_GRACE_S = 0.05  # the runtime cancels an async handler at its deadline; its answer gets this long to arrive
+MAX_PAUSE_S = 3600.0  # a breakpoint that nobody goes on from ends its calls after so long
 STUCK_GRACE_S = 0.5  # an instance that gave no sign for a call that is over gets this long, then it is replaced
 
 
@@ -26,6 +27,8 @@ class Holder(Protocol):
 
 def check_deadlines(holder: Holder, connection: InstanceConnection, now_s: float) -> None:
     """Look at one busy instance. All its calls have one time limit, so the oldest is the next to be over."""
+    if 0.0 < connection.paused_s(now_s) < MAX_PAUSE_S:
+        return
     calls = connection.calls
     while calls:
         call = next(iter(calls.values()))

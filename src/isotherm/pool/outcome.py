@@ -7,6 +7,7 @@ from isotherm.base.errors import IsothermError
 from isotherm.invocations.aggregates import RevisionStats
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool.call import Call
+from isotherm.pool.events import recorded_event, wants_event
 from isotherm.pool.faults import outcome_of
 from isotherm.pool.model import PoolLimits
 from isotherm.wire.desired import RevisionSpec
@@ -97,6 +98,8 @@ class Outcomes:
                 stream="stdout" if stream == "stdout" else "platform" if stream == "platform" else "log",
             )
         )
+        if spec.development:
+            self._recorder.on_hurry()
 
     def dropped(self, count: int) -> None:
         """Lines that were over an instance's rate."""
@@ -129,6 +132,10 @@ class Outcomes:
         if outcome == "rejected" and call.carrier is None and stats.window.outcomes.get("rejected", 0) > 100:
             return  # a flood that is turned away is counted, not recorded one by one
         carrier = call.carrier
+        started_at_ms = self._clock.time_ms() - round(total_ms)
+        event = recorded_event(spec, call, started_at_ms) if wants_event(spec, outcome) else None
+        if event is not None:
+            self._recorder.keep_event(event)
         self._recorder.keep(
             InvocationRecord(
                 id=call.id,
@@ -137,7 +144,7 @@ class Outcomes:
                 revision_id=spec.id,
                 alias=call.alias,
                 source=call.source,
-                started_at_ms=self._clock.time_ms() - round(total_ms),
+                started_at_ms=started_at_ms,
                 queue_ms=queue_ms,
                 start_ms=start_ms,
                 run_ms=run_ms,
@@ -151,7 +158,15 @@ class Outcomes:
                 error_message=None if error is None else error.message[:MAX_ERROR_TEXT],
                 request_bytes=size,
                 response_bytes=response_bytes,
-                why_kept="failed" if outcome != "ok" else "cold" if cold else "slow" if slow else "sampled",
+                why_kept="failed"
+                if outcome != "ok"
+                else "cold"
+                if cold
+                else "slow"
+                if slow
+                else "asked"
+                if event is not None
+                else "sampled",
                 start_steps_ms=dict(carrier.start_steps_ms) if cold and carrier is not None else {},
             )
         )

@@ -15,7 +15,7 @@ from isotherm.invocations.aggregates import RevisionStats
 from isotherm.pool import policy
 from isotherm.pool.call import WARM, Call, UploadCall
 from isotherm.pool.connection import InstanceConnection
-from isotherm.pool.deadlines import check_deadlines
+from isotherm.pool.deadlines import MAX_PAUSE_S, check_deadlines
 from isotherm.pool.faults import error_of
 from isotherm.pool.masking import mask_of
 from isotherm.pool.model import Phase, PoolLimits
@@ -88,7 +88,7 @@ class RevisionPool:
         self._now = now
         self._next_scale_s = 0.0
         self._slow_ms = limits.slow_ms
-        self._sample_rate = limits.sample_rate
+        self._sample_rate = 1.0 if spec.record_events == "all" else limits.sample_rate
 
     @property
     def least(self) -> int:
@@ -455,7 +455,7 @@ class RevisionPool:
     def tick(self, now_s: float) -> bool:
         """Deadlines of calls and waits. False: there is nothing to look after until `wake`."""
         queue = self.queue
-        while queue and now_s - queue[0].arrived_s >= self.spec.queue_wait_s:
+        while queue and now_s - queue[0].arrived_s >= self.spec.queue_wait_s and not self._paused(now_s):
             self.fail(queue.popleft(), self.turned_away(f"it waited {self.spec.queue_wait_s:g} s in the queue"), now_s)
         if queue:
             self.scale(now_s)
@@ -467,6 +467,15 @@ class RevisionPool:
         if active:
             self.used_at_s = now_s
         return active
+
+    def debugged(self) -> InstanceConnection | None:
+        """The instance to attach a debugger to; None where none is ready."""
+        ready = (each for each in self.connections.values() if each.phase in (Phase.READY, Phase.SPARE))
+        return next(ready, None)
+
+    def _paused(self, now_s: float) -> bool:
+        """Whether those who wait do so for somebody at a breakpoint."""
+        return self.spec.debug and any(0.0 < each.paused_s(now_s) < MAX_PAUSE_S for each in self.connections.values())
 
     def _held(self, since_s: float) -> int:
         """Instances that are busy with a call since before `since_s`, or are stuck."""

@@ -80,6 +80,7 @@ async def start_instance(
         capacity=spec.concurrency,
         timeout_s=spec.timeout_s,
         max_body_bytes=max_body_bytes,
+        debug=spec.debug,
         now=now,
     )
     revision.connections[connection.id] = connection

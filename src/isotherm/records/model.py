@@ -17,6 +17,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     minutes_s: float = 30 * 86400.0
     logs_s: float = 3 * 86400.0
     max_log_bytes: int = 512 * 1024 * 1024
+    max_event_bytes: int = 256 * 1024 * 1024  # events of calls, kept as long as `invocations_s`
     batches_s: float = 3 * 86400.0  # a batch that comes again later than this is counted again
 
 
@@ -26,17 +27,19 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     invocations: int = 0
     minutes: int = 0
     logs: int = 0
+    events: int = 0
 
     def __add__(self, other: "Swept") -> "Swept":
         return Swept(
             invocations=self.invocations + other.invocations,
             minutes=self.minutes + other.minutes,
             logs=self.logs + other.logs,
+            events=self.events + other.events,
         )
 
     @property
     def rows(self) -> int:
-        return self.invocations + self.minutes + self.logs
+        return self.invocations + self.minutes + self.logs + self.events
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,13 +13,15 @@ from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.prices.machines import MachinePrice, default_machine
 from isotherm.records import policy, store
 from isotherm.records.model import Explanation, Retention, Swept
+from isotherm.storage.vault import Vault
 from isotherm.wire.desired import RevisionSpec
-from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome
+from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome, RecordedEvent
 
 __all__ = ["LogLimits", "Records"]
 
 LogLimits = tuple[dict[str, int], int | None]
 
+_seal = "records.event"
 _swept_at_once = 2_000
 _most_parts = 50
 _pause_s = 0.002
@@ -38,6 +40,7 @@ class Records:
         database: Database,
         clock: Clock,
         *,
+        vault: Vault,
         retention: Retention,
         spec_of: Callable[[str], RevisionSpec],
         log_limits: Callable[[], LogLimits] = lambda: ({}, None),
@@ -45,6 +48,7 @@ class Records:
     ) -> None:
         self._database = database
         self._clock = clock
+        self._vault = vault
         self._retention = retention
         self._spec_of = spec_of
         self._log_limits = log_limits
@@ -73,6 +77,8 @@ class Records:
                 store.put_minutes(session, policy.merge_minutes([*known, *fresh]))
             if batch.logs:
                 store.insert_logs(session, batch.logs)
+            if batch.events:
+                store.insert_events(session, [(each, self._sealed(each)) for each in batch.events])
         return True
 
     def invocations(
@@ -104,6 +110,21 @@ class Records:
                 invocation=invocation_id[:100],
             )
         return found
+
+    def event(self, namespace: str, invocation_id: str) -> bytes:
+        """What a call was made with, as JSON. Raises `NotFound` where it was not kept, or has aged out."""
+        with self._database.read() as session:
+            found = store.find_event(session, namespace, invocation_id)
+        if found is None:
+            raise NotFound(
+                f"the event of the invocation {invocation_id[:100]!r} was not kept; to have those of later calls kept, "
+                'set events = "all" (or "errors") in the table [records] of isotherm.toml, and deploy',
+                invocation=invocation_id[:100],
+            )
+        return self._vault.open(_seal, found, f"{namespace}/{invocation_id}")
+
+    def _sealed(self, event: RecordedEvent) -> bytes:
+        return self._vault.seal(_seal, event.event, f"{event.namespace}/{event.id}")
 
     def minutes(self, namespace: str, function: str, *, since_minute: int, until_minute: int) -> list[MinuteAggregate]:
         """Exact counts per revision and minute in [since, until), minutes since the epoch, oldest first."""
@@ -202,6 +223,14 @@ class Records:
                     too_many_bytes=store.total(session, "logs") - keep.max_log_bytes,
                     at_once=_swept_at_once,
                 ),
+            )
+            swept += Swept(
+                events=store.delete_oldest_events(
+                    session,
+                    before_ms=now_ms - round(keep.invocations_s * 1000),
+                    too_many_bytes=store.event_bytes(session) - keep.max_event_bytes,
+                    at_once=_swept_at_once,
+                )
             )
             over = policy.over_log_quota(store.log_bytes(session), own, other) if own or other is not None else []
             for namespace, too_many_bytes in over:

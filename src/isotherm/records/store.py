@@ -9,20 +9,25 @@ from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
 from sqlalchemy.orm import Session
 
 from isotherm.db.tables import BigInt, records_tables
-from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate
+from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, RecordedEvent
 
 __all__ = [
     "add_to_total",
     "batches",
     "called_since",
     "delete_oldest_batches",
+    "delete_oldest_events",
     "delete_oldest_invocations",
     "delete_oldest_logs",
     "delete_oldest_minutes",
+    "event_bytes",
+    "events",
+    "find_event",
     "find_invocation",
     "find_minutes",
     "first_log_since",
     "insert_batch",
+    "insert_events",
     "insert_invocations",
     "insert_logs",
     "invocations",
@@ -91,13 +96,27 @@ logs = Table(
     sqlite_autoincrement=True,
 )
 
-totals = (
-    Table(  # what a sweep would otherwise have to count: `invocations` in rows, `logs` and `logs:NAMESPACE` in bytes
-        "totals",
-        records_tables,
-        Column("name", Text, primary_key=True),
-        Column("value", BigInt, nullable=False),
-    )
+events = Table(
+    "events",
+    records_tables,
+    Column("seq", BigInt, primary_key=True, autoincrement=True),
+    Column("invocation_id", Text, nullable=False),
+    Column("namespace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at_ms", BigInt, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("end_bytes", BigInt, nullable=False),  # of this and all rows before it: how much is kept needs no counting
+    Column("body", LargeBinary, nullable=False),  # JSON, sealed
+    Index("events_invocation_idx", "namespace", "invocation_id"),
+    sqlite_autoincrement=True,
+)
+
+# What a sweep would otherwise have to count: `invocations` in rows, `logs` and `logs:NAMESPACE` in bytes.
+totals = Table(
+    "totals",
+    records_tables,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInt, nullable=False),
 )
 
 _invocation: msgspec.json.Decoder[InvocationRecord] = msgspec.json.Decoder(InvocationRecord)
@@ -155,6 +174,43 @@ def insert_logs(session: Session, lines: Sequence[LogLine]) -> None:
     ]
     session.execute(sqlalchemy.insert(logs), rows)
     _count_logs(session, zip((line.namespace for line in lines), map(len, bodies), strict=True), 1)
+
+
+def insert_events(session: Session, found: Sequence[tuple[RecordedEvent, bytes]]) -> None:
+    """Each with its sealed body."""
+    newest = sqlalchemy.select(events.c.end_bytes).order_by(events.c.seq.desc()).limit(1)
+    end = session.execute(newest).scalar_one_or_none() or 0
+    rows = []
+    for event, body in found:
+        end += len(body)
+        rows.append(
+            {
+                "invocation_id": event.id,
+                "namespace": event.namespace,
+                "name": event.name,
+                "at_ms": event.at_ms,
+                "size_bytes": len(body),
+                "end_bytes": end,
+                "body": body,
+            }
+        )
+    session.execute(sqlalchemy.insert(events), rows)
+
+
+def event_bytes(session: Session) -> int:
+    """What is kept of events in all."""
+    ends = sqlalchemy.select(events.c.end_bytes, events.c.size_bytes).order_by(events.c.seq)
+    oldest = session.execute(ends.limit(1)).first()
+    newest = session.execute(ends.order_by(None).order_by(events.c.seq.desc()).limit(1)).first()
+    return 0 if oldest is None or newest is None else newest.end_bytes - oldest.end_bytes + oldest.size_bytes
+
+
+def find_event(session: Session, namespace: str, invocation_id: str) -> bytes | None:
+    """The sealed body of the last that was kept of this call."""
+    query = sqlalchemy.select(events.c.body).where(
+        events.c.namespace == namespace, events.c.invocation_id == invocation_id
+    )
+    return session.execute(query.order_by(events.c.seq.desc()).limit(1)).scalar_one_or_none()
 
 
 def find_minutes(session: Session, keys: Iterable[tuple[str, int]]) -> list[MinuteAggregate]:
@@ -318,6 +374,16 @@ def delete_oldest_logs(
     if count:
         session.execute(sqlalchemy.delete(logs).where(logs.c.seq <= last, *mine))
         _count_logs(session, ((row.namespace, row.size_bytes) for row in rows[:count]), -1)
+    return count
+
+
+def delete_oldest_events(session: Session, *, before_ms: int, too_many_bytes: int, at_once: int) -> int:
+    """As for log lines."""
+    query = sqlalchemy.select(events.c.seq, events.c.at_ms, events.c.size_bytes).order_by(events.c.seq).limit(at_once)
+    rows = session.execute(query).all()
+    last, count = _oldest(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
+    if count:
+        session.execute(sqlalchemy.delete(events).where(events.c.seq <= last))
     return count
 
 

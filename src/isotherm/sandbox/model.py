@@ -57,6 +57,7 @@ class SandboxSpec:
     request_body: str = "buffer"
     egress: EgressAllow | None = None  # None: no network at all
     layers_dir: str | None = None  # what instances see at /opt
+    debug: bool = False  # debugpy is among the dependencies, and is started before the code
 
     def runtime_config(self, path: Sequence[str] = (), layers: str = "") -> RuntimeConfig:
         """What the runtime in the sandbox is told. `path` and `layers` where the sandbox sees the folders elsewhere
@@ -78,6 +79,7 @@ class SandboxSpec:
             log_limit_bytes=self.log_limit_bytes,
             init_timeout_ms=round(self.init_timeout_s * 1000),
             request_body=self.request_body,
+            debug=self.debug,
         )
 
 

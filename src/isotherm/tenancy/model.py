@@ -38,6 +38,7 @@ Permission = Literal[
     "functions.invoke",
     "functions.read_env",  # the values of environment variables: they are secrets
     "invocations.read",
+    "invocations.read_event",  # what a call was made with: user data
     "calls.read",  # one asynchronous call by its id
     "calls.manage",  # pause, purge, redrive
     "logs.read",

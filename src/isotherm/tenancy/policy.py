@@ -33,6 +33,7 @@ _developer: Final[frozenset[Permission]] = (
         "functions.deploy",
         "functions.delete",
         "functions.read_env",
+        "invocations.read_event",
         "calls.manage",
         "secrets.set",
         "secrets.delete",

@@ -95,6 +95,9 @@ class RevisionSpec(msgspec.Struct, frozen=True, kw_only=True):
     head: bool = False  # a state of a mutable function, which calls `$LATEST` what is called without a qualifier
     warm: WarmSpec = WarmSpec()
     asynchronous: AsyncSpec = AsyncSpec()
+    record_events: Literal["none", "errors", "all"] = "none"  # whose events are kept
+    development: bool = False  # it belongs to somebody's inner loop, and is no one's production
+    debug: bool = False  # a debugger may be attached; only where `development`
 
 
 class AliasSpec(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 
 __all__ = [
     "LATENCY_BUCKETS_MS",
+    "MAX_EVENT_BYTES",
     "Batch",
     "ColdCause",
     "InvocationRecord",
@@ -13,6 +14,7 @@ __all__ = [
     "MinuteAggregate",
     "NamespaceUse",
     "Outcome",
+    "RecordedEvent",
     "Source",
     "WorkloadState",
 ]
@@ -21,6 +23,8 @@ __all__ = [
 LATENCY_BUCKETS_MS = (
     0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
 )  # fmt: skip
+
+MAX_EVENT_BYTES = 256 * 1024  # a larger event is not kept
 
 Outcome = Literal["ok", "handler_error", "timeout", "out_of_memory", "crash", "rejected", "import_error", "invalid"]
 
@@ -61,8 +65,18 @@ class InvocationRecord(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None = None
     request_bytes: int = 0
     response_bytes: int = 0
-    why_kept: Literal["cold", "failed", "slow", "sampled"] = "sampled"
+    why_kept: Literal["cold", "failed", "slow", "sampled", "asked"] = "sampled"  # asked: with its event
     start_steps_ms: dict[str, float] = msgspec.field(default_factory=dict)  # what a start was made of
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the handler was called with. It is user data: sealed wherever it is stored."""
+
+    id: str  # of the call
+    namespace: str
+    name: str
+    at_ms: int
+    event: bytes  # JSON
 
 
 class MinuteAggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +143,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     invocations: list[InvocationRecord] = msgspec.field(default_factory=list)
     minutes: list[MinuteAggregate] = msgspec.field(default_factory=list)
     logs: list[LogLine] = msgspec.field(default_factory=list)
+    events: list[RecordedEvent] = msgspec.field(default_factory=list)
     dropped: dict[str, int] = msgspec.field(default_factory=dict)  # what a bound made us drop, by kind
     states: list[WorkloadState] | None = None  # None: unchanged
     uses: list[NamespaceUse] | None = None  # the same

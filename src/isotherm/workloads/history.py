@@ -381,6 +381,11 @@ class WorkloadHistory(Aggregate[WorkloadState]):
             self._drop(gone)
         return gone
 
+    def keep_only(self, number: int) -> None:
+        """Forget all other revisions but those that are building, and what aliases have."""
+        kept = policy.pinned_numbers(self.held()) | {number}
+        self._drop([n for n, state in sorted(self.state.states.items()) if n not in kept and state != "building"])
+
     def number_of(self, revision_id: str) -> int | None:
         return next((number for number, known in self.state.ids.items() if known == revision_id), None)
 

@@ -70,6 +70,13 @@ class Workloads:
             raise NotFound(f"there is no {kind} {name[:100]!r} in the namespace {namespace!r}", name=name[:100])
         return found
 
+    def by_id(self, session: Session, workload_id: str) -> WorkloadRow:
+        """Raises `NotFound`."""
+        found = store.find_workload_by_id(session, workload_id)
+        if found is None:
+            raise NotFound(f"there is no workload {workload_id[:100]!r}: it was deleted", workload=workload_id[:100])
+        return found
+
     def deploy(
         self,
         session: Session,
@@ -111,6 +118,8 @@ class Workloads:
         history, number, row = self._of_revision(session, revision_id)
         if history.mark_ready(number, template=template, unfit=unfit):
             _go_live(history, number, row.rollout)
+            if row.spec.development:
+                history.keep_only(number)
         if row.state == "building":
             done = msgspec.structs.replace(
                 row, state="ready", template=template, unfit=list(unfit), ready_after_ms=elapsed_ms

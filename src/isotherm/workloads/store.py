@@ -26,12 +26,14 @@ __all__ = [
     "find_alias",
     "find_revision",
     "find_workload",
+    "find_workload_by_id",
     "insert_revision",
     "insert_secret_uses",
     "insert_workload",
     "list_aliases",
     "list_building",
     "list_callable",
+    "list_development",
     "list_revisions",
     "list_routes",
     "list_secret_uses",
@@ -183,6 +185,18 @@ def list_workloads(session: Session, kind: str, namespace: str, *, after: str | 
     if after is not None:
         query = query.where(workloads.c.name > after)
     return [_workload_row(row) for row in session.execute(query.order_by(workloads.c.name).limit(limit))]
+
+
+def find_workload_by_id(session: Session, workload_id: str) -> WorkloadRow | None:
+    row = session.execute(_with_latest().where(workloads.c.id == workload_id)).one_or_none()
+    return None if row is None else _workload_row(row)
+
+
+def list_development(session: Session) -> list[str]:
+    """Ids of all whose newest revision is of development. Reads every workload: not for each call."""
+    rows = session.execute(_with_latest()).all()
+    found = [_workload_row(row) for row in rows]
+    return [row.id for row in found if row.latest is not None and row.latest.spec.development]
 
 
 def count_workloads(session: Session, kind: str) -> int:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -204,6 +205,18 @@ def get_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> 
     """A call that was kept in full."""
     found = call.services.records.invocation(ns, invocation_id)
     return json_answer(found, etag=content_etag(found))
+
+
+@routes.add(
+    "GET",
+    _invocations + "/{invocation_id}/event",
+    permission="invocations.read_event",
+    summary="What an invocation was made with",
+    answers={200: Answer(Any, "The event as JSON, whatever it was")},
+)
+def get_invocation_event(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
+    """Kept where the function's configuration says so: `records.events`."""
+    return json_answer(msgspec.Raw(call.services.records.event(ns, invocation_id)))
 
 
 @routes.add(

@@ -40,6 +40,8 @@ def run(
     if output.json:
         output.result(msgspec.to_builtins(deployed))
         return
+    for warning in deployed.warnings:
+        output.note(f"warning: {warning}")
     word = "deployed" if not deployed.unchanged else "live again:" if deployed.moved else "unchanged"
     output.line(f"{word} {deployed.name} revision {deployed.number} in {duration(deployed.took_ms)}")
     if deployed.rollout is not None:

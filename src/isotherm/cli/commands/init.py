@@ -5,131 +5,92 @@ from pathlib import Path
 
 from isotherm.base.errors import Conflict, Invalid
 from isotherm.base.ids import NAME_PATTERN, is_name
+from isotherm.cli.commands.demo import examples_folder
 from isotherm.cli.output import output
+from isotherm.cli.templates import DEFAULT, TEMPLATES, Template
 
-__all__ = ["FILES", "run"]
+__all__ = ["list_templates", "run"]
 
-EVENT = '{{"name": "you"}}\n'
-MANIFEST = """name = "{name}"
-memory_mb = 256
-timeout_s = 30
-"""
-TABLES = """
-[env]
-GREETING = "Hello"
-
-[warm]
-spare = 1
-"""
-PYTHON = {
-    "isotherm.toml": MANIFEST.replace("\n", '\nhandler = "app.handler"\n', 1) + TABLES,
-    "app.py": '''"""A function: what it returns is the answer, as JSON."""
-
-import os
+SHOWN = 5  # files of a folder that is not empty, as the refusal names them
 
 
-def handler(event, context):
-    """`event` is what the caller sent; `context` knows the request id and the time that is left."""
-    name = event.get("name", "world")
-    print(f"greeting {{name}}")
-    return {{"message": f"{{os.environ['GREETING']}}, {{name}}!", "request_id": context.aws_request_id}}
-''',
-    "event.json": EVENT,
-    "test_app.py": '''"""Runs without the platform: `python -m pytest`, or `python -m unittest`."""
-
-import json
-import os
-import types
-import unittest
-from pathlib import Path
-
-from app import handler
-
-
-class HandlerTest(unittest.TestCase):
-    def test_greets_by_name(self):
-        os.environ["GREETING"] = "Hello"
-        event = json.loads((Path(__file__).parent / "event.json").read_text())
-        answer = handler(event, types.SimpleNamespace(aws_request_id="test"))
-        self.assertEqual(answer["message"], "Hello, you!")
-''',
-    ".isothermignore": "test_*.py\nevent.json\n",
-}
-
-NODEJS = {
-    "isotherm.toml": MANIFEST.replace("\n", '\nruntime = "nodejs"\nhandler = "index.handler"\n', 1) + TABLES,
-    "package.json": '{{\n  "private": true,\n  "type": "module"\n}}\n',
-    "index.js": """// A function: what it returns is the answer, as JSON.
-
-/** `event` is what the caller sent; `context` knows the request id and the time that is left. */
-export async function handler(event, context) {{
-  const {{ name = 'world' }} = event;
-  console.log(`greeting ${{name}}`);
-  return {{ message: `${{process.env.GREETING}}, ${{name}}!`, request_id: context.awsRequestId }};
-}}
-""",
-    "event.json": EVENT,
-    "index.test.js": """// Runs without the platform: `node --test`.
-
-import assert from 'node:assert';
-import {{ readFileSync }} from 'node:fs';
-import test from 'node:test';
-import {{ handler }} from './index.js';
-
-test('greets by name', async () => {{
-  process.env.GREETING = 'Hello';
-  const event = JSON.parse(readFileSync(new URL('event.json', import.meta.url), 'utf8'));
-  const answer = await handler(event, {{ awsRequestId: 'test' }});
-  assert.strictEqual(answer.message, 'Hello, you!');
-}});
-""",
-    ".isothermignore": "*.test.js\nevent.json\n",
-}
-
-PROVIDED = {
-    "isotherm.toml": MANIFEST.replace("\n", '\nruntime = "provided"\n', 1) + TABLES,
-    "bootstrap": """#!/bin/bash
-# A function: any program that fetches calls from AWS's Runtime API and posts the answers. This one needs curl.
-set -euo pipefail
-api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation
-while true; do
-  event=$(curl --silent --show-error --fail --dump-header /tmp/head "$api/next")
-  id=$(tr -d '\\r' </tmp/head | sed -n 's/^lambda-runtime-aws-request-id: //Ip')
-  echo "called with $event"
-  curl --silent --show-error --output /tmp/said --data-binary "{{\\"sent\\": $event}}" "$api/$id/response"
-done
-""",
-    "event.json": EVENT,
-    ".isothermignore": "event.json\n",
-}
-
-FILES = {"python": PYTHON, "nodejs": NODEJS, "provided": PROVIDED}
-EXECUTABLE = {"bootstrap"}
-
-
-def run(folder: Path, name: str | None, runtime: str, force: bool) -> None:
-    """Write the files. Raises `Conflict` where one is there already, `Invalid` where no name can be made."""
-    chosen = name or _name_of(folder)
-    files = FILES.get(runtime)
-    if files is None:
-        raise Invalid(f"--runtime {runtime}: must be one of {', '.join(FILES)}")
-    there = [each for each in files if (folder / each).exists()]
-    if there and not force:
-        raise Conflict(f"{folder}: {', '.join(there)} exist already; choose another folder, or pass --force")
+def run(folder: Path, template: str | None, runtime: str | None, name: str | None, force: bool) -> None:
+    """Write the files. Raises `Conflict` where something is there already, `Invalid` where no name can be made."""
+    chosen_name, chosen = name or _name_of(folder), _chosen(template, runtime)
+    if not is_name(chosen_name):
+        raise Invalid(f"--name {chosen_name}: must match {NAME_PATTERN}")
+    _check_empty(folder, force)
+    files = {each: text.replace("@NAME@", chosen_name).encode() for each, text in chosen.files.items()}
+    files |= _of_example(chosen)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for each, text in files.items():
-            (folder / each).write_text(text.format(name=chosen), encoding="utf-8")
-            if each in EXECUTABLE:
-                (folder / each).chmod(0o755)
+        for each, content in files.items():
+            path = folder / each
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            if each in chosen.executable:
+                path.chmod(0o755)
     except OSError as exc:
         raise Invalid(f"{folder}: {exc.strerror}; choose a folder that can be written") from exc
     if output.json:
-        output.result({"name": chosen, "folder": str(folder), "files": list(files)})
+        output.result({"name": chosen_name, "folder": str(folder), "files": list(files)})
         return
-    output.line(f"made {chosen} in {folder}: {', '.join(files)}")
+    shown = dict.fromkeys(each.partition("/")[0] + "/" * ("/" in each) for each in files)
+    output.line(f"made {chosen_name} in {folder}: {', '.join(shown)}")
     where = "" if folder.resolve() == Path.cwd() else f" {folder}"
-    output.line(f"next: isotherm deploy{where} && isotherm invoke {chosen} -d @{folder / 'event.json'} --tail")
+    build = f"{chosen.build} -C {folder} && " if chosen.build else ""
+    output.line(f"next: {build}isotherm dev{where}, isotherm test{where}, isotherm deploy{where}")
+
+
+def list_templates() -> None:
+    """By name, with what each is."""
+    if output.json:
+        found = [{"name": name, "runtime": each.runtime, "about": each.about} for name, each in TEMPLATES.items()]
+        output.result({"items": found})
+        return
+    output.table(["TEMPLATE", "WHAT"], [(name, each.about) for name, each in TEMPLATES.items()], "")
+
+
+def _chosen(template: str | None, runtime: str | None) -> Template:
+    if template is None and runtime is not None:
+        template = next((name for name, each in TEMPLATES.items() if each.runtime == runtime), None)
+        if template is None:
+            known = sorted({each.runtime for each in TEMPLATES.values()})
+            raise Invalid(f"--runtime {runtime}: must be one of {', '.join(known)}")
+    found = TEMPLATES.get(template or DEFAULT)
+    if found is None:
+        raise Invalid(f"--template {template}: must be one of {', '.join(TEMPLATES)}; `isotherm init --list` says more")
+    if runtime is not None and found.runtime != runtime:
+        raise Invalid(
+            f"--template {template} is of the runtime {found.runtime}, not {runtime}; leave out one of the two"
+        )
+    return found
+
+
+def _check_empty(folder: Path, force: bool) -> None:
+    """Raises `Conflict` where anything but hidden files is in it."""
+    try:
+        there = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise Invalid(f"{folder}: {exc.strerror}; choose a folder that can be written") from exc
+    if there and not force:
+        more = f" and {len(there) - SHOWN} more" if len(there) > SHOWN else ""
+        raise Conflict(
+            f"{folder} is not empty: {', '.join(there[:SHOWN])}{more}; choose another folder, or pass --force to write "
+            "into it, over files of the same names"
+        )
+
+
+def _of_example(template: Template) -> dict[str, bytes]:
+    """The files that it takes of an example."""
+    if template.example is None:
+        return {}
+    folder = examples_folder() / template.example
+    try:
+        return {name: (folder / name).read_bytes() for name in template.taken}
+    except OSError as exc:
+        raise Invalid(f"{exc.filename}: cannot be read: {exc.strerror}; install isotherm again") from exc
 
 
 def _name_of(folder: Path) -> str:

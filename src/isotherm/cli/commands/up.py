@@ -21,7 +21,7 @@ from isotherm.cli.times import duration
 from isotherm.client.profiles import Profile, load_profile, save_profile
 from isotherm.storage.postgres import queue_url
 
-__all__ = ["default_data", "is_loopback", "run", "save_own_profile"]
+__all__ = ["Ready", "default_data", "is_loopback", "run", "save_own_profile", "wait_until_ready"]
 
 START_S = 90.0
 POLL_S = 0.05
@@ -45,7 +45,7 @@ def run(flags: dict[str, Any], *, demo: bool) -> int:
     _warn(settings)
     started = time.monotonic()
     with Platform(settings) as platform:
-        ready = _wait_until_ready(platform, settings)
+        ready = wait_until_ready(platform, settings)
         if ready is not None:
             _announce(settings, ready, (time.monotonic() - started) * 1000)
             if demo:
@@ -94,7 +94,7 @@ def _warn(settings: Settings) -> None:
         output.note(f"warning: not root, so nothing can be isolated: {what}; `isotherm doctor` says more")
 
 
-def _wait_until_ready(platform: Platform, settings: Settings) -> Ready | None:
+def wait_until_ready(platform: Platform, settings: Settings) -> Ready | None:
     """None: a signal came first. Raises what the supervisor says, `Unavailable` where it takes too long."""
     deadline = time.monotonic() + START_S
     listening = Report(op="")

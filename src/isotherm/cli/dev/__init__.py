@@ -1,0 +1,1 @@
+"""`isotherm dev`: a folder of code runs while it is written."""

@@ -1,0 +1,1 @@
+"""`isotherm test`: a folder's own events against its code."""
