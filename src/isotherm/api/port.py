@@ -15,9 +15,11 @@ from isotherm.functions.pruning import Pruning
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
+from isotherm.tenancy.logins import Logins
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
+from isotherm.tenancy.users import Users
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.rollout_model import Reading
@@ -46,6 +48,8 @@ class ApiServices:
     version: str  # of isotherm
     upload_dir: str  # packages are received here before they are checked
     tenancy: Tenancy
+    users: Users
+    logins: Logins
     quotas: Quotas
     secrets: Secrets
     functions: Functions

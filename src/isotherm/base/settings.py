@@ -1,7 +1,7 @@
 """Settings: one table of name, type, default and help. Read from flags, then `ISOTHERM_…` variables, then defaults."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -72,6 +72,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_revisions: Annotated[int, Meta(description="Newest revisions of a function that are kept", ge=1)] = 20
     keep_revision_days: Annotated[float, Meta(description="Younger revisions are kept, too, days", ge=0)] = 14.0
 
+    registration: Annotated[
+        Literal["closed", "invited", "open"],
+        Meta(description="Who makes users: platform admins; admins of namespaces, too; anybody"),
+    ] = "closed"
     api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
     max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250

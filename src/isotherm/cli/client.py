@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 from urllib.parse import quote
 
 import httpx
@@ -13,6 +13,7 @@ import msgspec
 
 from isotherm.base.errors import IsothermError, Unavailable, error_from_problem
 from isotherm.cli.profiles import Profile
+from isotherm.cli.sessions import LoginAuth
 from isotherm.cli.views import (
     Alias,
     CallDetail,
@@ -69,7 +70,9 @@ class Client:
         self.profile = profile
         self._http = httpx.Client(
             base_url=profile.url,
-            headers={"Authorization": f"Bearer {profile.key}", "User-Agent": f"isotherm/{version('isotherm')}"},
+            headers={"User-Agent": f"isotherm/{version('isotherm')}"}
+            | ({"Authorization": f"Bearer {profile.key}"} if profile.login is None else {}),
+            auth=None if profile.login is None else LoginAuth(profile),
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
             verify=verify,
             trust_env=not profile.url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]")),
@@ -282,9 +285,15 @@ class Client:
     def keys(self) -> list[Key]:
         return self._pages(f"{self._namespace()}/keys", Key, 1000)
 
-    def create_key(self, name: str, role: str, expires_at_ms: int | None) -> Key:
-        body = _given(name=name, role=role, expires_at_ms=expires_at_ms)
+    def create_key(self, name: str, role: str, **more: Any) -> Key:
+        """`more`: expires_at_ms, scopes, description."""
+        body = _given(name=name, role=role, **more)
         return self._decode(self._send("POST", f"{self._namespace()}/keys", json=body), Key)
+
+    def rotate_key(self, key_id: str, **body: Any) -> Key:
+        """`body`: overlap_s, expires_at_ms."""
+        path = f"{self._namespace()}/keys/{quote(key_id, safe='')}/rotation"
+        return self._decode(self._send("POST", path, json=_given(**body)), Key)
 
     def delete_key(self, key_id: str) -> None:
         self._send("DELETE", f"{self._namespace()}/keys/{quote(key_id, safe='')}")
@@ -321,6 +330,21 @@ class Client:
 
     def _alias(self, name: str, alias: str) -> str:
         return f"{self._function(name)}/aliases/{quote(alias, safe='')}"
+
+    # Anything else
+
+    @overload
+    def ask(self, method: str, path: str, kind: type[T], *, json: Any = None) -> T: ...
+    @overload
+    def ask(self, method: str, path: str, *, json: Any = None) -> None: ...
+    def ask(self, method: str, path: str, kind: type[T] | None = None, *, json: Any = None) -> T | None:
+        """One call, and its answer as a `kind`."""
+        response = self._send(method, path, **_given(json=json))
+        return None if kind is None else self._decode(response, kind)
+
+    def listed(self, path: str, kind: type[T], limit: int, **filters: Any) -> list[T]:
+        """All items of a list, page by page, up to `limit`."""
+        return self._pages(path, kind, limit, **filters)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """While control restarts, the host answers for it with 503; what may be repeated is asked again."""

@@ -7,17 +7,29 @@ import msgspec
 
 from isotherm.base.errors import Invalid, Unauthenticated
 
-__all__ = ["Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
+__all__ = ["Login", "Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
 
 DEFAULT_URL = "http://127.0.0.1:7070"
 
 
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who is logged in."""
+
+    name: str
+    access_token: str
+    expires_at_ms: int
+    refresh_token: str  # good once
+    device: str | None = None  # goes with the next login from here
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach one platform."""
+    """How to reach one platform: with a key, or as a person."""
 
     url: str
-    key: str
+    key: str = ""
     namespace: str = "default"
+    login: Login | None = None
+    device: str | None = None  # of a login that was ended here
 
 
 def profile_path() -> Path:
@@ -31,16 +43,18 @@ def find_profile(namespace: str | None = None) -> Profile:
     saved = load_profile()
     url = os.environ.get("ISOTHERM_URL") or (saved.url if saved else DEFAULT_URL)
     key = os.environ.get("ISOTHERM_KEY")
+    login: Login | None = None
     if key is None and saved is not None and saved.url.rstrip("/") == url.rstrip("/"):
-        key = saved.key  # never the key of another platform
-    if not key:
+        key, login = saved.key, saved.login  # never those of another platform
+    if not key and login is None:
         raise Unauthenticated(
-            f"no key for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` on this machine)", url=url
+            f"no key and no login for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` here)",
+            url=url,
         )
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"ISOTHERM_URL: expected http://… or https://…, got {url!r}")
     default = os.environ.get("ISOTHERM_NAMESPACE") or (saved.namespace if saved else "default")
-    return Profile(url=url.rstrip("/"), key=key, namespace=namespace or default)
+    return Profile(url=url.rstrip("/"), key=key or "", login=login, namespace=namespace or default)
 
 
 def save_profile(profile: Profile) -> Path:

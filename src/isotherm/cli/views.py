@@ -8,8 +8,10 @@ __all__ = [
     "Alias",
     "CallDetail",
     "Function",
+    "Invitation",
     "Key",
     "LogLine",
+    "Member",
     "Namespace",
     "Package",
     "Page",
@@ -23,7 +25,9 @@ __all__ = [
     "Rollout",
     "Sample",
     "Secret",
+    "Tokens",
     "Trigger",
+    "User",
     "Weight",
 ]
 
@@ -178,6 +182,42 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     access_key_id: str | None = None
     secret_access_key: str | None = None
+    namespace: str = ""
+    scopes: list[str] | None = None
+    description: str = ""
+    last_used_at_ms: int | None = None
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    state: str
+    grants: list[Grant] = msgspec.field(default_factory=list)
+    created_at_ms: int = 0
+    password_at_ms: int | None = None
+    last_login_at_ms: int | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    name: str
+    role: str
+    state: str
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    user: User
+    invitation: str
+    expires_at_ms: int
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    access_token: str
+    expires_at_ms: int
+    refresh_token: str
+    refresh_expires_at_ms: int
+    principal_id: str
+    device: str | None = None
 
 
 class QueueState(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,3 +303,6 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     principal_id: str
     grants: list[Grant] = msgspec.field(default_factory=list)
     home_namespace: str = "default"
+    kind: str = "key"
+    name: str | None = None
+    scopes: list[str] | None = None

@@ -48,7 +48,7 @@ class Pruning:
         called within the last day stays.
         `dry_run`: only say which. Raises `NotFound`, `Forbidden`.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.database.read() as session:
             self._tenancy.existing_namespace(session, namespace)
             workload = self._workloads.find(session, "function", namespace, name)

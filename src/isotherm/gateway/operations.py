@@ -73,7 +73,7 @@ class ApiOperations:
         given = request.header(b"authorization")
         if given is None:
             raise Unauthenticated("metrics need a key that may view all namespaces: send `Authorization: Bearer KEY`")
-        if not self._keys.principal(given).may_view("*"):
+        if not self._keys.principal(given).may_view("*", None):
             raise Forbidden("metrics need a key that may view all namespaces")
 
 

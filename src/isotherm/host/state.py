@@ -1,4 +1,4 @@
-"""Makes the desired state effective: keys, routes, revisions and quotas go where they are used."""
+"""Makes the desired state effective: keys, users, routes, revisions and quotas go where they are used."""
 
 from collections.abc import Iterable
 
@@ -58,6 +58,10 @@ class HostState:
         for item in items:
             if item.key is not None:
                 self._keys.put(item.key)
+            elif item.user is not None:
+                self._keys.put_user(item.user)
+            elif item.signer is not None:
+                self._keys.put_signer(item.signer)
             elif item.route is not None:
                 self._routes.put(item.route)
                 self._triggers.put(item.route)
@@ -75,6 +79,10 @@ class HostState:
         for kind, key in change.removed:
             if kind == "key":
                 self._keys.remove(key)
+            elif kind == "user":
+                self._keys.remove_user(key)
+            elif kind == "signer":
+                self._keys.remove_signer(key)
             elif kind == "route":
                 self._routes.remove(key)
                 self._triggers.remove(key)

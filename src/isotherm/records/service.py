@@ -16,7 +16,7 @@ from isotherm.records.model import Explanation, Retention, Swept
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome
 
-__all__ = ["LogLimits", "Records"]
+__all__ = ["LogLimits", "Records", "no_invocation"]
 
 LogLimits = tuple[dict[str, int], int | None]
 
@@ -98,11 +98,7 @@ class Records:
         with self._database.read() as session:
             found = store.find_invocation(session, namespace, invocation_id)
         if found is None:
-            raise NotFound(
-                f"there is no record of the invocation {invocation_id[:100]!r}: kept in full are calls that were cold, "
-                "failed or slow, and a sample of all others, for some days",
-                invocation=invocation_id[:100],
-            )
+            raise no_invocation(invocation_id)
         return found
 
     def minutes(self, namespace: str, function: str, *, since_minute: int, until_minute: int) -> list[MinuteAggregate]:
@@ -221,3 +217,11 @@ class Records:
         except NotFound:
             spec = None
         return policy.explain(record, spec, self._price)
+
+
+def no_invocation(invocation_id: str) -> NotFound:
+    return NotFound(
+        f"there is no record of the invocation {invocation_id[:100]!r}: kept in full are calls that were cold, "
+        "failed or slow, and a sample of all others, for some days",
+        invocation=invocation_id[:100],
+    )

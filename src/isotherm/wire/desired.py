@@ -21,12 +21,14 @@ __all__ = [
     "Role",
     "RouteSpec",
     "ShadowSpec",
+    "SignerSpec",
+    "UserSpec",
     "WarmSpec",
     "item_id",
 ]
 
 Role = Literal["admin", "developer", "viewer", "invoker"]
-ItemKind = Literal["revision", "route", "key", "quota"]
+ItemKind = Literal["revision", "route", "key", "quota", "user", "signer"]
 
 
 class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +147,25 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     grants: list[GrantSpec]
     home_namespace: str = "default"  # where an unqualified function name is looked up
     expires_at_ms: int | None = None
+    scopes: list[str] | None = None  # None: all that the roles allow
+
+
+class UserSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who may log in; who is disabled is not told of."""
+
+    id: str  # "pr_…"
+    version: int  # access tokens of another version are over
+    grants: list[GrantSpec]
+    home_namespace: str = "default"
+    ended: list[str] = msgspec.field(default_factory=list)  # sessions whose access tokens could still be fresh
+
+
+class SignerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that tokens may be signed with: the public half."""
+
+    id: str  # "isk_…", the `kid` of a token's header
+    public: bytes  # 32 bytes
+    issuer: str
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -154,6 +175,8 @@ class Item(msgspec.Struct, frozen=True):
     route: RouteSpec | None = None
     key: KeySpec | None = None
     quota: QuotaSpec | None = None
+    user: UserSpec | None = None
+    signer: SignerSpec | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -181,4 +204,8 @@ def item_id(item: Item) -> tuple[ItemKind, str]:
         return "key", item.key.id
     if item.quota is not None:
         return "quota", item.quota.namespace
+    if item.user is not None:
+        return "user", item.user.id
+    if item.signer is not None:
+        return "signer", item.signer.id
     raise ValueError("an empty item")
