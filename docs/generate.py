@@ -2,6 +2,8 @@
 
 import argparse
 import ast
+import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
@@ -16,6 +18,7 @@ from isotherm.api.app import declared_routes, openapi_document
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
+from isotherm.client import AsyncClient, AsyncStream, Call, Client, Stream, model, records
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, WarmConfig
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
@@ -318,6 +321,86 @@ Exit codes are those of [the error tree](errors.md); 130 after Ctrl-C.
 {texts}"""
 
 
+def cleaned(docstring: str | None) -> str:
+    return inspect.cleandoc(docstring or "")
+
+
+def signature(prefix: str, function: Any) -> str:
+    """As it is called: without `self`, and with types by their last names."""
+    found = inspect.signature(function)
+    parameters = [each for each in found.parameters.values() if each.name != "self"]
+    shown = str(found.replace(parameters=parameters))
+    shown = re.sub(r"[A-Za-z_][\w.]*\.([A-Za-z_]\w*)", r"\1", shown).replace("'", "").replace("Async", "")
+    if len(prefix + shown) > 110:
+        inner, _, result = shown.rpartition(" -> ")
+        parts = re.split(r", (?=\w+: |\*)", inner[1:-1])
+        shown = "(\n" + "".join(f"    {part},\n" for part in parts) + f") -> {result}"
+    return f"```python\n{prefix}{shown}\n```\n"
+
+
+def verbs_text(prefix: str, kind: type) -> str:
+    found = {name: each for name, each in vars(kind).items() if not name.startswith("_") and callable(each)}
+    return "\n".join(
+        f"{signature(f'{prefix}.{name}', each)}\n{cleaned(each.__doc__)}\n" for name, each in found.items()
+    )
+
+
+def fields_table(kind: type[msgspec.Struct]) -> str:
+    """Each field with its type, and what the comment behind it says."""
+    lines = inspect.getsource(kind).splitlines()
+    rows = []
+    for field in ast.parse("\n".join(lines)).body[0].body:
+        if isinstance(field, ast.AnnAssign):
+            comment = lines[field.end_lineno - 1].partition("  # ")[2]
+            rows.append((code(field.target.id), code(ast.unparse(field.annotation)), comment))
+    return table(("field", "type", "meaning"), rows)
+
+
+def client_page() -> str:
+    blocking, asynchronous = Client("http://localhost", "iso_"), AsyncClient("http://localhost", "iso_")
+    nouns = [
+        f"## client.{name}\n\n{cleaned(type(noun).__doc__)}\n\n"
+        f"{verbs_text(f'client.{name}', type(getattr(asynchronous, name)))}"
+        for name, noun in vars(blocking).items()
+        if not name.startswith("_")
+    ]
+    kinds = [getattr(module, name) for module in (model, records) for name in sorted(module.__all__)]
+    types = "\n".join(f"### {kind.__name__}\n\n{cleaned(kind.__doc__)}\n\n{fields_table(kind)}" for kind in kinds)
+    return f"""# Python client
+
+`from isotherm.client import Client, AsyncClient, errors`; [the guide](../guides/python-client.md) begins at the
+beginning. Both clients have the same nouns and verbs: those of `AsyncClient` are awaited, and its streams are
+`AsyncStream`s, which are read with `async for`. What is raised is in `isotherm.client.errors`, by the codes of
+[the errors](errors.md): each has `message`, `code`, `data`, `retry_after_s` and `request_id`.
+
+## Client
+
+{signature("Client", Client.__init__).replace(" -> None", "")}
+{cleaned(Client.__doc__)}
+
+{signature("client.with_options", Client.with_options)}
+{cleaned(Client.with_options.__doc__)}
+
+`client.close()` ends all connections; `await client.aclose()` does of an `AsyncClient`.
+
+{"".join(f"{each}{chr(10)}" for each in nouns)}## Call
+
+{cleaned(Call.__doc__)}
+
+{verbs_text("call", Call)}
+## Stream
+
+{cleaned(Stream.__doc__)}
+
+Of an `AsyncClient`: {cleaned(AsyncStream.__doc__)[:1].lower()}{cleaned(AsyncStream.__doc__)[1:]}
+
+## Types
+
+In `isotherm.client.model` and `isotherm.client.records`. Fields that a newer platform adds are left out.
+
+{types}"""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -325,6 +408,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "rest.md": rest_page,
     "cli.md": cli_page,
+    "python.md": client_page,
 }
 
 

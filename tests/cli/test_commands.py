@@ -253,7 +253,7 @@ def test_a_name_with_a_namespace_is_sent_as_it_is(isotherm: Isotherm, platform: 
 def test_every_refusal_exits_by_its_code(
     isotherm: Isotherm, platform: Any, code_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("isotherm.cli.client.AWAY_S", 0.0)
+    monkeypatch.setattr("isotherm.cli.connect.RETRY_S", 0.0)
     kind = all_errors()[code_name]
     platform.on(f"GET {FUNCTIONS}", kind("it went wrong").problem(), kind.status)
     ran = isotherm("ls")
@@ -280,7 +280,7 @@ def test_a_restart_of_control_is_waited_for(isotherm: Isotherm, platform: Any, m
     platform.on(f"GET {FUNCTIONS}", {"items": [], "next_cursor": None})
     platform.away = 2
     assert isotherm("ls").code == 0
-    monkeypatch.setattr("isotherm.cli.client.AWAY_S", 0.0)
+    monkeypatch.setattr("isotherm.cli.connect.RETRY_S", 0.0)
     platform.away = 2
     ran = isotherm("ls")
     assert (ran.code, ran.err) == (69, "error: control restarts\n")
@@ -367,13 +367,17 @@ def test_explain_prints_phases_and_remedies(isotherm: Isotherm, platform: Any) -
         "remedies": [{"setting": "warm.min_instances", "now": 0, "proposed": 1, "why": "keeps one warm"}],
         "gb_s": 0.1,
         "cost_usd": 0.000001,
+        "cold_cost_usd": None,
+        "invocation": {"id": "r-1", "name": "hello", "outcome": "ok"},
         "price": "2026",
     }
     platform.on("GET /api/v1/namespaces/default/invocations/r-1/explanation", explanation)
     out = isotherm("explain", "r-1").out
     assert "cold: the first call" in out
     assert "try warm.min_instances = 1 (now 0)" in out
-    assert isotherm("explain", "r-1", "--json").json == explanation
+    told = isotherm("explain", "r-1", "--json").json
+    assert told | {"invocation": explanation["invocation"]} == explanation
+    assert told["invocation"]["outcome"] == "ok"
 
 
 def test_login_checks_the_key_and_saves_it_for_its_owner_alone(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from isotherm.cli.commands.up import save_own_profile
-from isotherm.cli.profiles import Profile, load_profile, profile_path, save_profile
+from isotherm.client.profiles import Profile, load_profile, profile_path, save_profile
 
 
 @pytest.fixture(autouse=True)

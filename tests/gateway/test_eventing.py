@@ -10,7 +10,7 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from isotherm.wire.eventstream import Event, decode_events
+from isotherm.wire.eventstream import Event, EventDecoder
 from tests.gateway.front import Front
 
 ROWS = """
@@ -30,7 +30,7 @@ async def events_of(front: Front, name: str, event: Any, **more: Any) -> tuple[i
         return reply.status, []
     assert reply.headers["content-type"] == "application/vnd.amazon.eventstream"
     assert reply.headers["x-amz-executed-version"] == "1"
-    return reply.status, list(decode_events([reply.body]))
+    return reply.status, list(EventDecoder().feed(reply.body))
 
 
 async def test_pieces_are_events_and_the_last_says_that_it_is_complete(front: Front) -> None:

@@ -365,3 +365,38 @@ async def test_a_retry_is_not_forgotten_while_it_is_written(bench: Bench, tmp_pa
     assert not bench.queue.lanes
     go.set()
     assert (await bench.until(call_id, "succeeded")).call.attempts == 1
+
+
+async def test_a_client_that_leaves_before_it_is_answered_takes_its_call_not_with_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.function("echo")
+    durable, commit = threading.Event(), bench.store.commit
+
+    def late() -> None:
+        durable.wait(5)
+        commit()
+
+    monkeypatch.setattr(bench.store, "commit", late)
+    wire = await bench.wire(bench.api)
+    wire.send(
+        b"POST /2015-03-31/functions/echo/invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n"
+        b"authorization: Bearer iso_admin\r\nx-amz-invocation-type: Event\r\n\r\n7"
+    )
+    await until(lambda: waits(bench), lambda: "the call to be written")
+    wire.writer.transport.abort()
+    await until(lambda: nobody(bench), lambda: "the connection to end")
+    durable.set()
+    await until(lambda: made(bench), lambda: "the call to be made")
+
+
+async def waits(bench: Bench) -> bool:
+    return len(bench.queue.writer) > 0
+
+
+async def nobody(bench: Bench) -> bool:
+    return not bench.api.connections
+
+
+async def made(bench: Bench) -> bool:
+    return [call.state for call in (await bench.calls("echo")).calls] == ["succeeded"]

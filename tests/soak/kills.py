@@ -190,7 +190,7 @@ class Kills:
                     self._check_call(call, fail, runs.get(call_id, 0))
             done = [one for one in self._accepted if calls.get(one, {}).get("state") == "succeeded"]
             for call_id in self._random.sample(done, min(LOOKED_INTO, len(done))):
-                found = http.get(f"/api/v1/namespaces/default/calls/{call_id}").json()
+                found = read(http, f"calls/{call_id}")
                 if found["result"] != self._accepted[call_id][0]:
                     self._problem(f"call {call_id} has the result {found['result']!r}")
 
@@ -199,7 +199,7 @@ class Kills:
         cursor = None
         while True:
             parameters: dict[str, Any] = {"limit": 1000, "function": "job"} | ({"cursor": cursor} if cursor else {})
-            page = http.get("/api/v1/namespaces/default/calls", params=parameters).json()
+            page = read(http, "calls", **parameters)
             found |= {call["id"]: call for call in page["items"]}
             cursor = page["next_cursor"]
             if cursor is None:
@@ -225,7 +225,7 @@ class Kills:
         cursor = None
         while True:
             parameters: dict[str, Any] = {"limit": 1000, "since_ms": 0} | ({"cursor": cursor} if cursor else {})
-            page = http.get("/api/v1/namespaces/default/functions/job/logs", params=parameters).json()
+            page = read(http, "functions/job/logs", **parameters)
             for line in page["items"]:
                 if line["invocation_id"] and line["message"] == "run":
                     found[line["invocation_id"]] = max(found.get(line["invocation_id"], 0), line["at_ms"])
@@ -250,6 +250,15 @@ class Kills:
 
     def _problem(self, text: str) -> None:
         self.account.problems.append(text)
+
+
+def read(http: httpx.Client, path: str, **parameters: Any) -> Any:
+    """What the API says of something in the namespace, as soon as its limit of rate lets us ask."""
+    while True:
+        answer = http.get(f"/api/v1/namespaces/default/{path}", params=parameters)
+        if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            return answer.raise_for_status().json()
+        time.sleep(float(answer.headers.get("retry-after", "1")))
 
 
 def main() -> int:

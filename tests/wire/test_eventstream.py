@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.base.errors import IsothermError
-from isotherm.wire.eventstream import Event, decode_events, encode_event
+from isotherm.wire.eventstream import Event, EventDecoder, encode_event
 
 payloads = st.lists(st.binary(max_size=300), max_size=5)
 
@@ -29,11 +29,16 @@ def test_botocore_reads_what_is_written(bodies: list[bytes]) -> None:
 def test_parts_of_any_size_are_put_together(bodies: list[bytes], size: int) -> None:
     data = b"".join(encode_event("A", "b/c", body) for body in bodies)
     parts = [data[start : start + size] for start in range(0, len(data), size)]
-    assert list(decode_events(parts)) == [Event("A", body) for body in bodies]
+    decoder = EventDecoder()
+    assert [event for part in parts for event in decoder.feed(part)] == [Event("A", body) for body in bodies]
 
 
-@pytest.mark.parametrize("harm", [lambda m: m[:-1], lambda m: b"x" + m[1:], lambda m: m[:-9] + b"?" + m[-8:]])
-def test_what_is_cut_off_or_damaged_is_refused(harm: object) -> None:
+def test_what_is_cut_off_is_no_event() -> None:
+    assert list(EventDecoder().feed(encode_event("A", "b/c", b"payload")[:-1])) == []
+
+
+@pytest.mark.parametrize("harm", [lambda m: b"x" + m[1:], lambda m: m[:-9] + b"?" + m[-8:]])
+def test_what_is_damaged_is_refused(harm: object) -> None:
     message = harm(encode_event("A", "b/c", b"payload"))  # type: ignore[operator]  # one of the functions above
     with pytest.raises(IsothermError):
-        list(decode_events([message]))
+        list(EventDecoder().feed(message))

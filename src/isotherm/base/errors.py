@@ -84,7 +84,7 @@ class IsothermError(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.data: dict[str, Any] = data
-        self.instance: str | None = None  # the id of the request that ended with it, where another process said so
+        self.request_id: str | None = None  # of the request that ended with it, where another process said so
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
         """The RFC 9457 object. `instance` is the request id, where there is one."""
@@ -95,8 +95,8 @@ class IsothermError(Exception):
             "code": self.code,
             "detail": self.message,
         }
-        if instance or self.instance:
-            body["instance"] = instance or self.instance
+        if instance or self.request_id:
+            body["instance"] = instance or self.request_id
         if self.data:
             body["data"] = self.data
         if self.retry_after_s is not None:
@@ -223,6 +223,8 @@ class InvalidResponse(FunctionFailed):
 
 
 class Unavailable(IsothermError):
+    """Nobody can do it now. `data` has `begun` false where it is certain that nothing was begun."""
+
     code, status, exit_code, title = "unavailable", 503, 69, "Not available now"
 
 
@@ -254,5 +256,5 @@ def error_from_problem(problem: Mapping[str, Any]) -> IsothermError:
         retry_after_s=retry if isinstance(retry, (int, float)) else None,
         **(data if isinstance(data, dict) else {}),
     )
-    found.instance = instance if isinstance(instance, str) else None
+    found.request_id = instance if isinstance(instance, str) else None
     return found

@@ -3,14 +3,15 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from isotherm.cli.client import Client
+    from isotherm.client import Client
 
 __all__ = ["connect"]
+
+RETRY_S = 10.0  # control restarts within two seconds
 
 
 def connect(namespace: str | None) -> "Client":
     """Close it, or use it as a context. Raises `Invalid` where no platform is known."""
-    from isotherm.cli.client import Client
-    from isotherm.cli.profiles import find_profile
+    from isotherm.client import Client
 
-    return Client(find_profile(namespace))
+    return Client(namespace=namespace, retry_s=RETRY_S)

@@ -454,11 +454,11 @@ def delete_namespace(name: Annotated[str, typer.Argument(metavar="NAME")], json_
 
 
 def _find_platform() -> tuple[str, str]:
-    from isotherm.cli.profiles import find_profile
+    from isotherm.client.profiles import find_profile
 
     profile = find_profile()
     if profile.login is not None:
-        from isotherm.cli.sessions import signed_in
+        from isotherm.client.logins import signed_in
 
         login = signed_in(profile).login
         return profile.url, "" if login is None else login.access_token

@@ -71,7 +71,7 @@ class Output:
         if self.json:
             self.result(error.problem())
             return
-        request = f" (request {error.instance})" if error.instance else ""
+        request = f" (request {error.request_id})" if error.request_id else ""
         self.note(f"error: {error.message}{request}")
         for line in _details(error):
             self.note(line)

@@ -11,7 +11,7 @@ from isotherm.base.errors import Invalid
 from isotherm.cli.options import FunctionName, Json, Limit, Namespace
 
 if TYPE_CHECKING:
-    from isotherm.cli.client import Client
+    from isotherm.client import Client
 
 __all__ = ["BakeS", "MinSamples", "Shadow", "StepS", "Steps", "Strategy", "Watch", "plan_of", "register"]
 

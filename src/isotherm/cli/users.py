@@ -1,6 +1,6 @@
 """`isotherm users`, and the commands of one's own login: names, flags and help."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -168,7 +168,7 @@ def remove(
         command.remove(client, user, yes)
 
 
-def _switch(user: str, what: str) -> None:
+def _switch(user: str, what: Literal["disable", "enable", "logout", "unlock"]) -> None:
     from isotherm.cli.commands import users as command
 
     with connect(None) as client:

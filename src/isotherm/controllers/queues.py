@@ -23,6 +23,7 @@ class HostQueues:
             raise Unavailable(
                 "no host is connected, and the hosts have the queue; try again, or see `isotherm status`",
                 retry_after_s=1.0,
+                begun=False,
             )
         reply = await sessions[0].order("queue", timeout_s=_timeout_s, queue=order)
         if reply.problem is not None:

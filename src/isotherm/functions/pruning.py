@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 
 from isotherm.base.clock import Clock
 from isotherm.events.service import EventLog
+from isotherm.functions.finding import find_function
 from isotherm.functions.model import Pruned
 from isotherm.tenancy.model import SYSTEM, Principal
 from isotherm.tenancy.service import Tenancy
@@ -50,8 +51,7 @@ class Pruning:
         """
         self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.database.read() as session:
-            self._tenancy.existing_namespace(session, namespace)
-            workload = self._workloads.find(session, "function", namespace, name)
+            workload = find_function(session, self._tenancy, self._workloads, namespace, name)
         keep_last, keep_days = (self._keep_last, self._keep_days) if keep is None else (keep, 0.0)
         dropped, kept = self._prune(principal.id, workload.id, keep_last, keep_days, dry_run=dry_run)
         return Pruned(dropped=dropped, kept=kept, dry_run=dry_run)

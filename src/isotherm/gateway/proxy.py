@@ -187,7 +187,9 @@ class Exchange(asyncio.Protocol):
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await loop.create_unix_connection(lambda: self, self._path)
         except (OSError, TimeoutError):
-            self._fail(Unavailable("control is not there now; functions go on, try this again", retry_after_s=1.0))
+            self._fail(
+                Unavailable("control is not there now; functions go on, try this again", retry_after_s=1.0, begun=False)
+            )
 
     def _too_slow(self) -> None:
         self._fail(Unavailable(f"control did not answer within {HEAD_TIMEOUT_S:g} s", retry_after_s=5.0))

@@ -106,7 +106,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self.source_ip = str(peer[0]) if isinstance(peer, tuple) else ""
         self.secure = transport.get_extra_info("ssl_object") is not None
         if not self.port.opened(self):
-            self.refuse(Unavailable("too many connections are open; try again", retry_after_s=1.0))
+            self.refuse(Unavailable("too many connections are open; try again", retry_after_s=1.0, begun=False))
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closing = True
@@ -116,6 +116,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted = 0
         self.port.closed(self)
         self.left()
+        self.current = None  # an answer that comes now is for nobody, and the transport would not take it
         self._waiting.clear()
         self._memo = None
 
@@ -381,7 +382,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._counted += size
         self.port.buffered_bytes += size
         if self.port.buffered_bytes > self._limits.max_buffered_bytes:
-            self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0))
+            self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0, begun=False))
 
     def _pause(self) -> None:
         if not self._paused and not self.transport.is_closing():

@@ -108,7 +108,6 @@ class Queue:
 
         def written(_: object, error: IsothermError | None) -> None:
             lane.incoming -= claimed
-            done(error)
             if error is None:
                 self.accepted += 1
                 if claimed:
@@ -116,13 +115,14 @@ class Queue:
                     self.pump(lane)
                 else:
                     self.placed(call)
+            done(error)  # last: whatever becomes of the client, the call is made
 
         self.writer.submit(lambda store: store.insert(call, claimed=claimed), written)
 
     def check_room(self) -> None:
         """Raises `TooManyRequests` where the queue is full, `Unavailable` where it takes nothing now."""
         if not self._open or self._stopping:
-            raise Unavailable("this host takes no asynchronous calls now; try again", retry_after_s=1.0)
+            raise Unavailable("this host takes no asynchronous calls now; try again", retry_after_s=1.0, begun=False)
         if self._unwritten:
             raise Unavailable("the queue cannot be written now; try again", retry_after_s=1.0)
         if len(self.writer) >= self.limits.max_unwritten:

@@ -6,12 +6,12 @@ all before. A header: u8 length of its name, name, u8 type, and for type 7 (a st
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from isotherm.base.errors import IsothermError
 
-__all__ = ["CONTENT_TYPE", "Event", "decode_events", "encode_event"]
+__all__ = ["CONTENT_TYPE", "Event", "EventDecoder", "encode_event"]
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 PRELUDE = struct.Struct(">III")
@@ -33,21 +33,24 @@ def encode_event(kind: str, content_type: str, payload: bytes) -> bytes:
     return message + CRC.pack(zlib.crc32(message))
 
 
-def decode_events(data: Iterable[bytes]) -> Iterator[Event]:
-    """The events of a stream that comes in parts of any size. Raises `IsothermError` where it is none or breaks off."""
-    buffer = b""
-    for part in data:
-        buffer += part
-        while len(buffer) >= PRELUDE.size:
-            total, headers, check = PRELUDE.unpack_from(buffer)
-            if zlib.crc32(buffer[:8]) != check or not PRELUDE.size + headers + CRC.size <= total <= MAX_MESSAGE_BYTES:
+class EventDecoder:
+    """Puts events together from parts of any size."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, part: bytes) -> Iterator[Event]:
+        """The events that are complete with it. Raises `IsothermError` where this is no event stream."""
+        self._buffer += part
+        while len(self._buffer) >= PRELUDE.size:
+            total, headers, check = PRELUDE.unpack_from(self._buffer)
+            fits = PRELUDE.size + headers + CRC.size <= total <= MAX_MESSAGE_BYTES
+            if zlib.crc32(self._buffer[:8]) != check or not fits:
                 raise IsothermError("the answer is not an event stream")
-            if len(buffer) < total:
-                break
-            yield _event(buffer[:total], headers)
-            buffer = buffer[total:]
-    if buffer:
-        raise IsothermError("the event stream broke off in the middle of an event")
+            if len(self._buffer) < total:
+                return
+            message, self._buffer = self._buffer[:total], self._buffer[total:]
+            yield _event(message, headers)
 
 
 def _event(message: bytes, headers: int) -> Event:

@@ -7,13 +7,13 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.commands import users
 from isotherm.cli.commands.quotas import use_text
 from isotherm.cli.output import output
-from isotherm.cli.profiles import Profile, save_profile
 from isotherm.cli.times import age, parse_duration_s
-from isotherm.cli.views import Key, Quota
+from isotherm.client import Client
+from isotherm.client.model import Key, Quota
+from isotherm.client.profiles import Profile, save_profile
 
 __all__ = [
     "create_key",
@@ -44,8 +44,8 @@ def login(url: str, key: str | None, namespace: str | None, *, user: str | None,
         key = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
         raise Invalid("login: no key; give it on standard input, or as --key")
-    with Client(Profile(url=url, key=key)) as client:
-        me = client.me()
+    with Client(url, key) as client:
+        me = client.platform.me()
     profile = Profile(url=url, key=key, namespace=namespace or me.home_namespace)
     path = save_profile(profile)
     if output.json:
@@ -56,7 +56,7 @@ def login(url: str, key: str | None, namespace: str | None, *, user: str | None,
 
 
 def list_keys(client: Client) -> None:
-    found = client.keys()
+    found = list(client.keys.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
@@ -74,7 +74,7 @@ def list_keys(client: Client) -> None:
             )
             for each in found
         ),
-        f"no keys in {client.profile.namespace}",
+        f"no keys in {client.namespace}",
     )
 
 
@@ -82,7 +82,7 @@ def create_key(
     client: Client, name: str, role: str, expires: str | None, scopes: list[str] | None, description: str | None
 ) -> None:
     """Make a key and print its secrets, this once."""
-    key = client.create_key(
+    key = client.keys.create(
         name, role, expires_at_ms=_expires_at_ms(expires), scopes=scopes or None, description=description
     )
     _show_key(client, key, role)
@@ -91,7 +91,7 @@ def create_key(
 def rotate_key(client: Client, key_id: str, overlap: str, expires: str | None) -> None:
     """Make the key's successor and print its secrets, this once."""
     overlap_s = parse_duration_s(overlap, "--overlap")
-    key = client.rotate_key(key_id, overlap_s=overlap_s, expires_at_ms=_expires_at_ms(expires))
+    key = client.keys.rotate(key_id, overlap_s=overlap_s, expires_at_ms=_expires_at_ms(expires))
     _show_key(client, key, key.role)
     output.note(f"{key_id} is good for {overlap} yet")
 
@@ -110,11 +110,11 @@ def _show_key(client: Client, key: Key, role: str) -> None:
     output.line(f"access key id      {key.access_key_id}")
     output.line(f"secret access key  {key.secret_access_key}")
     scopes = "" if key.scopes is None else f", as far as {' '.join(key.scopes)}"
-    output.note(f"{key.id}: {role} in {client.profile.namespace}{scopes}. Keep these; they are not shown again.")
+    output.note(f"{key.id}: {role} in {client.namespace}{scopes}. Keep these; they are not shown again.")
 
 
 def delete_key(client: Client, key_id: str) -> None:
-    client.delete_key(key_id)
+    client.keys.delete(key_id)
     if output.json:
         output.result({"deleted": key_id})
         return
@@ -122,11 +122,11 @@ def delete_key(client: Client, key_id: str) -> None:
 
 
 def list_namespaces(client: Client) -> None:
-    found = client.namespaces()
+    found = list(client.namespaces.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
-    quotas = {quota.namespace: quota for quota in client.quotas()}
+    quotas = {quota.namespace: quota for quota in client.quotas.list()}
     output.table(
         ("NAME", ">AGE", ">INSTANCES", ">MEMORY, MB"),
         ((each.name, age(each.created_at_ms), *_uses(quotas.get(each.name))) for each in found),
@@ -135,7 +135,7 @@ def list_namespaces(client: Client) -> None:
 
 
 def create_namespace(client: Client, name: str) -> None:
-    namespace = client.create_namespace(name)
+    namespace = client.namespaces.create(name)
     if output.json:
         output.result(msgspec.to_builtins(namespace))
         return
@@ -143,7 +143,7 @@ def create_namespace(client: Client, name: str) -> None:
 
 
 def delete_namespace(client: Client, name: str) -> None:
-    client.delete_namespace(name)
+    client.namespaces.delete(name)
     if output.json:
         output.result({"deleted": name})
         return

@@ -6,10 +6,10 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.times import age, duration, moment, size
-from isotherm.cli.views import Revision, State, Trigger, Weight
+from isotherm.client import Client
+from isotherm.client.model import Revision, State, Trigger, Weight
 
 __all__ = ["list_functions", "remove", "rollback", "show", "triggers", "versions", "weights_text"]
 
@@ -29,20 +29,20 @@ _SHOWN = (
 
 def list_functions(client: Client, limit: int) -> None:
     """One line for each function of the namespace."""
-    found = client.functions(limit)
+    found = list(client.functions.list(limit))
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
         ("NAME", "LIVE", "LATEST", ">MEMORY", ">AGE", "URL"),
         ((each.name, weights_text(each.live), *_latest(each.latest), each.url) for each in found),
-        f"no functions in {client.profile.namespace}; `isotherm init` and `isotherm deploy` make one",
+        f"no functions in {client.namespace}; `isotherm init` and `isotherm deploy` make one",
     )
 
 
 def show(client: Client, name: str) -> None:
     """One function: what it is, where it is reached, and what runs of it now."""
-    function = client.function(name)
+    function = client.functions.get(name)
     if output.json:
         output.result(msgspec.to_builtins(function))
         return
@@ -55,7 +55,7 @@ def show(client: Client, name: str) -> None:
         for key, label in _SHOWN:
             output.line(f"  {label:<15} {latest.config.get(key)}")
         _show_lists(latest)
-    numbers = {each.id: each.number for each in client.revisions(name, SHOWN_REVISIONS)} if function.states else {}
+    numbers = {each.id: each.number for each in client.revisions.list(name, SHOWN_REVISIONS)} if function.states else {}
     for state in function.states:
         which = f"revision {numbers[state.revision_id]}: " if state.revision_id in numbers else ""
         output.line(f"  now             {which}{_state_text(state)}")
@@ -65,11 +65,11 @@ def show(client: Client, name: str) -> None:
 
 def versions(client: Client, name: str, limit: int) -> None:
     """The revisions, newest first."""
-    found = client.revisions(name, limit)
+    found = list(client.revisions.list(name, limit))
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
-    live = {each.number: each.weight for each in client.function(name).live}
+    live = {each.number: each.weight for each in client.functions.get(name).live}
     output.table(
         (">REVISION", "STATE", "LIVE", ">READY AFTER", ">AGE", "TEMPLATE", "PACKAGE"),
         (
@@ -90,7 +90,7 @@ def versions(client: Client, name: str, limit: int) -> None:
 
 def rollback(client: Client, name: str, to: int | None) -> None:
     """Point `live` at an earlier revision."""
-    alias = client.rollback(name, to)
+    alias = client.functions.rollback(name, to)
     if output.json:
         output.result(msgspec.to_builtins(alias))
         return
@@ -102,8 +102,8 @@ def remove(client: Client, name: str, yes: bool) -> None:
     if not yes and not output.json:
         if not output.live:
             raise Invalid(f"rm {name}: nobody is there to ask; pass --yes")
-        typer.confirm(f"Delete {client.profile.namespace}/{name} with all its revisions?", abort=True, err=True)
-    client.delete_function(name)
+        typer.confirm(f"Delete {client.namespace}/{name} with all its revisions?", abort=True, err=True)
+    client.functions.delete(name)
     if output.json:
         output.result({"deleted": name})
         return
@@ -112,7 +112,7 @@ def remove(client: Client, name: str, yes: bool) -> None:
 
 def triggers(client: Client, name: str) -> None:
     """What calls the function by itself."""
-    found = client.triggers(name)
+    found = client.functions.triggers(name)
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return

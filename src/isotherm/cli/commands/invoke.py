@@ -5,17 +5,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from isotherm.base.errors import FunctionFailed, HandlerFailed, Invalid
-from isotherm.cli.client import Answer, Client, InvocationType
+from isotherm.base.errors import FunctionFailed, Invalid
 from isotherm.cli.output import output
+from isotherm.client import Client
+from isotherm.client.invoking import failure_of
+from isotherm.client.model import Answer
 
 __all__ = ["read_payload", "run", "run_async"]
 
 
 def run(client: Client, name: str, data: str | None, qualifier: str | None, tail: bool, dry_run: bool) -> None:
     """Print the answer. Raises `HandlerFailed` with the user's traceback where the handler raised."""
-    kind: InvocationType = "DryRun" if dry_run else "RequestResponse"
-    answer = client.invoke(name, read_payload(data), qualifier=qualifier, tail=tail, kind=kind)
+    payload = read_payload(data)
+    answer = client.functions.invoke(name, payload, qualifier=qualifier, tail=tail, dry_run=dry_run, check=False)
     if output.json:
         _print_json(answer)
         if answer.error:
@@ -24,17 +26,17 @@ def run(client: Client, name: str, data: str | None, qualifier: str | None, tail
     if answer.log is not None:
         sys.stderr.write(answer.log if answer.log.endswith("\n") or not answer.log else answer.log + "\n")
     if answer.error:
-        raise _failure(answer)
+        raise failure_of(answer.payload, answer.request_id)
     _print(answer.payload)
 
 
 def run_async(client: Client, name: str, data: str | None, qualifier: str | None) -> None:
     """Print the id under which `isotherm queue show` finds what became of it."""
-    answer = client.invoke(name, read_payload(data), qualifier=qualifier, kind="Event")
+    call = client.functions.invoke_async(name, read_payload(data), qualifier=qualifier)
     if output.json:
-        output.result({"status": answer.status, "request_id": answer.request_id})
+        output.result({"status": 202, "request_id": call.id})
         return
-    output.line(answer.request_id)
+    output.line(call.id)
 
 
 def read_payload(data: str | None) -> bytes:
@@ -91,16 +93,3 @@ def _value(payload: bytes) -> Any:
         return json.loads(payload)
     except ValueError:
         return payload.decode("utf-8", "replace")
-
-
-def _failure(answer: Answer) -> HandlerFailed:
-    """Lambda's error body as an error of ours."""
-    body = _value(answer.payload)
-    fields = body if isinstance(body, dict) else {"errorMessage": str(body)}
-    kind, message = fields.get("errorType", "Error"), fields.get("errorMessage", "")
-    return HandlerFailed(
-        f"{kind}: {message} (request {answer.request_id})",
-        error_type=kind,
-        error_message=message,
-        stack_trace=fields.get("stackTrace") or [],
-    )

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from isotherm.base.errors import Invalid, InvalidPackage
 from isotherm.base.settings import Settings
-from isotherm.cli.client import Client
+from isotherm.cli.connect import connect
 from isotherm.cli.maintenance import maintenance_settings, run_maintenance
 from isotherm.cli.output import output
-from isotherm.cli.profiles import find_profile
 from isotherm.cli.times import age, size
 from isotherm.wire.maintenance import ExportJob, HeadJob, ImportJob, MigrateJob, RebuildJob, VerifyJob
 
@@ -80,8 +81,8 @@ def head(data: Path | None, database: str | None) -> None:
     if _offline(data, database):
         found = run_maintenance(maintenance_settings(data, database), HeadJob(), exclusive=False)
     else:
-        with Client(find_profile(None)) as client:
-            found = client.audit_head()
+        with connect(None) as client:
+            found = msgspec.to_builtins(client.events.head())
     if output.json:
         output.result(found)
     else:
@@ -93,8 +94,8 @@ def verify(data: Path | None, database: str | None, expect: str | None) -> int:
     if _offline(data, database):
         found = run_maintenance(maintenance_settings(data, database), VerifyJob(expect=expect), exclusive=False)
     else:
-        with Client(find_profile(None)) as client:
-            found = client.audit_verification(expect)
+        with connect(None) as client:
+            found = msgspec.to_builtins(client.events.verify(expect))
     if output.json:
         output.result(found)
     else:

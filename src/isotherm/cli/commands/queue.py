@@ -8,21 +8,20 @@ import msgspec
 import typer
 
 from isotherm.base.errors import FunctionFailed, Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.times import age, size
-from isotherm.cli.views import CallDetail, QueuedCall
+from isotherm.client import Client
+from isotherm.client.model import CallDetail, QueuedCall
 
 __all__ = ["list_calls", "list_queues", "purge", "redrive", "show", "steer"]
 
-OPEN = ("queued", "running")
-LOOK_S = 0.2
+WAIT_S = 14 * 86400.0  # no call is tried for longer
 Steering = Literal["pause", "resume"]
 
 
 def list_queues(client: Client) -> None:
     """Every function that has asynchronous calls."""
-    found = client.queues()
+    found = client.queues.show()
     if output.json:
         output.result(msgspec.to_builtins(found))
         return
@@ -35,14 +34,14 @@ def list_queues(client: Client) -> None:
             )
             for queue in found.queues
         ),
-        f"no asynchronous calls in {client.profile.namespace}",
+        f"no asynchronous calls in {client.namespace}",
     )  # fmt: skip
     output.line(f"{size(found.used_bytes)} of {size(found.limit_bytes)} used")
 
 
 def list_calls(client: Client, name: str | None, state: str | None, limit: int) -> None:
     """The newest first."""
-    found = client.calls(name, state, limit)
+    found = list(client.calls.list(name, state=state, limit=limit))
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
@@ -58,10 +57,7 @@ def list_calls(client: Client, name: str | None, state: str | None, limit: int) 
 
 def show(client: Client, call_id: str, *, wait: bool) -> None:
     """One call; exits 1 where it is a dead letter."""
-    found = client.call(call_id)
-    while wait and found.call.state in OPEN:
-        time.sleep(LOOK_S)
-        found = client.call(call_id)
+    found = client.calls.wait(call_id, WAIT_S, check=False) if wait else client.calls.get(call_id)
     if output.json:
         output.result(msgspec.to_builtins(found))
     else:
@@ -72,9 +68,9 @@ def show(client: Client, call_id: str, *, wait: bool) -> None:
 
 def steer(client: Client, name: str, action: Steering, done: str) -> None:
     """Pause or resume."""
-    changed = client.steer_queue(name, action)
+    changed = client.queues.pause(name) if action == "pause" else client.queues.resume(name)
     if output.json:
-        output.result(changed)
+        output.result(msgspec.to_builtins(changed))
         return
     output.line(f"asynchronous calls of {name} are {done}")
 
@@ -85,22 +81,22 @@ def purge(client: Client, name: str, *, dead: bool, yes: bool) -> None:
     if not yes and not output.json:
         if not output.live:
             raise Invalid(f"queue purge {name}: nobody is there to ask; pass --yes")
-        typer.confirm(f"Delete all {what} of {client.profile.namespace}/{name}?", abort=True, err=True)
-    changed = client.steer_queue(name, "purge", state="dead" if dead else "queued")
+        typer.confirm(f"Delete all {what} of {client.namespace}/{name}?", abort=True, err=True)
+    changed = client.queues.purge(name, "dead" if dead else "queued")
     if output.json:
-        output.result(changed)
+        output.result(msgspec.to_builtins(changed))
         return
-    output.line(f"deleted {changed['count']} {what}")
+    output.line(f"deleted {changed.count} {what}")
 
 
 def redrive(client: Client, name: str, ids: list[str] | None) -> None:
     """Prints the ids of the new calls."""
-    changed = client.redrive(name, ids)
+    changed = client.queues.redrive(name, ids)
     if output.json:
-        output.result(changed)
+        output.result(msgspec.to_builtins(changed))
         return
-    output.line(f"{changed['count']} dead letters are called again")
-    for one in changed["ids"]:
+    output.line(f"{changed.count} dead letters are called again")
+    for one in changed.ids:
         output.line(f"  {one}")
 
 

@@ -3,9 +3,9 @@
 import msgspec
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
-from isotherm.cli.views import Quota
+from isotherm.client import Client
+from isotherm.client.model import Quota
 
 __all__ = ["change", "list_quotas", "show", "use_text"]
 
@@ -27,16 +27,15 @@ def change(client: Client, namespace: str, given: dict[str, str]) -> None:
     if not given:
         raise Invalid("quotas set: say what to set, such as --instances 20, or --instances none")
     changes = {name: _parsed(name, text) for name, text in given.items()}
-    found, etag = client.quota(namespace)
-    _print(client.set_quota(namespace, found.own | changes, etag))
+    _print(client.quotas.change(changes, namespace))
 
 
 def show(client: Client, namespace: str) -> None:
-    _print(client.quota(namespace)[0])
+    _print(client.quotas.get(namespace))
 
 
 def list_quotas(client: Client) -> None:
-    found = client.quotas()
+    found = list(client.quotas.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return

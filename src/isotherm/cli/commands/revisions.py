@@ -2,15 +2,15 @@
 
 import msgspec
 
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
+from isotherm.client import Client
 
 __all__ = ["prune"]
 
 
 def prune(client: Client, name: str, keep: int | None, dry_run: bool) -> None:
     """Forget what the policy, or `keep`, leaves over."""
-    pruned = client.prune_revisions(name, keep, dry_run=dry_run)
+    pruned = client.revisions.prune(name, keep, dry_run=dry_run)
     if output.json:
         output.result(msgspec.to_builtins(pruned))
         return

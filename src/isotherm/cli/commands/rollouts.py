@@ -1,20 +1,17 @@
 """`isotherm rollout`: begin one, see it, steer it, follow it to its end."""
 
-import time
 from typing import Any
 
 import msgspec
 
 from isotherm.base.errors import NotFound, RolledBack
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.steps import Steps, steps_for
 from isotherm.cli.times import age, duration
-from isotherm.cli.views import Rollout, Sample
+from isotherm.client import Client
+from isotherm.client.model import Rollout, Sample
 
 __all__ = ["find", "follow", "list_rollouts", "start", "status", "steer", "summary"]
-
-POLL_S = 0.5
 
 _WHY = {
     "errors": "it failed more often",
@@ -27,18 +24,18 @@ _WHY = {
 
 def start(client: Client, name: str, revision: int, alias: str, plan: dict[str, Any], watch: bool) -> None:
     """Begin a rollout, and follow it where that was asked for."""
-    made = client.start_rollout(name, {"to": revision, "alias": alias} | plan)
+    made = client.rollouts.start(name, revision, alias=alias, plan=plan)
     _show(follow(client, name, made) if watch else made)
 
 
 def status(client: Client, name: str, rollout_id: str | None, alias: str, watch: bool) -> None:
     """One rollout: the named one, or the newest of the alias."""
-    found = client.rollout(name, rollout_id) if rollout_id else find(client, name, alias)
+    found = client.rollouts.get(name, rollout_id) if rollout_id else find(client, name, alias)
     _show(follow(client, name, found) if watch else found)
 
 
 def list_rollouts(client: Client, name: str, limit: int) -> None:
-    found = client.rollouts(name, limit)
+    found = list(client.rollouts.list(name, limit))
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
@@ -54,12 +51,13 @@ def list_rollouts(client: Client, name: str, limit: int) -> None:
 
 def steer(client: Client, name: str, alias: str, verb: str) -> None:
     """Pause, resume or abort the newest rollout of the alias."""
-    _show(client.steer_rollout(name, find(client, name, alias).id, verb))
+    verbs = {"pause": client.rollouts.pause, "resume": client.rollouts.resume, "abort": client.rollouts.abort}
+    _show(verbs[verb](name, find(client, name, alias).id))
 
 
 def find(client: Client, name: str, alias: str) -> Rollout:
     """The newest of an alias. Raises `NotFound`."""
-    found = next((each for each in client.rollouts(name, 100) if each.alias == alias), None)
+    found = next((each for each in client.rollouts.list(name, 100) if each.alias == alias), None)
     if found is None:
         raise NotFound(
             f"the alias {alias!r} of {name} has had no rollout; `isotherm rollout {name} REVISION` begins one"
@@ -70,12 +68,11 @@ def find(client: Client, name: str, alias: str) -> Rollout:
 def follow(client: Client, name: str, rollout: Rollout) -> Rollout:
     """To its end, saying each step as it comes. Raises `RolledBack` with the evidence."""
     with steps_for(output) as steps:
-        while True:
-            _say(rollout, steps)
-            if rollout.state != "open":
-                break
-            time.sleep(POLL_S)
-            rollout = client.rollout(name, rollout.id)
+        _say(rollout, steps)
+        if rollout.state == "open":
+            for looked in client.rollouts.watch(name, rollout.id):
+                rollout = looked
+                _say(rollout, steps)
     if rollout.state == "rolled_back":
         why = "; ".join([_WHY.get(rollout.rule or "", "no reason"), *(line.strip() for line in _evidence(rollout))])
         raise RolledBack(

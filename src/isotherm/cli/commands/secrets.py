@@ -7,9 +7,9 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Invalid
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.times import age
+from isotherm.client import Client
 
 __all__ = ["list_secrets", "remove", "set_value"]
 
@@ -19,7 +19,7 @@ _READ_BYTES = MAX_BYTES + 3  # so that a value of the largest size may end with 
 
 def set_value(client: Client, name: str, file: Path | None) -> None:
     """Set it to what the file holds, else standard input, else what a person types unseen."""
-    secret = client.set_secret(name, _value(name, file))
+    secret = client.secrets.set(name, _value(name, file))
     if output.json:
         output.result(msgspec.to_builtins(secret))
         return
@@ -28,7 +28,7 @@ def set_value(client: Client, name: str, file: Path | None) -> None:
 
 
 def list_secrets(client: Client) -> None:
-    found = client.secrets()
+    found = list(client.secrets.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
@@ -38,13 +38,13 @@ def list_secrets(client: Client) -> None:
             (each.name, each.version, age(each.created_at_ms), age(each.updated_at_ms), ", ".join(each.used_by))
             for each in found
         ),
-        f"no secrets in {client.profile.namespace}; `isotherm secrets set NAME` makes one",
+        f"no secrets in {client.namespace}; `isotherm secrets set NAME` makes one",
     )
 
 
 def remove(client: Client, name: str, force: bool) -> None:
     """Refused by the platform where a function takes it, unless by force."""
-    client.remove_secret(name, force=force)
+    client.secrets.delete(name, force=force)
     if output.json:
         output.result({"deleted": name})
         return

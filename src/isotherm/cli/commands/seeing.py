@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 from isotherm.base.settings import describe_settings
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
 from isotherm.cli.times import clock, duration
+from isotherm.client import Client
 
 __all__ = ["explain", "settings", "status"]
 
@@ -14,30 +16,27 @@ _A_MOMENT_MS = 1_000_000_000_000  # more is a moment, less a duration
 
 def explain(client: Client, invocation: str) -> None:
     """One recorded call: where its time went, why it was cold, and what would have avoided it."""
-    found = client.explanation(invocation)
+    found = client.invocations.explain(invocation)
     if output.json:
-        output.result(found)
+        output.result(msgspec.to_builtins(found))
         return
-    output.line(str(found.get("summary", "")))
-    if found.get("cold"):
-        output.line(f"cold: {found['cold']}")
-    phases: list[dict[str, Any]] = found.get("phases") or []
-    for phase in phases:
-        output.line(f"  {phase['name']:<6} {duration(phase['ms']):>8} {phase['share']:>4.0%}  {phase['what']}")
-    steps: dict[str, float] = found.get("start_steps_ms") or {}
-    if steps:
-        output.line("start: " + ", ".join(f"{name} {duration(took)}" for name, took in steps.items()))
-    for remedy in found.get("remedies") or []:
-        proposed, now = remedy["proposed"], remedy["now"]
-        change = f"a {remedy['setting']}" if proposed is None else f"{remedy['setting']} = {proposed} (now {now})"
-        output.line(f"try {change}: {remedy['why']}")
-    if "gb_s" in found:
-        output.line(f"cost: {found['gb_s']:.6f} GB·s, ${found['cost_usd']:.9f} ({found['price']})")
+    output.line(found.summary)
+    if found.cold:
+        output.line(f"cold: {found.cold}")
+    for phase in found.phases:
+        output.line(f"  {phase.name:<6} {duration(phase.ms):>8} {phase.share:>4.0%}  {phase.what}")
+    if found.start_steps_ms:
+        output.line("start: " + ", ".join(f"{name} {duration(took)}" for name, took in found.start_steps_ms.items()))
+    for remedy in found.remedies:
+        change = f"{remedy.setting} = {remedy.proposed} (now {remedy.now})"
+        output.line(f"try {f'a {remedy.setting}' if remedy.proposed is None else change}: {remedy.why}")
+    if found.gb_s is not None:
+        output.line(f"cost: {found.gb_s:.6f} GB·s, ${found.cost_usd or 0.0:.9f} ({found.price})")
 
 
 def status(client: Client) -> None:
     """The platform's version, hosts and counts."""
-    found = client.status()
+    found = msgspec.to_builtins(client.platform.status())
     if output.json:
         output.result(found)
         return

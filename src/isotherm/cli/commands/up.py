@@ -17,8 +17,8 @@ from isotherm.base.errors import Invalid, IsothermError, Unavailable
 from isotherm.base.settings import Settings, load_settings
 from isotherm.cli.output import output
 from isotherm.cli.platform import Platform, Report
-from isotherm.cli.profiles import Profile, load_profile, save_profile
 from isotherm.cli.times import duration
+from isotherm.client.profiles import Profile, load_profile, save_profile
 
 __all__ = ["default_data", "is_loopback", "run", "save_own_profile"]
 

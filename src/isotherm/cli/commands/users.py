@@ -1,19 +1,17 @@
 """`users`, `register`, `passwd`, `logout` and `whoami`: users, and who this is."""
 
 import sys
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Literal
 
 import msgspec
 import typer
 
 from isotherm.base.errors import Forbidden, Invalid, NotFound
-from isotherm.cli import sessions
-from isotherm.cli.client import Client
 from isotherm.cli.output import output
-from isotherm.cli.profiles import Login, Profile, load_profile, save_profile
 from isotherm.cli.times import age, moment
-from isotherm.cli.views import Invitation, Member, User
+from isotherm.client import Client, logins
+from isotherm.client.model import Invitation, User
+from isotherm.client.profiles import Login, Profile, load_profile, save_profile
 
 __all__ = [
     "add",
@@ -32,12 +30,10 @@ __all__ = [
     "whoami",
 ]
 
-_users = "/api/v1/users"
-
 
 def log_in(url: str, name: str, from_stdin: bool, namespace: str | None) -> None:
     """Log in with name and password, and save the tokens."""
-    _save(url, sessions.log_in(url, name, read_password(f"Password of {name}", from_stdin=from_stdin)), namespace)
+    _save(url, logins.log_in(url, name, read_password(f"Password of {name}", from_stdin=from_stdin)), namespace)
 
 
 def register(url: str, name: str | None, invitation: str | None, from_stdin: bool, namespace: str | None) -> None:
@@ -45,18 +41,18 @@ def register(url: str, name: str | None, invitation: str | None, from_stdin: boo
     if name is None and invitation is None:
         invitation = read_password("Invitation", from_stdin=False)
     password = read_password("New password", from_stdin=from_stdin, confirm=True)
-    _save(url, sessions.register(url, name, password, invitation), namespace)
+    _save(url, logins.register(url, name, password, invitation), namespace)
 
 
 def change_password(client: Client, from_stdin: bool) -> None:
     """All sessions end; this one begins anew."""
-    profile = client.profile
-    if profile.login is None:
+    profile = load_profile()
+    if profile is None or profile.login is None or profile.url != client.url:
         raise Invalid("passwd: a key has no password; log in with `isotherm login --user NAME` first")
     current = read_password("Current password", from_stdin=from_stdin)
     new = read_password("New password", from_stdin=from_stdin, confirm=True)
-    client.ask("PUT", "/api/v1/auth/password", json={"current_password": current, "new_password": new})
-    login = sessions.log_in(profile.url, profile.login.name, new)
+    client.auth.change_password(current, new)
+    login = logins.log_in(profile.url, profile.login.name, new)
     save_profile(msgspec.structs.replace(profile, login=login))
     _say({"changed": True}, "the password is changed; all other sessions are over")
 
@@ -65,25 +61,25 @@ def logout() -> None:
     profile = load_profile()
     if profile is None or profile.login is None:
         raise NotFound("logout: nobody is logged in here; `isotherm whoami` says which key is used")
-    sessions.log_out(profile)
+    logins.log_out(profile)
     _say({"logged_out": profile.url}, f"logged out of {profile.url}")
 
 
 def whoami(client: Client) -> None:
-    me = client.me()
+    me = client.platform.me()
     if output.json:
-        output.result({"url": client.profile.url, **msgspec.to_builtins(me)})
+        output.result({"url": client.url, **msgspec.to_builtins(me)})
         return
-    output.line(f"{me.name or 'a key'} ({me.principal_id}) at {client.profile.url}")
+    output.line(f"{me.name or 'a key'} ({me.principal_id}) at {client.url}")
     roles = ", ".join(f"{grant.role} in {grant.namespace}" for grant in me.grants)
     output.line(f"  roles      {roles or 'none yet; an admin gives one: isotherm users grant ' + me.principal_id}")
     if me.scopes is not None:
         output.line(f"  scopes     {', '.join(me.scopes)}")
-    output.line(f"  namespace  {client.profile.namespace}")
+    output.line(f"  namespace  {client.namespace}")
 
 
 def list_users(client: Client) -> None:
-    found = client.listed(_users, User, 100_000)
+    found = list(client.users.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
@@ -95,19 +91,19 @@ def list_users(client: Client) -> None:
 
 
 def list_members(client: Client) -> None:
-    found = client.listed(_members(client), Member, 100_000)
+    found = list(client.members.list())
     if output.json:
         output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
         ("NAME", "ID", "ROLE", "STATE"),
         ((each.name, each.id, each.role, each.state) for each in found),
-        f"no members of {client.profile.namespace}, but for users with a role everywhere",
+        f"no members of {client.namespace}, but for users with a role everywhere",
     )
 
 
 def show(client: Client, who: str) -> None:
-    user = client.ask("GET", f"{_users}/{_id(client, who)}", User)
+    user = client.users.get(_id(client, who))
     if output.json:
         output.result(msgspec.to_builtins(user))
         return
@@ -118,40 +114,46 @@ def show(client: Client, who: str) -> None:
 
 def add(client: Client, name: str, role: str | None, everywhere: bool) -> None:
     """As an admin of the platform; else, with a role, as one of the namespace."""
-    place = "*" if everywhere else client.profile.namespace
-    grants = [] if role is None else [{"namespace": place, "role": role}]
+    place = "*" if everywhere else client.namespace
     try:
-        made = client.ask("POST", _users, Invitation, json={"name": name, "grants": grants})
+        made = client.users.invite(name, {} if role is None else {place: role})
     except Forbidden:
         if role is None or everywhere:
             raise
-        made = client.ask("POST", _members(client), Invitation, json={"name": name, "role": role})
+        made = client.members.invite(name, role)
     _show_invitation(client, made)
 
 
 def reset(client: Client, who: str) -> None:
-    _show_invitation(client, client.ask("POST", f"{_users}/{_id(client, who)}/reset", Invitation))
+    _show_invitation(client, client.users.reset(_id(client, who)))
 
 
-def switch(client: Client, who: str, what: str) -> None:
-    """`what`: disable, enable, logout or unlock."""
-    user = client.ask("POST", f"{_users}/{_id(client, who)}/{what}", User)
-    done = {"disable": "disabled", "enable": "enabled", "logout": "ended all sessions of", "unlock": "unlocked"}[what]
+def switch(client: Client, who: str, what: Literal["disable", "enable", "logout", "unlock"]) -> None:
+    users = client.users
+    verb, done = {
+        "disable": (users.disable, "disabled"),
+        "enable": (users.enable, "enabled"),
+        "logout": (users.logout, "ended all sessions of"),
+        "unlock": (users.unlock, "unlocked"),
+    }[what]
+    user = verb(_id(client, who))
     _say(msgspec.to_builtins(user), f"{done} {user.name}")
 
 
 def grant(client: Client, who: str, role: str, everywhere: bool) -> None:
     user_id = _id(client, who)
-    path = f"{_users}/{user_id}/role" if everywhere else f"{_members(client)}/{user_id}"
-    member = client.ask("PUT", path, Member, json={"role": role})
-    place = "everywhere" if everywhere else f"in {client.profile.namespace}"
+    member = client.users.set_role(user_id, role) if everywhere else client.members.set(user_id, role)
+    place = "everywhere" if everywhere else f"in {client.namespace}"
     _say(msgspec.to_builtins(member), f"{member.name} is {role} {place}")
 
 
 def revoke(client: Client, who: str, everywhere: bool) -> None:
     user_id = _id(client, who)
-    client.ask("DELETE", f"{_users}/{user_id}/role" if everywhere else f"{_members(client)}/{user_id}")
-    place = "everywhere" if everywhere else f"in {client.profile.namespace}"
+    if everywhere:
+        client.users.delete_role(user_id)
+    else:
+        client.members.delete(user_id)
+    place = "everywhere" if everywhere else f"in {client.namespace}"
     _say({"revoked": user_id}, f"{who} has no role {place} any more")
 
 
@@ -159,7 +161,7 @@ def remove(client: Client, who: str, yes: bool) -> None:
     user_id = _id(client, who)
     if not yes and not output.json and not typer.confirm(f"Delete the user {who}?", err=True):
         raise Invalid("users rm: not deleted")
-    client.ask("DELETE", f"{_users}/{user_id}")
+    client.users.delete(user_id)
     _say({"deleted": user_id}, f"deleted the user {who}")
 
 
@@ -178,8 +180,8 @@ def read_password(prompt: str, *, from_stdin: bool, confirm: bool = False) -> st
 
 def _save(url: str, login: Login, namespace: str | None) -> None:
     """Ask who it is, so that the profile has the name and the namespace, and save it."""
-    with Client(Profile(url=url, login=login)) as client:
-        me = client.me()
+    with Client(url, login.access_token) as client:
+        me = client.platform.me()
     login = msgspec.structs.replace(login, name=me.name or login.name)
     profile = Profile(url=url, login=login, namespace=namespace or me.home_namespace)
     path = save_profile(profile)
@@ -193,15 +195,11 @@ def _save(url: str, login: Login, namespace: str | None) -> None:
 def _id(client: Client, who: str) -> str:
     """An id stands for itself; a name takes an admin of the platform to look up."""
     if who.startswith("pr_"):
-        return quote(who, safe="")
-    found = client.listed(_users, User, 1, name=who)
+        return who
+    found = list(client.users.list(who, limit=1))
     if not found:
         raise NotFound(f"there is no user {who!r}")
     return found[0].id
-
-
-def _members(client: Client) -> str:
-    return f"/api/v1/namespaces/{quote(client.profile.namespace, safe='')}/members"
 
 
 def _roles(user: User) -> str:
@@ -215,7 +213,7 @@ def _show_invitation(client: Client, made: Invitation) -> None:
     output.line(f"invitation  {made.invitation}")
     output.note(
         f"{made.user.name} ({made.user.id}) chooses a password, before {moment(made.expires_at_ms)}, with: "
-        f"isotherm register {client.profile.url}. The invitation is not shown again."
+        f"isotherm register {client.url}. The invitation is not shown again."
     )
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ LISTED = (
     "number, id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms, attempts, hops, origin"
 )
 STORED = LISTED + ", event, state, finished_at_ms, outcome, redriven_to"
+INSERTED = LISTED.removeprefix("number, ") + ", event, state"
+ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
 
-TABLES = """
+# A partial index is taken only where its condition stands in the statement as it stands in the index.
+OPEN, OVER = "state < 2", "state >= 2"
+
+TABLES = f"""
 CREATE TABLE calls (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -42,8 +48,8 @@ CREATE TABLE calls (
     outcome BLOB,
     redriven_to TEXT
 ) STRICT;
-CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE state < 2;
-CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE state >= 2;
+CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE {OPEN};
+CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE {OVER};
 CREATE INDEX calls_of_function ON calls (namespace, name, number);
 CREATE TABLE paused (namespace TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (namespace, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE positions (trigger_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -60,6 +66,8 @@ class SqliteQueue:
     def __init__(self, path: Path, vault: Vault) -> None:
         self._path = path
         self._vault = vault
+        self._inserts: list[tuple[object, ...]] = []  # of this transaction, until something has to see them
+        self._changes: list[tuple[object, ...]] = []
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
@@ -68,9 +76,12 @@ class SqliteQueue:
             self._writer = self._connect()
             self._prepare(self._writer)
             self._reader = self._connect()
-            self._writer.execute("UPDATE calls SET state = ? WHERE state = ?", (CallState.QUEUED, CallState.CLAIMED))
+            self._writer.execute(
+                f"UPDATE calls SET state = ? WHERE state = ? AND {OPEN}", (CallState.QUEUED, CallState.CLAIMED)
+            )
             rows = self._writer.execute(
-                "SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? GROUP BY namespace, name",
+                f"SELECT namespace, name, min(due_at_ms) FROM calls WHERE state = ? AND {OPEN}"
+                " GROUP BY namespace, name",
                 (CallState.QUEUED,),
             )
             return [Waiting(*row) for row in rows]
@@ -88,68 +99,69 @@ class SqliteQueue:
             self._write.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        self._flush()
         with translated(self._path):
             self._write.execute("COMMIT")
 
     def rollback(self) -> None:
+        self._inserts.clear()
+        self._changes.clear()
         with translated(self._path):
             if self._write.in_transaction:
                 self._write.execute("ROLLBACK")
 
     def insert(self, call: AsyncCall, *, claimed: bool) -> None:
         event = self._vault.seal(PURPOSE, encode((call.client_context, call.event)), call.id)
-        with translated(self._path):
-            self._write.execute(
-                "INSERT INTO calls (id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms,"
-                " attempts, hops, origin, event, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id,
-                    call.accepted_at_ms, call.due_at_ms, call.attempts, call.hops, call.origin, event,
-                    CallState.CLAIMED if claimed else CallState.QUEUED,
-                ),
-            )  # fmt: skip
+        self._inserts.append(
+            (
+                call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id, call.accepted_at_ms,
+                call.due_at_ms, call.attempts, call.hops, call.origin, event,
+                CallState.CLAIMED if claimed else CallState.QUEUED,
+            )
+        )  # fmt: skip
 
     def finish(self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome) -> None:
-        with translated(self._path):
-            self._write.execute(
-                "UPDATE calls SET state = ?, finished_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (state, finished_at_ms, call.attempts, self._sealed(call.id, outcome), call.id),
-            )
+        self._changes.append(
+            (call.id, state, call.due_at_ms, finished_at_ms, call.attempts, self._sealed(call.id, outcome))
+        )
 
     def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
-        with translated(self._path):
-            self._write.execute(
-                "UPDATE calls SET state = ?, due_at_ms = ?, attempts = ?, outcome = ? WHERE id = ? AND state < 2",
-                (CallState.QUEUED, call.due_at_ms, call.attempts, self._sealed(call.id, outcome), call.id),
-            )
+        self._changes.append(
+            (call.id, CallState.QUEUED, call.due_at_ms, None, call.attempts, self._sealed(call.id, outcome))
+        )
 
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
+        self._flush()
         with translated(self._path):
             rows = self._write.execute(
-                "UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                f" AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?) RETURNING {LISTED}, event",
+                f"UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OPEN}"
+                " AND namespace = ? AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?)"
+                f" RETURNING {LISTED}, event",
                 (CallState.CLAIMED, CallState.QUEUED, namespace, name, now_ms, limit),
             ).fetchall()
             following = self._write.execute(
-                "SELECT min(due_at_ms) FROM calls WHERE state = ? AND namespace = ? AND name = ?",
+                f"SELECT min(due_at_ms) FROM calls WHERE state = ? AND {OPEN} AND namespace = ? AND name = ?",
                 (CallState.QUEUED, namespace, name),
             ).fetchone()[0]
         rows.sort(key=lambda row: (row[8], row[0]))
         return [self._call(row) for row in rows], following
 
     def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
+        self._flush()
+        among = OPEN if state < CallState.SUCCEEDED else OVER
         with translated(self._path):
             gone = self._write.executemany(
-                "DELETE FROM calls WHERE id = ? AND state < 2", [(one,) for one in held]
+                f"DELETE FROM calls WHERE id = ? AND {OPEN}", [(one,) for one in held]
             ).rowcount
             gone += self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND namespace = ?"
-                " AND name = ? LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {among}"
+                " AND namespace = ? AND name = ? LIMIT ?)",
                 (state, namespace, name, limit),
             ).rowcount
         return max(0, gone)
 
     def redrive(self, dead: CallRow, call: AsyncCall) -> bool:
+        self._flush()
         with translated(self._path):
             changed = self._write.execute(
                 "UPDATE calls SET state = ?, redriven_to = ? WHERE id = ? AND state = ?",
@@ -181,10 +193,11 @@ class SqliteQueue:
             self._write.executemany("DELETE FROM positions WHERE trigger_id = ?", [(one,) for one in known - set(kept)])
 
     def sweep(self, state: CallState, before_ms: int, limit: int) -> int:
+        self._flush()
         with translated(self._path):
             return self._write.execute(
-                "DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND finished_at_ms < ?"
-                " ORDER BY finished_at_ms LIMIT ?)",
+                f"DELETE FROM calls WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OVER}"
+                " AND finished_at_ms < ? ORDER BY finished_at_ms LIMIT ?)",
                 (state, before_ms, limit),
             ).rowcount
 
@@ -204,7 +217,8 @@ class SqliteQueue:
         with translated(self._path):
             row = self._write.execute(
                 "SELECT max(ifnull((SELECT max(accepted_at_ms) FROM (SELECT accepted_at_ms FROM calls ORDER BY number"
-                " DESC LIMIT 1000)), 0), ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2), 0))"
+                " DESC LIMIT 1000)), 0),"
+                f" ifnull((SELECT max(finished_at_ms) FROM calls WHERE state = 2 AND {OVER}), 0))"
             ).fetchone()
         return int(row[0])
 
@@ -252,6 +266,16 @@ class SqliteQueue:
         return [found[key] for key in sorted(found)]
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Many rows a statement: the thread gives the interpreter away at each, and waits for it behind the loop."""
+        inserts, changes = self._inserts, self._changes
+        self._inserts, self._changes = [], []
+        with translated(self._path):
+            for count, values in portions(inserts):
+                self._write.execute(insert_of(count), values)
+            for count, values in portions(changes):
+                self._write.execute(change_of(count), values)
 
     @property
     def _write(self) -> sqlite3.Connection:
@@ -311,6 +335,34 @@ class SqliteQueue:
         return CallRow(
             call=call, state=CallState(state), finished_at_ms=finished_at_ms, outcome=outcome, redriven_to=redriven_to
         )
+
+
+def portions(rows: list[tuple[object, ...]]) -> Iterator[tuple[int, list[object]]]:
+    """Numbers of rows of `ROWS_AT_ONCE`, and their values one after the other."""
+    at = 0
+    while at < len(rows):
+        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
+        yield count, [value for row in rows[at : at + count] for value in row]
+        at += count
+
+
+@cache
+def insert_of(count: int) -> str:
+    """A statement that inserts so many calls."""
+    return f"INSERT INTO calls ({INSERTED}) VALUES {places(count, INSERTED.count(',') + 1)}"
+
+
+@cache
+def change_of(count: int) -> str:
+    """A statement that says of so many open calls what became of them."""
+    return (
+        "UPDATE calls SET state = column2, due_at_ms = column3, finished_at_ms = column4, attempts = column5,"
+        f" outcome = column6 FROM (VALUES {places(count, 6)}) WHERE id = column1 AND {OPEN}"
+    )
+
+
+def places(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
 
 
 @contextmanager

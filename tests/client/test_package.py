@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.base.errors import InvalidPackage
-from isotherm.cli.package import IGNORE_FILE, ignored, parse_patterns, zip_folder
+from isotherm.client.package import IGNORE_FILE, ignored, parse_patterns, zip_folder
 
 
 def names(content: bytes) -> list[str]:

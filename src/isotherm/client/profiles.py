@@ -13,7 +13,7 @@ DEFAULT_URL = "http://127.0.0.1:7070"
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A person who is logged in."""
+    """A user who is logged in."""
 
     name: str
     access_token: str
@@ -21,15 +21,21 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token: str  # good once
     device: str | None = None  # goes with the next login from here
 
+    def __repr__(self) -> str:
+        return f"Login(name={self.name!r})"  # nor is a token
+
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach one platform: with a key, or as a person."""
+    """How to reach one platform: with a key, or as a user."""
 
     url: str
     key: str = ""
     namespace: str = "default"
     login: Login | None = None
     device: str | None = None  # of a login that was ended here
+
+    def __repr__(self) -> str:
+        return f"Profile(url={self.url!r}, namespace={self.namespace!r})"  # a key is in no log
 
 
 def profile_path() -> Path:
@@ -38,14 +44,20 @@ def profile_path() -> Path:
     return Path(base) / "isotherm" / "profile.json"
 
 
-def find_profile(namespace: str | None = None) -> Profile:
-    """The platform to speak to. The environment wins. Raises `Unauthenticated` where there is no key, `Invalid`."""
+def find_profile(namespace: str | None = None, *, url: str | None = None, key: str | None = None) -> Profile:
+    """The platform to speak to: what is given, then the environment, then the saved profile.
+
+    A key and a login are used for the platform they are of alone. Raises `Unauthenticated` where there is neither,
+    `Invalid`.
+    """
     saved = load_profile()
-    url = os.environ.get("ISOTHERM_URL") or (saved.url if saved else DEFAULT_URL)
-    key = os.environ.get("ISOTHERM_KEY")
+    named = os.environ.get("ISOTHERM_URL")
+    url = (url or named or (saved.url if saved else DEFAULT_URL)).rstrip("/")
     login: Login | None = None
-    if key is None and saved is not None and saved.url.rstrip("/") == url.rstrip("/"):
-        key, login = saved.key, saved.login  # never those of another platform
+    if key is None and (named is None or named.rstrip("/") == url):
+        key = os.environ.get("ISOTHERM_KEY")
+    if key is None and saved is not None and saved.url.rstrip("/") == url:
+        key, login = saved.key, saved.login
     if not key and login is None:
         raise Unauthenticated(
             f"no key and no login for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` here)",
@@ -53,8 +65,10 @@ def find_profile(namespace: str | None = None) -> Profile:
         )
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"ISOTHERM_URL: expected http://… or https://…, got {url!r}")
+    if key and (not key.isascii() or not key.isprintable()):
+        raise Invalid("the key has characters that no key has; was it cut out of its line whole?")
     default = os.environ.get("ISOTHERM_NAMESPACE") or (saved.namespace if saved else "default")
-    return Profile(url=url.rstrip("/"), key=key or "", login=login, namespace=namespace or default)
+    return Profile(url=url, key=key or "", login=login, namespace=namespace or default)
 
 
 def save_profile(profile: Profile) -> Path:

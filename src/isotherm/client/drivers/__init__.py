@@ -1,0 +1,1 @@
+"""Ways to speak HTTP: blocking, and on an event loop."""
