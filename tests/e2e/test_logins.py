@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from isotherm.client import AsyncClient, Client
 from tests.e2e.conftest import Platform, Ran, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.slow]
@@ -142,6 +143,28 @@ def test_the_command_line_refreshes_by_itself_and_two_at_once_share_one_token(pl
     assert httpx.post(f"{platform.ready['url']}/api/v1/auth/refresh", json=used).status_code == 401
     assert ann.invoke() == 401, "a refresh token that came twice ended the session"
     assert "run `isotherm login" in ann.cli("ls").err
+
+
+async def test_programs_use_the_login_that_is_saved(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = invited(platform, "ann", "--role", "viewer")
+    for name in ("ISOTHERM_URL", "ISOTHERM_KEY", "ISOTHERM_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(ann.home))
+    before = ann.token
+    for over in (False, True):
+        profile = json.loads(ann.profile.read_text())
+        if over:  # by its own account; the platform would take it yet
+            profile["login"]["expires_at_ms"] = 1
+        else:  # the platform refuses it, though it says that it is good
+            profile["login"]["access_token"] = before[:-8] + "AAAAAAAA"
+        ann.profile.write_text(json.dumps(profile))
+        async with AsyncClient() as client:
+            assert (await client.platform.me()).name == "ann"
+        with Client() as blocking:
+            assert blocking.platform.me().name == "ann"
+        assert ann.token not in (before, profile["login"]["access_token"])
+        with Client() as blocking:
+            assert [function.name for function in blocking.functions.list()] == ["hello"]
 
 
 def test_passwords_are_changed_and_reset(platform: Platform) -> None:

@@ -90,7 +90,14 @@ def test_whatever_is_wrong_is_answered_alike(house: House) -> None:
     house.users.disable(house.admin, house.user("off").principal_id)
     house.users.invite(house.admin, "fresh")
     said = set()
-    for name, password in (("ann", "wrong"), ("nobody", "wrong"), ("off", PASSWORD), ("fresh", PASSWORD), ("", "")):
+    for name, password in (
+        ("ann", "wrong"),
+        ("nobody", "wrong"),
+        ("off", PASSWORD),
+        ("fresh", PASSWORD),
+        ("", ""),
+        ("a\0b", "\0"),
+    ):
         with pytest.raises(Unauthenticated) as refused:
             login(house, name, password)
         said.add(json.dumps(refused.value.problem()))

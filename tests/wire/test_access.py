@@ -64,6 +64,8 @@ def body(made: str) -> dict[str, Any]:
         token(exp=None),
         token(ver="3"),
         token(sub=7),
+        token(sub="pr_\0"),
+        token(sid="ses_1' OR 1=1"),
         token(KEY.public_key().public_bytes_raw(), alg="HS256"),
         unsigned({"alg": "none", "kid": "isk_1"}, body(token())),
         unsigned({"alg": "EdDSA", "kid": "isk_1"}, body(token())),

@@ -23,7 +23,7 @@ from isotherm.tenancy.sessions import ENDED_MS, IDLE_MS, LIFE_MS, Sessions
 from isotherm.tenancy.signing import Signing
 from isotherm.tenancy.user_history import UserHistory
 from isotherm.tenancy.user_store import UserRow
-from isotherm.tenancy.users import Users
+from isotherm.tenancy.users import Users, is_user_name
 
 __all__ = ["LoginCounts", "Logins"]
 
@@ -91,11 +91,11 @@ class Logins:
         place = self._attempts.place(name, address, device)
         with self._log.database.read() as session:
             self._check_place(session, place)
-            user = user_store.find_user(session, name=name)
+            user = _named(session, name)
         good = self._verify(user, password)
         with self._log.transaction() as session:
             self._check_place(session, place)  # others may have failed meanwhile
-            now = user_store.find_user(session, name=name)
+            now = _named(session, name)
             if good and now is not None and user is not None and now.password == user.password:
                 return self._begin(session, now, place, password, device)
             self._note_failure(session, place, user)
@@ -290,3 +290,8 @@ class Logins:
 
 def _own(user: UserRow) -> Principal:
     return Principal(id=user.id, grants=())
+
+
+def _named(session: Session, name: str) -> UserRow | None:
+    """None where nobody could have this name; it may be anything that somebody typed."""
+    return user_store.find_user(session, name=name) if is_user_name(name) else None

@@ -24,7 +24,7 @@ from isotherm.tenancy.user_history import UserHistory
 from isotherm.tenancy.user_store import UserRow
 from isotherm.wire.desired import GrantSpec, Role, UserSpec
 
-__all__ = ["INVITATION_MS", "Registration", "Users", "grants_of", "user_name"]
+__all__ = ["INVITATION_MS", "Registration", "Users", "grants_of", "is_user_name", "user_name"]
 
 Registration = Literal["closed", "invited", "open"]
 INVITATION_MS = 7 * 86_400_000
@@ -303,6 +303,10 @@ class Users:
             self._tenancy.require(principal, "users.manage")
         else:
             self._tenancy.require(principal, "members.set", namespace)
+
+
+def is_user_name(text: str) -> bool:
+    return _name.fullmatch(text) is not None
 
 
 def user_name(text: str) -> str:

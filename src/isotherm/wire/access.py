@@ -7,6 +7,7 @@ is desired state, so that a change of roles does not wait for a new token.
 import base64
 import binascii
 from collections.abc import Callable
+from typing import Annotated
 
 import jwt
 import msgspec
@@ -24,11 +25,14 @@ MAX_TOKEN_BYTES = 500
 _required = ["exp", "iat", "iss", "aud", "sub"]
 
 
+_Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,4}_[0-9a-z]{1,40}$")]
+
+
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
     """What a token says. `ver` is the user's `version` of when it was made."""
 
-    sub: str  # principal id
-    sid: str  # session id
+    sub: _Id  # principal id
+    sid: _Id  # session id
     ver: int
     exp: int  # seconds since the epoch
 
