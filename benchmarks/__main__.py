@@ -14,7 +14,7 @@ from benchmarks.result import Result, read_results, write_result
 from benchmarks.session import Outcome, Session
 from benchmarks.summary import default_folder, table
 
-NAMES = ("echo", "first_response", "memory", "cold", "quiet", "registered", "queue")
+NAMES = ("echo", "first_response", "memory", "cold", "quiet", "registered", "queue", "queue_postgres")
 
 
 def main() -> int:

@@ -22,13 +22,16 @@ def facts() -> dict[str, str | int | float]:
     }
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of one process so far, seconds (resolution 10 ms). Raises `ProcessLookupError`."""
+def cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """User and system time of one process so far, seconds (resolution 10 ms). Raises `ProcessLookupError`.
+
+    `ended`: and that of its children that have ended.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except FileNotFoundError as exc:
         raise ProcessLookupError(f"process {pid} is gone") from exc
-    return (int(fields[11]) + int(fields[12])) / _ticks
+    return sum(map(int, fields[11 : 15 if ended else 13])) / _ticks
 
 
 def descendants(pid: int) -> list[int]:

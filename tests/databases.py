@@ -38,11 +38,14 @@ def postgres_programs() -> Path | None:
 
 
 class Cluster:
-    """A Postgres of this run's own, on a free port of loopback, without fsync. It refuses to run as root: `postgres` or
-    `nobody` runs it then."""
+    """A Postgres of this run's own, on a free port of loopback, without fsync unless it is to be `durable`.
 
-    def __init__(self, programs: Path) -> None:
+    It refuses to run as root: `postgres` or `nobody` runs it then.
+    """
+
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
         self._programs = programs
+        self._sync = "on" if durable else "off"
         self.folder = Path(tempfile.mkdtemp(prefix="isotherm-postgres-", dir="/tmp"))
         self._as = _unprivileged()
         if self._as:
@@ -60,8 +63,8 @@ class Cluster:
         argv = [str(self._programs / "postgres"), "-D", self._data, "-p", str(self.port), "-k", str(self.folder)]
         settings = {
             "listen_addresses": "127.0.0.1",
-            "fsync": "off",
-            "full_page_writes": "off",
+            "fsync": self._sync,
+            "full_page_writes": self._sync,
             "max_connections": "200",
         }
         argv += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -106,6 +109,12 @@ class Cluster:
 
     def url(self, database: str) -> str:
         return f"postgresql://isotherm@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def _data(self) -> str:

@@ -43,8 +43,9 @@ def package(name: str) -> bytes:
 class Isotherm:
     """One platform with a data folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         self.folder = folder
+        self._flags = flags
         self._running: Running | None = None
         self._http = httpx.Client(timeout=60.0)
         self.ready: dict[str, Any] = {}
@@ -55,7 +56,7 @@ class Isotherm:
         ready.unlink(missing_ok=True)
         os.environ["XDG_CONFIG_HOME"] = str(self.folder / "config")  # `up` saves a profile: not in the user's own
         command = [sys.executable, "-m", "isotherm", "up", "--port", "0", "--content-port", "0"]
-        command += ["--data", str(self.folder / "data"), "--ready-file", str(ready)]
+        command += ["--data", str(self.folder / "data"), "--ready-file", str(ready), *self._flags]
         self._running = Running(command, self.folder / "isotherm.log")
         self._running.wait_until(ready.exists, START_TIMEOUT_S)
         self.ready = json.loads(ready.read_text())
@@ -162,10 +163,10 @@ class Isotherm:
 
 
 @contextmanager
-def isotherm(folder: Path) -> Iterator[Isotherm]:
+def isotherm(folder: Path, *flags: str) -> Iterator[Isotherm]:
     """A platform that runs, and is stopped at the end."""
     folder.mkdir(parents=True)
-    platform = Isotherm(folder)
+    platform = Isotherm(folder, *flags)
     platform.start()
     try:
         yield platform

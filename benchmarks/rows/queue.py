@@ -12,7 +12,7 @@ from benchmarks.samples import Sample
 from benchmarks.session import Outcome, Session
 from benchmarks.wrk import Load, run_wrk
 
-__all__ = ["measure"]
+__all__ = ["HELD", "Found", "figures", "measure", "measured", "note"]
 
 EVENT = ("X-Amz-Invocation-Type", "Event")
 HELD, BESIDE = "held back", "delivered beside it"
@@ -22,25 +22,31 @@ Found = dict[str, list[float]]
 
 
 def measure(session: Session) -> Outcome:
-    repeats, seconds = session.choose(5, 2), session.choose(5, 2)
     found: Found = {}
-    with isotherm(session.folder / "isotherm") as platform:
-        digest = platform.upload(package("echo"))
-        platform.deploy("held", digest)
-        platform.deploy("beside", digest, concurrency=64, warm={"max_instances": 1})
-        for _ in range(repeats):
-            note(found, "commits", commits_per_second(session.folder))
-            _round(session, platform, seconds, found)
+    settings = measured(session, found)
     return Outcome(
-        settings={"repeats": repeats, "seconds": seconds, "connections": 64, "load": "wrk, one thread, same machine"},
+        settings=settings,
         checks=_checks(found),
-        figures=_figures(found),
+        figures=figures(found),
         measurements=dict(found),
         notes=[
             "accepted: answered 202, which is after the transaction that holds the call was synced to disk",
             "a commit alone: one row in SQLite, WAL, synchronous=FULL, one at a time, on the same disk",
         ],
     )
+
+
+def measured(session: Session, found: Found, *flags: str) -> dict[str, str | int | float]:
+    """Rounds on a platform with these flags; returns the settings."""
+    repeats, seconds = session.choose(5, 2), session.choose(5, 2)
+    with isotherm(session.folder / "isotherm", *flags) as platform:
+        digest = platform.upload(package("echo"))
+        platform.deploy("held", digest)
+        platform.deploy("beside", digest, concurrency=64, warm={"max_instances": 1})
+        for _ in range(repeats):
+            note(found, "commits", commits_per_second(session.folder))
+            _round(session, platform, seconds, found)
+    return {"repeats": repeats, "seconds": seconds, "connections": 64, "load": "wrk, one thread, same machine"}
 
 
 def _round(session: Session, platform: Isotherm, seconds: int, found: Found) -> None:
@@ -120,7 +126,7 @@ def _checks(found: Found) -> list[Check]:
     return checks
 
 
-def _figures(found: Found) -> list[Figure]:
+def figures(found: Found) -> list[Figure]:
     def bar(label: str, name: str) -> Bar:
         value = Sample(tuple(found[name]))
         return Bar(label, value.median, value.low, value.high)

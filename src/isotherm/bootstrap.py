@@ -35,6 +35,7 @@ from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.model import Retention
 from isotherm.records.service import Records
+from isotherm.sigv4.caller import CallerSeal
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
 from isotherm.tenancy.logins import Logins
@@ -81,6 +82,7 @@ class Rooms:
     denials: Denials
     feed: DesiredFeed
     databases: Databases
+    caller_seal: CallerSeal
 
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
@@ -142,6 +144,7 @@ def build_rooms(
             log=log, tenancy=tenancy, users=users, signing=logins.signing, quotas=quotas, workloads=workloads
         ),
         databases=databases,
+        caller_seal=CallerSeal(vault),
     )
 
 
@@ -191,6 +194,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         clock=clock,
         version=isotherm_version(),
         upload_dir=_fresh_folder(data_dir / "uploads"),
+        caller_seal=rooms.caller_seal,
         tenancy=rooms.tenancy,
         users=rooms.users,
         logins=rooms.logins,

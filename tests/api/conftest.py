@@ -88,6 +88,7 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         clock=SystemClock(),
         version="0.1.0",
         upload_dir=str(data_dir),
+        caller_seal=rooms.caller_seal,
         tenancy=rooms.tenancy,
         users=rooms.users,
         logins=rooms.logins,

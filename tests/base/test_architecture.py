@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 # Rooms of neither wing: planes and what both wings stand on.
 SHARED = {
-    "__main__", "api", "base", "bootstrap", "cli", "client", "controllers", "host", "prices", "replay", "storage",
-    "telemetry", "warden", "wire",
+    "__main__", "api", "base", "bootstrap", "cli", "client", "controllers", "host", "prices", "replay", "sigv4",
+    "storage", "telemetry", "warden", "wire",
 }  # fmt: skip
 
 

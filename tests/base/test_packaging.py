@@ -60,7 +60,7 @@ def normal(requirement: str) -> str:
 def test_what_is_imported_is_declared_and_the_reverse() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = {normal(each) for each in project["dependencies"]}
-    extras = {normal(each) for each in project["optional-dependencies"]["replay"]}
+    extras = {normal(each) for extra in ("replay", "postgres") for each in project["optional-dependencies"][extra]}
     distributions = packages_distributions()
     # What user code may bring along is looked for, never needed.
     optional = {"numpy", "snapshot_restore_py"}

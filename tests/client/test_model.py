@@ -42,7 +42,7 @@ PAIRS = [
     (model.Rollout, schemas.Rollout),
     (model.Sample, rollouts.Sample),
     (model.Secret, tenancy.Secret),
-    (model.Signer, schemas.SignerAnswer),
+    (model.TokenKey, schemas.TokenKeyAnswer),
     (model.State, telemetry.WorkloadState),
     (model.Tokens, tenancy.Tokens),
     (model.Trigger, functions.Trigger),

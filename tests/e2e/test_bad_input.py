@@ -328,8 +328,8 @@ def test_keys_open_what_they_are_for_and_nothing_else(platform: Platform) -> Non
 
     platform.function("guarded", GOOD)
     path = f"{platform.ready['url']}/2015-03-31/functions/guarded/invocations"
-    assert httpx.post(path, json={}).status_code == 401
-    assert httpx.post(path, json={}).headers["WWW-Authenticate"].startswith("Bearer")
+    nameless = httpx.post(path, json={})
+    assert (nameless.status_code, nameless.headers["x-amzn-ErrorType"]) == (403, "MissingAuthenticationTokenException")
     assert httpx.post(path, json={}, headers={"Authorization": "Bearer iso_wrong"}).status_code == 401
     made = platform.cli("keys", "create", "caller", "--role", "invoker", "--json").json
     headers = {"Authorization": f"Bearer {made['token']}"}

@@ -53,7 +53,7 @@ CONTROL = {
     "POST /api/v1/auth/refresh": Way(EVERYBODY, 400),
     "POST /api/v1/auth/logout": Way(EVERYBODY, 400),
     "PUT /api/v1/auth/password": Way(LOGGED_IN, 400),
-    "POST /api/v1/auth/signer": Way("A", 200),
+    "POST /api/v1/auth/token-key": Way("A", 200),
     "GET /api/v1/users": Way("A", 200),
     "POST /api/v1/users": Way("A", 400),
     f"GET {_user}": Way("A", 200),

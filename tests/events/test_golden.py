@@ -16,7 +16,7 @@ from isotherm.events.denials import AccessHistory
 from isotherm.events.forgetting import ForgottenHistory
 from isotherm.events.upcasting import decode_fact, encode_fact, fact_types
 from isotherm.tenancy.history import KeyHistory, NamespaceHistory, SecretHistory
-from isotherm.tenancy.user_history import SignerHistory, UserHistory
+from isotherm.tenancy.user_history import TokenKeyHistory, UserHistory
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
 from tests.databases import Databases
@@ -29,7 +29,7 @@ aggregates: dict[str, type[Aggregate[Any]]] = {
     "namespace": NamespaceHistory,
     "user": UserHistory,
     "secret": SecretHistory,
-    "signer": SignerHistory,
+    "token_key": TokenKeyHistory,
     "workload": WorkloadHistory,
 }
 golden = Path(__file__).parents[1] / "golden"

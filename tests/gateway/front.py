@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from isotherm.gateway.plan import Planner
 from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
 from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
+from isotherm.gateway.signed import Signatures
 from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
+from isotherm.queue.port import QueueStore
 from isotherm.queue.service import Queue
+from isotherm.sigv4.caller import CallerSeal
+from isotherm.sigv4.secrets import KeySecrets, seal_key_secrets
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AliasSpec, GrantSpec, KeySpec, RevisionSpec, Role, RouteSpec
 from tests.pool.bench import PoolBench
@@ -88,20 +93,24 @@ class Wire:
 class Front:
     """A gateway. `functions` are added by source text; keys by role."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, store: QueueStore | None = None, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.bench = PoolBench(folder, **settings)
         self.revisions: dict[str, RevisionSpec] = {}
         self.routes = RouteTable(self.revisions.get, self.bench.pool.revision, time.monotonic, self.bench.pool.tenants)
-        self.keys = KeyRing(SystemClock().time_ms)
+        self.vault = vault = Vault(bytes(range(32)))
+        self.time_ms: Callable[[], int] = SystemClock().time_ms
+        self.keys = KeyRing(SystemClock().time_ms, vault)
         self.reason: str | None = None
         self.api_path = str(folder / "api.sock")
-        planner = Planner(self.routes, self.keys)
+        signatures = Signatures(self.keys, "local", lambda: self.time_ms())
+        planner = Planner(self.routes, self.keys, signatures)
         limits = http_limits(self.settings)
-        operations = ApiOperations(self.keys, self, self._metrics, self.api_path, 1_000_000)
+        operations = ApiOperations(
+            self.keys, signatures, CallerSeal(vault), self, self._metrics, self.api_path, 1_000_000
+        )
         self.content = ContentPort(limits, planner)
-        vault = Vault(bytes(range(32)))
-        self.store = SqliteQueue(folder / "queue.db", vault)
+        self.store = store or SqliteQueue(folder / "queue.db", vault)
         self.queue = Queue(self.store, self.routes, queue_limits(self.settings), SystemClock(), "local")
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ticking: asyncio.Task[None] | None = None
@@ -139,14 +148,18 @@ class Front:
         return self.reason
 
     def key(self, role: Role, namespace: str, token: str, *, home: str = "default", expires: int | None = None) -> None:
+        """A key. It signs with the access key id `AK` + token and the secret access key `secret-` + token."""
+        key_id = f"key_{token}"
         self.keys.put(
             KeySpec(
-                id=f"key_{token}",
+                id=key_id,
                 digest=token_digest(token),
                 principal_id=f"pr_{token}",
                 grants=[GrantSpec(namespace, role)],
                 home_namespace=home,
                 expires_at_ms=expires,
+                access_key_id=f"AK{token}",
+                sealed=seal_key_secrets(self.vault, key_id, KeySecrets(f"secret-{token}")),
             )
         )
         self.routes.renew()

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from isotherm.base.clock import SystemClock
 from isotherm.base.ids import token_digest
-from isotherm.wire.desired import GrantSpec, KeySpec, Role, SignerSpec, UserSpec
+from isotherm.wire.desired import GrantSpec, KeySpec, Role, TokenKeySpec, UserSpec
 from tests.gateway.front import Front
 
 KEY = Ed25519PrivateKey.generate()
@@ -47,7 +47,7 @@ def scoped(front: Front, *scopes: str, role: Role = "developer") -> str:
 @pytest.fixture
 async def known(front: Front) -> Front:
     """A gateway that knows a user and a key that signs."""
-    front.keys.put_signer(SignerSpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
+    front.keys.put_token_key(TokenKeySpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
     user(front)
     front.function("hello", ECHO)
     return front
@@ -101,7 +101,7 @@ async def test_a_token_that_is_over_or_forged_is_refused(known: Front) -> None:
     )
     for made in forged:
         assert (await known.invoke("hello", token=made)).status == 401
-    known.keys.remove_signer("isk_1")
+    known.keys.remove_token_key("isk_1")
     assert (await known.invoke("hello", token=token())).status == 401
 
 

@@ -15,7 +15,17 @@ from isotherm.sandbox.drivers.fake import FakeDriver
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
 from isotherm.wire.boot import HostBoot
-from isotherm.wire.desired import AliasSpec, Desired, GrantSpec, Item, KeySpec, RevisionSpec, RouteSpec, WarmSpec
+from isotherm.wire.desired import (
+    DESIRED_FORMAT,
+    AliasSpec,
+    Desired,
+    GrantSpec,
+    Item,
+    KeySpec,
+    RevisionSpec,
+    RouteSpec,
+    WarmSpec,
+)
 from isotherm.wire.link import (
     PROTOCOL,
     Ack,
@@ -164,9 +174,11 @@ class Rig:
         }
         return RevisionSpec(**(values | changes))
 
-    def push(self, *items: Item, full: bool = False, epoch: str = "e") -> None:
+    def push(self, *items: Item, full: bool = False, epoch: str = "e", written_as: int = DESIRED_FORMAT) -> None:
         self.version += 1
-        self.control.send(State(Desired(epoch=epoch, version=self.version, full=full, items=list(items))))
+        self.control.send(
+            State(Desired(epoch=epoch, version=self.version, full=full, items=list(items), format=written_as))
+        )
 
     def serve(self, revision: RevisionSpec) -> None:
         """Make a revision live, and let `iso_key` call it."""

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from isotherm.storage.vault import Vault
-from isotherm.wire.desired import Item, WarmSpec
+from isotherm.wire.desired import DESIRED_FORMAT, Item, WarmSpec
 from isotherm.wire.link import Hello
 from tests.host.control import Rig
 
@@ -90,6 +90,17 @@ async def test_calls_go_on_without_control_and_after_a_restart_without_it(rig: R
     assert (rig.control.hellos[-1].epoch, rig.control.hellos[-1].version) == ("e", 1)
     assert rig.control.hellos[-1].host_id == rig.control.hellos[0].host_id
     assert rig.control.hellos[-1].boot_id != rig.control.hellos[0].boot_id
+
+
+async def test_a_state_of_an_older_format_is_served_from_and_asked_for_anew(rig: Rig) -> None:
+    rig.push(full=True, written_as=DESIRED_FORMAT - 1)
+    rig.serve(rig.revision(CONSTANT.format(value=1)))
+    await rig.until_served("/f", b"1")
+    await rig.stop()
+    await rig.start()
+    assert await rig.get("/f") == (200, b"1")
+    await rig.control.until(lambda: len(rig.control.hellos) >= 2, "a second hello")
+    assert rig.control.hellos[-1].epoch is None
 
 
 async def test_an_update_under_load_loses_no_request(rig: Rig) -> None:

@@ -1,7 +1,7 @@
 """A gateway with its queue over the fake driver, and ways to see what became of asynchronous calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,13 @@ import pytest
 import uvloop
 
 from isotherm.queue.desk import QueueDesk
+from isotherm.queue.port import QueueStore
 from isotherm.wire.queue import CallDetail, CallPage, QueueChanged, QueueOrder, QueueOverview
 from tests.gateway.front import Front, Reply
+from tests.queue.hosts import shared
+from tests.queue.stores import Stores
+
+__all__ = ["Bench", "shared", "until"]
 
 WAIT_S = 10.0
 
@@ -18,14 +23,17 @@ WAIT_S = 10.0
 class Bench(Front):
     """Functions of it can be called asynchronously."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        super().__init__(folder, **settings)
+    def __init__(
+        self, folder: Path, stores: Stores, host: str = "host_first", store: QueueStore | None = None, **settings: Any
+    ) -> None:
+        super().__init__(folder, store=store or stores(folder, host), **settings)
         self.folder = folder
+        self.stores = stores
         self.desk = QueueDesk(self.queue, self.store)
 
     def successor(self) -> "Bench":
         """Another process on the same queue, once this one has stopped."""
-        found = Bench(self.folder)
+        found = Bench(self.folder, self.stores)
         found.bench.folder = self.folder / "second"
         return found
 
@@ -84,9 +92,18 @@ async def until(condition: Callable[[], Any], what: Callable[[], str]) -> None:
         raise AssertionError(f"waited {WAIT_S:g} s for {what()}") from None
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    """Both kinds."""
+    cluster = request.getfixturevalue("postgres") if request.param == "postgres" else None
+    made = Stores(cluster)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    found = Bench(tmp_path, max_body_mb=0.1)
+async def bench(tmp_path: Path, stores: Stores) -> AsyncIterator[Bench]:
+    found = Bench(tmp_path, stores, max_body_mb=0.1)
     await found.start()
     yield found
     await found.stop()

@@ -11,6 +11,7 @@ from isotherm.base.clock import ManualClock
 from isotherm.queue.triggers import Triggers
 from isotherm.wire.desired import CronSpec, RevisionSpec
 from tests.queue.conftest import Bench, until
+from tests.queue.stores import Stores
 
 MINUTE_S = 60.0
 
@@ -18,9 +19,9 @@ MINUTE_S = 60.0
 class Scheduled(Bench):
     """A bench whose triggers go by a clock that the test moves."""
 
-    def __init__(self, folder: Path, clock: ManualClock, code: str = "first") -> None:
-        super().__init__(folder)
-        self.bench.folder = folder / code
+    def __init__(self, folder: Path, stores: Stores, clock: ManualClock, host: str = "host_first") -> None:
+        super().__init__(folder, stores, host)
+        self.bench.folder = folder / f"code-{id(self)}"
         self.clock = clock
         self.triggers = Triggers(self.queue, clock, "local")
 
@@ -54,8 +55,8 @@ class Scheduled(Bench):
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Scheduled]:
-    found = Scheduled(tmp_path, ManualClock())
+async def bench(tmp_path: Path, stores: Stores) -> AsyncIterator[Scheduled]:
+    found = Scheduled(tmp_path, stores, ManualClock())
     await found.start()
     yield found
     await found.stop()
@@ -94,16 +95,16 @@ async def test_times_that_passed_while_nobody_looked_are_dealt_with_by_the_polic
     assert len(await bench.events()) == made_up_for + 1  # and the one that is due now
 
 
-async def test_a_restart_makes_up_for_what_was_missed_and_repeats_nothing(tmp_path: Path) -> None:
+async def test_a_restart_makes_up_for_what_was_missed_and_repeats_nothing(tmp_path: Path, stores: Stores) -> None:
     clock = ManualClock()
-    first = Scheduled(tmp_path, clock)
+    first = Scheduled(tmp_path, stores, clock)
     await first.start()
     first.scheduled()
     await first.look()
     await first.look(MINUTE_S)
     assert len(await first.events()) == 1
     await first.stop()
-    second = Scheduled(tmp_path, clock, "second")
+    second = Scheduled(tmp_path, stores, clock)
     await second.start()
     second.scheduled()
     await second.look()

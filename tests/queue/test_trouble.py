@@ -15,6 +15,7 @@ from isotherm.queue.service import Queue
 from isotherm.storage.vault import Vault
 from isotherm.wire.desired import AsyncSpec
 from tests.queue.conftest import Bench, until
+from tests.queue.stores import Stores
 
 DISK_KB = 512
 
@@ -32,7 +33,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 async def small(disk: Path, tmp_path: Path) -> AsyncIterator[Bench]:
     """A bench whose queue is on the small disk, and its functions elsewhere."""
-    found = Bench(disk, max_body_mb=0.1)
+    found = Bench(disk, Stores(None), max_body_mb=0.1)
     found.bench.folder = tmp_path / "functions"
     await found.start()
     yield found
@@ -94,7 +95,7 @@ async def _is(value: object) -> object:
 
 
 async def test_a_database_that_becomes_read_only_refuses_calls_until_it_is_writable(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, Stores(None))
     await bench.start()
     bench.function("echo")
     bench.store._write.execute("PRAGMA query_only = ON")
@@ -108,7 +109,7 @@ async def test_a_database_that_becomes_read_only_refuses_calls_until_it_is_writa
 async def test_a_queue_that_cannot_be_opened_says_so_and_opens_later(tmp_path: Path) -> None:
     folder = tmp_path / "host"
     store = SqliteQueue(folder / "queue.db", Vault(bytes(32)))
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, Stores(None))
     queue = Queue(store, bench.routes, queue_limits(bench.settings), ManualClock(), "local")
     with pytest.raises(Unavailable, match=r"queue\.db"):
         await queue.start()
@@ -134,7 +135,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 async def test_a_clock_that_is_set_back_delays_no_retry(tmp_path: Path) -> None:
     clock = ManualClock()
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, Stores(None))
     bench.queue = Queue(bench.store, bench.routes, queue_limits(bench.settings), clock, "local")
     bench.queue.clock = clock
     await bench.queue.start()

@@ -438,14 +438,14 @@ def test_keys_that_sign_change_each_month_and_go_when_no_token_is_left(house: Ho
     house.clock.advance(30 * 86_400 + 1)
     house.logins.sweep()
 
-    def signers() -> list[str]:
-        return [item.signer.id for item in house.feed.full().items if item.signer is not None]
+    def token_keys() -> list[str]:
+        return [item.token_key.id for item in house.feed.full().items if item.token_key is not None]
 
-    assert len(signers()) == 2
+    assert len(token_keys()) == 2
     house.clock.advance(2 * ACCESS_S + 1)
     house.logins.sweep()
-    assert len(signers()) == 1
-    assert house.kinds().count("signer.made") == 2
+    assert len(token_keys()) == 1
+    assert house.kinds().count("token_key.made") == 2
 
 
 def test_another_start_takes_the_same_key_and_another_platforms_token_is_refused(

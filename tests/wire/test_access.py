@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from isotherm.base.clock import ManualClock
 from isotherm.base.errors import Unauthenticated
 from isotherm.wire.access import MAX_TOKEN_BYTES, TokenCheck, is_access_token
-from isotherm.wire.desired import SignerSpec
+from isotherm.wire.desired import TokenKeySpec
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 CLOCK = ManualClock()
@@ -22,7 +22,7 @@ NOW_S = CLOCK.time_ms() // 1000
 
 def check() -> TokenCheck:
     made = TokenCheck(CLOCK.time_ms)
-    made.put(SignerSpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
+    made.put(TokenKeySpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
     return made
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_signed_here_as_it_stands_is_refused_with_one_message(forged
 def test_a_token_ends_at_its_time_by_the_clock_of_the_platform() -> None:
     clock = ManualClock()
     made = TokenCheck(clock.time_ms)
-    made.put(SignerSpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
+    made.put(TokenKeySpec(id="isk_1", public=KEY.public_key().public_bytes_raw(), issuer="iso_1"))
     clock.advance(899)
     made.check(token(), lambda _: True)
     clock.advance(1)

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from isotherm.api.limits import RateLimits
 from isotherm.api.port import ApiServices
 from isotherm.base.errors import Invalid, NotFound, Unauthenticated
+from isotherm.sigv4.caller import CALLER_HEADER
 from isotherm.tenancy.model import ANONYMOUS, Permission, Principal
 from isotherm.tenancy.policy import covers
 from isotherm.wire.scopes import ANY_FUNCTION
@@ -60,11 +61,16 @@ class Guard:
 
 def _authenticate(request: Request, services: ApiServices, limits: RateLimits) -> Principal:
     """Raises `Unauthenticated`, `TooManyRequests`."""
+    caller = request.headers.get(CALLER_HEADER)
+    if caller is not None:  # the gateway lets none in from outside
+        return _signer(request, services, caller)
     header = request.headers.get("authorization", "")
     scheme, _, token = header.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("a key or a login is needed: send `Authorization: Bearer iso_…`, or an access token")
+        raise Unauthenticated(
+            "a key or a login is needed: send `Authorization: Bearer iso_…` or an access token, or sign the request"
+        )
     try:
         if len(header) > _header_limit:
             raise Unauthenticated("this is no key and no access token: it is too long")
@@ -74,6 +80,13 @@ def _authenticate(request: Request, services: ApiServices, limits: RateLimits) -
     except Unauthenticated:
         limits.take_failure(client_address(request))  # a good key is let in from an address that guesses, too
         raise
+
+
+def _signer(request: Request, services: ApiServices, caller: str) -> Principal:
+    """Of a signed request, which the gateway has checked. Raises `Unauthenticated`."""
+    target = request.scope["raw_path"] + b"?" + request.scope["query_string"]
+    key_id = services.caller_seal.read(caller, request.method.encode(), target, services.clock.time_ms())
+    return services.tenancy.authenticate_signer(key_id)
 
 
 def client_address(request: Request) -> str:

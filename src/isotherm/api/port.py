@@ -15,6 +15,7 @@ from isotherm.functions.pruning import Pruning
 from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
+from isotherm.sigv4.caller import CallerSeal
 from isotherm.tenancy.logins import Logins
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.secrets import Secrets
@@ -47,6 +48,7 @@ class ApiServices:
     clock: Clock
     version: str  # of isotherm
     upload_dir: str  # packages are received here before they are checked
+    caller_seal: CallerSeal  # by which the gateway says whose key signed a request
     tenancy: Tenancy
     users: Users
     logins: Logins

@@ -59,9 +59,9 @@ __all__ = [
     "SecretList",
     "SecretRequest",
     "Share",
-    "SignerAnswer",
-    "SignerRequest",
     "Status",
+    "TokenKeyAnswer",
+    "TokenKeyRequest",
     "UserList",
     "UserRequest",
 ]
@@ -139,11 +139,11 @@ class MemberRequest(_Request, frozen=True, kw_only=True):
     role: Role
 
 
-class SignerRequest(_Request, frozen=True, kw_only=True):
+class TokenKeyRequest(_Request, frozen=True, kw_only=True):
     drop: Annotated[bool, Meta(description="No access token of before is good any more")] = False
 
 
-class SignerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class TokenKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     id: str  # the `kid` of tokens from now on
 
 

@@ -6,6 +6,7 @@
     │   ├── InvalidPackage            invalid_package        400  exit 65
     │   └── MalformedRequest          malformed_request      400  exit 64
     ├── Unauthenticated               unauthenticated        401  exit 77
+    │   └── SignatureRefused          signature_refused      401  exit 77
     ├── Forbidden                     forbidden              403  exit 77
     ├── NotFound                      not_found              404  exit 66
     ├── MethodNotAllowed              method_not_allowed     405  exit 64
@@ -58,6 +59,7 @@ __all__ = [
     "PreconditionRequired",
     "RequestTimeout",
     "RolledBack",
+    "SignatureRefused",
     "TimedOut",
     "TooLarge",
     "TooManyRequests",
@@ -122,6 +124,12 @@ class MalformedRequest(Invalid):
 
 class Unauthenticated(IsothermError):
     code, status, exit_code, title = "unauthenticated", 401, 77, "A key is needed"
+
+
+class SignatureRefused(Unauthenticated):
+    """An AWS signature that does not count; `data["reason"]` says why in a word (`sigv4.model.Reason`)."""
+
+    code, title = "signature_refused", "The signature does not count"
 
 
 class Forbidden(IsothermError):

@@ -23,6 +23,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, Meta(description="Port of the console and the APIs; 0 takes a free one")] = 7070
     content_port: Annotated[Port, Meta(description="Port of function URLs; 0 takes a free one")] = 7071
     database: Annotated[str | None, Meta(description="SQLAlchemy URL; default: SQLite in the data folder")] = None
+    queue_database: Annotated[
+        str | None,
+        Meta(description="Postgres URL of the queue, or `database`: that of `database`; default: in the data folder"),
+    ] = None
     ready_file: Annotated[str | None, Meta(description="JSON file written once the platform serves")] = None
     tls_cert: Annotated[str | None, Meta(description="PEM file of the certificate chain")] = None
     tls_key: Annotated[str | None, Meta(description="PEM file of the certificate's key")] = None

@@ -9,7 +9,7 @@ import typer
 from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
 from isotherm.cli.limits import quotas, revisions
-from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace
+from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace, QueueDatabaseUrl
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
 from isotherm.cli.rollout import BakeS, MinSamples, Shadow, StepS, Steps, Strategy, Watch, plan_of
@@ -88,6 +88,7 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port of the console and the APIs; 0 takes a free one.")] = None,
     content_port: Annotated[int | None, typer.Option(help="Port of function URLs; 0 takes a free one.")] = None,
     database: DatabaseUrl = None,
+    queue_database: QueueDatabaseUrl = None,
     ready_file: Annotated[Path | None, typer.Option(help="JSON file to write once the platform serves.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file of the certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file of the certificate's key.")] = None,
@@ -106,6 +107,7 @@ def up(
         "port": port,
         "content_port": content_port,
         "database": database,
+        "queue_database": queue_database,
         "ready_file": str(ready_file.absolute()) if ready_file else None,
         "tls_cert": str(tls_cert.absolute()) if tls_cert else None,
         "tls_key": str(tls_key.absolute()) if tls_key else None,
@@ -119,12 +121,20 @@ def doctor(
     data: Annotated[Path | None, typer.Option(help="Folder that `up` will use.")] = None,
     port: Annotated[int | None, typer.Option(help="Port that `up` will use.")] = None,
     content_port: Annotated[int | None, typer.Option(help="Port that `up` will use.")] = None,
+    database: DatabaseUrl = None,
+    queue_database: QueueDatabaseUrl = None,
     json_: Json = False,
 ) -> None:
     """Say what this machine can isolate and what is missing. Works before `up`; exits 69 where code is not isolated."""
     from isotherm.cli.commands import doctor as command
 
-    flags = {"data": str(data.absolute()) if data else None, "port": port, "content_port": content_port}
+    flags = {
+        "data": str(data.absolute()) if data else None,
+        "port": port,
+        "content_port": content_port,
+        "database": database,
+        "queue_database": queue_database,
+    }
     raise typer.Exit(command.run(flags))
 
 

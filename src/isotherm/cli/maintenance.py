@@ -21,11 +21,11 @@ __all__ = ["maintenance_settings", "run_maintenance"]
 _show_every_s = 0.2
 
 
-def maintenance_settings(data: Path | None, database: str | None) -> Settings:
+def maintenance_settings(data: Path | None, database: str | None, queue_database: str | None = None) -> Settings:
     """With the folder that `up` would take where none is named."""
     from isotherm.cli.commands.up import default_data
 
-    given = {"data": str(data.absolute()) if data else None, "database": database}
+    given = {"data": str(data.absolute()) if data else None, "database": database, "queue_database": queue_database}
     settings = load_settings(given, os.environ)
     return msgspec.structs.replace(settings, data=str(Path(settings.data or default_data()).absolute()))
 

@@ -7,7 +7,7 @@ import typer
 
 from isotherm.cli.output import output
 
-__all__ = ["DataFolder", "DatabaseUrl", "FunctionName", "Json", "Limit", "Namespace"]
+__all__ = ["DataFolder", "DatabaseUrl", "FunctionName", "Json", "Limit", "Namespace", "QueueDatabaseUrl"]
 
 
 def _set_json(value: bool) -> bool:
@@ -25,4 +25,11 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most this many.
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the platform's state.")]
 DatabaseUrl = Annotated[
     str | None, typer.Option("--database", help="postgresql://… or sqlite:///…; default: SQLite in the data folder.")
+]
+QueueDatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--queue-database",
+        help="Of asynchronous calls: postgresql://…, or `database` for that of --database; default: a file.",
+    ),
 ]

@@ -16,6 +16,7 @@ import msgspec
 
 from isotherm.base.errors import IsothermError, Unavailable, all_errors
 from isotherm.base.settings import Settings
+from isotherm.storage.postgres import queue_url
 
 __all__ = ["Platform", "Report"]
 
@@ -155,8 +156,9 @@ def _boot_message(settings: Settings, console_fd: int, report_fd: int) -> dict[s
         "drain_timeout_s": settings.drain_timeout_s,
         "tls_cert": settings.tls_cert,
         "tls_key": settings.tls_key,
-        "host_boot": {"settings": all_settings | {"database": None}},  # it has no use for the password in it
-        "control_boot": {"settings": all_settings},
+        # Each is told of the database that it works with, and of no other's password.
+        "host_boot": {"settings": all_settings | {"database": None, "queue_database": queue_url(settings)}},
+        "control_boot": {"settings": all_settings | {"queue_database": None}},
         "egress_boot": {
             "resolver": settings.egress_resolver,
             "never": settings.egress_never,

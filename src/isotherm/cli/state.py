@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from isotherm.cli.options import DatabaseUrl, DataFolder, Json
+from isotherm.cli.options import DatabaseUrl, DataFolder, Json, QueueDatabaseUrl
 
 __all__ = ["audit", "register_state"]
 
@@ -23,25 +23,27 @@ def export_state(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write the archive; - for standard output.")],
     data: DataFolder = None,
     database: DatabaseUrl = None,
+    queue_database: QueueDatabaseUrl = None,
     with_keys: Annotated[bool, typer.Option("--with-keys", help="Put the master key into it.")] = False,
     json_: Json = False,
 ) -> None:
     """Write all state into one file, from one moment; the platform may run or not."""
     from isotherm.cli.commands import keep
 
-    keep.export_state(file, data, database, with_keys)
+    keep.export_state(file, data, database, queue_database, with_keys)
 
 
 def import_state(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive of `isotherm export`.")],
     data: DataFolder = None,
     database: DatabaseUrl = None,
+    queue_database: QueueDatabaseUrl = None,
     json_: Json = False,
 ) -> None:
-    """Read an archive into a new data folder, and a new database where one is named."""
+    """Read an archive into a new data folder, and new databases where they are named."""
     from isotherm.cli.commands import keep
 
-    keep.import_state(file, data, database)
+    keep.import_state(file, data, database, queue_database)
 
 
 def migrate(

@@ -35,8 +35,8 @@ __all__ = [
     "Rollout",
     "Sample",
     "Secret",
-    "Signer",
     "State",
+    "TokenKey",
     "Tokens",
     "Trigger",
     "User",
@@ -429,7 +429,7 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         return f"Tokens(principal_id={self.principal_id!r}, expires_at_ms={self.expires_at_ms!r})"
 
 
-class Signer(msgspec.Struct, frozen=True, kw_only=True):
+class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
     """The key that access tokens are signed with."""
 
     id: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from isotherm.client.model import Invitation, Member, Signer, User
+from isotherm.client.model import Invitation, Member, TokenKey, User
 from isotherm.client.request import given, segment
 from isotherm.client.verbs import AsyncNoun, AsyncStream, Noun, blocking, streaming
 
@@ -116,13 +116,13 @@ class AsyncAuth(AsyncNoun):
         body = {"current_password": current, "new_password": new}
         await self._session.send(self._session.request("PUT", "/api/v1/auth/password", body))
 
-    async def rotate_signer(self, *, drop: bool = False) -> Signer:
+    async def rotate_token_key(self, *, drop: bool = False) -> TokenKey:
         """Sign with another key. `drop`: no access token of before is good any more."""
-        return await self._session.post("/api/v1/auth/signer", Signer, {"drop": drop})
+        return await self._session.post("/api/v1/auth/token-key", TokenKey, {"drop": drop})
 
 
 class Auth(Noun[AsyncAuth]):
     """One's own password, and the key that signs access tokens. To log in, see `isotherm.client.logins`."""
 
     change_password = blocking(AsyncAuth.change_password)
-    rotate_signer = blocking(AsyncAuth.rotate_signer)
+    rotate_token_key = blocking(AsyncAuth.rotate_token_key)

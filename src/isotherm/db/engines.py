@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from isotherm.base.errors import Conflict, Invalid, Unavailable
+from isotherm.storage.postgres import CONNECT_DEFAULTS, startup_options
 
 __all__ = ["WRITE", "parse_url", "postgres_engine", "sqlite_engine"]
 
@@ -21,14 +22,6 @@ WRITE = "isotherm_write"  # execution option of connections whose transactions w
 
 _pool: dict[str, Any] = {"pool_size": 8, "max_overflow": 32, "pool_timeout": 30, "hide_parameters": True}
 _sole: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 30, "hide_parameters": True}
-_connect_defaults = {
-    "application_name": "isotherm",
-    "connect_timeout": "10",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",  # ms: a server that vanished is noticed
-}
 _lock_family = 0x49534F54  # "ISOT": the first half of the advisory lock's key
 _former_holder_s = 10.0  # a killed process's connection is closed by the server, but not at once
 _poll_s = 0.1
@@ -120,11 +113,8 @@ class _SoleWriter:
 def _connect_args(url: URL, schema: str | None, lock_timeout_s: float) -> dict[str, Any]:
     """libpq's parameters: what the URL says goes before our defaults. `options` sets the schema from the first on."""
     given = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    options = [given["options"]] if "options" in given else []
-    options.append(f"-c lock_timeout={round(lock_timeout_s * 1000)}")
-    if schema is not None:
-        options.append(f"-c search_path={schema}")
-    return {**_connect_defaults, **given, "options": " ".join(options)}
+    settings = {"lock_timeout": str(round(lock_timeout_s * 1000))} | ({} if schema is None else {"search_path": schema})
+    return {**CONNECT_DEFAULTS, **given, "options": startup_options(given.get("options"), settings)}
 
 
 def _shown(url: str) -> str:

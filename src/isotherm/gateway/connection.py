@@ -9,9 +9,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from isotherm.base.errors import InvalidResponse, IsothermError
+from isotherm.gateway.aws_form import wants_aws_form
 from isotherm.gateway.download import Download, Gathered, Paced
-from isotherm.gateway.eventing import EventAnswer
-from isotherm.gateway.messages import BYTES_HEAD, JSON_HEAD, HeadCache, ResponseHead, problem_response, status_line
+from isotherm.gateway.eventing import OF_THE_FUNCTION, EventAnswer
+from isotherm.gateway.messages import (
+    BYTES_HEAD,
+    JSON_HEAD,
+    HeadCache,
+    ResponseHead,
+    aws_response,
+    problem_response,
+    status_line,
+)
 from isotherm.gateway.plan import Plan
 from isotherm.gateway.reader import Port, RequestReader
 from isotherm.gateway.request import Request
@@ -33,6 +42,7 @@ class ServingPort(Port, Protocol):
     date: str
     heads: HeadCache
     draining: bool
+    own_paths: tuple[bytes, ...]  # where errors are problem objects for everyone
     refused: dict[int, int]  # answers with an error of the gateway's own, by status
     new_id: Callable[[], str]
 
@@ -166,7 +176,10 @@ class ClientConnection(RequestReader):
         plan = self.plan
         if self.current is None or plan is None:
             return error.status
-        if plan.invoke and error.code in ("handler_failed", "invalid_response"):
+        if plan.invoke and (
+            error.code in ("handler_failed", "invalid_response")
+            or (error.code in OF_THE_FUNCTION and wants_aws_form(self.current, self._port.own_paths))
+        ):
             return self._function_error(call, error, now_s)
         self.request_id = call.id
         return self.reply_error(error if plan.show_trace else _without_trace(error), _timing(call, now_s))
@@ -194,8 +207,9 @@ class ClientConnection(RequestReader):
             request.keep_alive = False
         if not self.request_id:
             self._port.refused[error.status] = self._port.refused.get(error.status, 0) + 1
+        response = aws_response if wants_aws_form(request, self._port.own_paths) else problem_response
         self.transport.write(
-            problem_response(
+            response(
                 error,
                 self.request_id or self._port.new_id(),
                 keep_alive=request.keep_alive,

@@ -8,7 +8,7 @@ from isotherm.gateway.download import Client, Paced
 from isotherm.pool.call import Answer, Call, StreamSink
 from isotherm.wire.eventstream import encode_event
 
-__all__ = ["EventAnswer"]
+__all__ = ["OF_THE_FUNCTION", "EventAnswer"]
 
 OF_THE_FUNCTION = frozenset(("handler_failed", "invalid_response", "timed_out", "out_of_memory", "instance_crashed"))
 

@@ -1,18 +1,23 @@
-"""Who is calling: keys by the digest of their token, users by their access tokens, and what either may do.
+"""Who is calling: keys by the digest of their token or by what signs, users by their access tokens; what each may do.
 
 Bounded caches on top. Control is asked nothing: what is known here is desired state.
 """
 
 from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
-from isotherm.base.errors import Unauthenticated
+from isotherm.base.errors import SignatureRefused, Unauthenticated
 from isotherm.base.ids import token_digest
+from isotherm.sigv4.model import Signature
+from isotherm.sigv4.policy import derive_key
+from isotherm.sigv4.secrets import open_key_secrets
+from isotherm.storage.vault import Vault
 from isotherm.wire.access import Claims, TokenCheck, is_access_token
-from isotherm.wire.desired import GrantSpec, KeySpec, SignerSpec, UserSpec
+from isotherm.wire.desired import GrantSpec, KeySpec, TokenKeySpec, UserSpec
 from isotherm.wire.scopes import OF_NAMESPACE, Scope, parse_scopes
 
-__all__ = ["KeyRing", "Principal", "bearer_token", "is_own"]
+__all__ = ["KeyRing", "Principal", "Signer", "bearer_token", "is_own"]
 
 INVOKING = frozenset(("invoker", "developer", "admin"))
 VIEWING = frozenset(("viewer", "developer", "admin"))
@@ -66,6 +71,14 @@ class Principal:
         return scopes is None or any(scope.word in words and scope.covers(function) for scope in scopes)
 
 
+class Signer(NamedTuple):
+    """A key, and what signs with it for a day, region and service."""
+
+    key_id: str
+    principal: Principal
+    signing_key: bytes
+
+
 def bearer_token(authorization: bytes) -> bytes | None:
     """The token in an `Authorization: Bearer TOKEN`; None where it is of another scheme."""
     scheme, _, token = authorization.partition(b" ")
@@ -81,25 +94,33 @@ def is_own(authorization: bytes) -> bool:
 class KeyRing:
     """All keys and users of this host. What changed counts from the next request on."""
 
-    def __init__(self, time_ms: Callable[[], int]) -> None:
+    def __init__(self, time_ms: Callable[[], int], vault: Vault) -> None:
         self._time_ms = time_ms
+        self._vault = vault
         self._by_digest: dict[str, KeySpec] = {}
+        self._by_access_key: dict[str, KeySpec] = {}
         self._digests: dict[str, str] = {}
         self._used: dict[str, Principal] = {}  # by key id: of keys that came since this process began
         self._users: dict[str, UserSpec] = {}
         self._tokens = TokenCheck(time_ms)
         self._cache: dict[bytes, Principal] = {}
         self._told_ms = 0
+        self._signers: dict[tuple[str, str, str, str], Signer] = {}  # by access key id, date, region, service
 
     def put(self, key: KeySpec) -> None:
         self.remove(key.id)
         self._by_digest[key.digest] = key
         self._digests[key.id] = key.digest
+        if key.access_key_id:
+            self._by_access_key[key.access_key_id] = key
 
     def remove(self, key_id: str) -> None:
-        self._by_digest.pop(self._digests.pop(key_id, ""), None)
+        gone = self._by_digest.pop(self._digests.pop(key_id, ""), None)
+        if gone is not None:
+            self._by_access_key.pop(gone.access_key_id, None)
         self._used.pop(key_id, None)
         self._cache.clear()
+        self._signers.clear()
 
     def put_user(self, user: UserSpec) -> None:
         self._users[user.id] = user
@@ -109,11 +130,11 @@ class KeyRing:
         self._users.pop(user_id, None)
         self._cache.clear()
 
-    def put_signer(self, signer: SignerSpec) -> None:
-        self._tokens.put(signer)
+    def put_token_key(self, key: TokenKeySpec) -> None:
+        self._tokens.put(key)
 
-    def remove_signer(self, signer_id: str) -> None:
-        self._tokens.remove(signer_id)
+    def remove_token_key(self, key_id: str) -> None:
+        self._tokens.remove(key_id)
         self._cache.clear()
 
     def principal(self, authorization: bytes) -> Principal:
@@ -139,6 +160,34 @@ class KeyRing:
         self._told_ms = now_ms
         return found
 
+    def signer(self, signature: Signature) -> Signer:
+        """Who says that they made this signature. Raises `SignatureRefused` (unknown_key) also where the key has
+        expired; `Unavailable` under another master key."""
+        place = (signature.access_key_id, signature.date, signature.region, signature.service)
+        found = self._signers.get(place)
+        if found is None:
+            found = self._make_signer(*place)
+            if len(self._signers) >= CACHE_SIZE:
+                self._signers.clear()
+            self._signers[place] = found
+        if found.principal.expires_at_ms <= self._time_ms():
+            raise SignatureRefused(
+                "The security token included in the request is expired: make a new key with `isotherm keys`",
+                reason="unknown_key",
+            )
+        return found
+
+    def _make_signer(self, access_key_id: str, date: str, region: str, service: str) -> Signer:
+        key = self._by_access_key.get(access_key_id)
+        if key is None:
+            raise SignatureRefused(
+                f"The security token included in the request is invalid: no key of this platform has the access key id "
+                f"{access_key_id[:64]!r}; it is mistyped, or was removed",
+                reason="unknown_key",
+            )
+        secret = open_key_secrets(self._vault, key.id, key.sealed).secret_access_key
+        return Signer(key.id, self._holder(key), derive_key(secret, date, region, service))
+
     def _look_up(self, authorization: bytes) -> Principal:
         token = bearer_token(authorization)
         if token is None or len(authorization) > MAX_HEADER_BYTES:
@@ -148,6 +197,10 @@ class KeyRing:
         key = self._by_digest.get(token_digest(token.decode("latin-1")))
         if key is None:
             raise Unauthenticated("the key is not known here: it is mistyped, or was removed")
+        return self._holder(key)
+
+    def _holder(self, key: KeySpec) -> Principal:
+        """One for each key, however it is used, so that its use is counted in one place."""
         found = self._used.get(key.id)
         if found is None:
             scopes = parse_scopes(key.scopes)

@@ -8,6 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 from isotherm.base.errors import InvalidResponse, IsothermError
+from isotherm.gateway.aws_form import aws_form
 
 __all__ = [
     "BODYLESS",
@@ -16,6 +17,7 @@ __all__ = [
     "JSON_HEAD",
     "HeadCache",
     "ResponseHead",
+    "aws_response",
     "date_line",
     "problem_response",
     "status_line",
@@ -114,15 +116,32 @@ def problem_response(
     error: IsothermError, request_id: str, *, keep_alive: bool, head_only: bool = False, headers: str = ""
 ) -> bytes:
     """The whole response of an error; `headers` are lines beside those that it has anyway."""
+    if error.status == 401:
+        headers += "www-authenticate: Bearer\r\n"
     body = msgspec.json.encode(error.problem(request_id))
+    headers = f"content-type: application/problem+json\r\n{headers}"
+    return _error_response(error, error.status, headers, body, request_id, keep_alive=keep_alive, head_only=head_only)
+
+
+def aws_response(
+    error: IsothermError, request_id: str, *, keep_alive: bool, head_only: bool = False, headers: str = ""
+) -> bytes:
+    """The same in AWS's form."""
+    form = aws_form(error)
+    headers = f"content-type: application/json\r\nx-amzn-errortype: {form.name}\r\n{headers}"
+    return _error_response(
+        error, form.status, headers, form.body, request_id, keep_alive=keep_alive, head_only=head_only
+    )
+
+
+def _error_response(
+    error: IsothermError, status: int, headers: str, body: bytes, request_id: str, *, keep_alive: bool, head_only: bool
+) -> bytes:
     head = (
-        f"{status_line(error.status)}content-type: application/problem+json\r\ncontent-length: {len(body)}\r\n"
-        f"{date_line()}x-amzn-requestid: {request_id}\r\n{headers}"
+        f"{status_line(status)}content-length: {len(body)}\r\n{date_line()}x-amzn-requestid: {request_id}\r\n{headers}"
     )
     if error.retry_after_s is not None:
         head += f"retry-after: {max(1, round(error.retry_after_s))}\r\n"
-    if error.status == 401:
-        head += "www-authenticate: Bearer\r\n"
     if not keep_alive:
         head += "connection: close\r\n"
     return (head + "\r\n").encode("latin-1") + (b"" if head_only else body)

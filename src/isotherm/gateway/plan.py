@@ -6,18 +6,24 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, Unauthenticated
+from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, SignatureRefused, Unauthenticated
 from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, is_own
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
 from isotherm.gateway.routes import RouteTable
+from isotherm.gateway.signed import Signatures, SignedHead
 from isotherm.gateway.target import Route, Target
+from isotherm.sigv4.chunks import decoded_headers
+from isotherm.sigv4.model import EXECUTE_API, LAMBDA, Headers
+from isotherm.sigv4.parsing import is_signed, without_signature
 
-__all__ = ["Plan", "Planner"]
+__all__ = ["INVOKE_SERVICES", "URL_SERVICES", "Plan", "Planner"]
 
 MAX_CLIENT_CONTEXT = 3584  # bytes, Lambda's own limit
 NOT_FORWARDED = HOP_BY_HOP | {"x-forwarded-for", "x-forwarded-proto", "expect"}
+INVOKE_SERVICES = (LAMBDA,)
+URL_SERVICES = (LAMBDA, EXECUTE_API)
 encode = msgspec.json.encode
 
 
@@ -26,7 +32,7 @@ class Plan:
 
     __slots__ = (
         "client_context", "event", "expires_at_ms", "generation", "head", "head_only", "invoke", "principal",
-        "qualifier", "show_trace", "streamed", "tail", "target", "unusual",
+        "qualifier", "show_trace", "signed", "streamed", "tail", "target", "unusual",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
@@ -37,6 +43,7 @@ class Plan:
         spec = target.route.spec
         self.show_trace = principal is not None and principal.may_view(spec.namespace, spec.name)
         self.invoke = self.unusual = self.event = self.streamed = self.tail = self.head_only = False
+        self.signed: SignedHead | None = None  # then it serves this one request alone
         self.client_context = "null"  # JSON text
         self.qualifier: str | None = None
         self.head = ""  # what of the frame's head is the same for all these requests, see `isotherm_runtime.frames`
@@ -45,26 +52,33 @@ class Plan:
 class Planner:
     """Makes plans from heads. Raises what the request is refused with."""
 
-    def __init__(self, routes: RouteTable, keys: KeyRing) -> None:
+    def __init__(self, routes: RouteTable, keys: KeyRing, signatures: Signatures) -> None:
         self.routes = routes
         self._keys = keys
+        self._signatures = signatures
 
-    def for_url(self, request: Request, source_ip: str, *, secure: bool) -> Plan:
-        """A function URL's request."""
+    def for_url(self, request: Request, source_ip: str, *, secure: bool, whole: bool = True) -> Plan:
+        """A function URL's request. `whole`: its body is there; else it is refused where its signature cannot be
+        checked without."""
         split = split_content_url(request.url)
         if split is None:
             raise NotFound("no function has this URL; it is /NAME/… or /@NAMESPACE/NAME/…")
         reference, path, query = split
         route = self.routes.find(reference.namespace or "default", reference.name)
+        signed: SignedHead | None = None
         if route is not None and route.spec.public:
             principal = self._anyone(request)
         else:
-            principal = self._keys.principal(_authorization(request))
+            principal, signed = self._caller(request, URL_SERVICES, whole=whole)
             _check(principal, route, reference)
         assert route is not None
         plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
+        plan.signed = signed
         plan.head_only = request.method == b"HEAD"
-        headers, domain = _event_headers(request, source_ip, secure=secure)
+        sent = request.headers if signed is None or not signed.chunked else decoded_headers(request.headers)
+        headers, domain = _event_headers(sent, source_ip, secure=secure, signed=signed is not None)
+        if signed is not None:
+            query = without_signature(b"?" + query.encode("latin-1")).decode("latin-1")[1:]
         method = request.method.decode("latin-1")
         plan.head = encode([method, path, query, headers, source_ip, domain]).decode()
         return plan
@@ -75,7 +89,7 @@ class Planner:
         path, _, query = url.partition("?")
         qualifier = dict(parse_qsl(query)).get("Qualifier")
         reference = parse_invoke_target(unquote(path), qualifier)
-        principal = self._keys.principal(_authorization(request))
+        principal, signed = self._caller(request, INVOKE_SERVICES)
         if reference is None:
             raise NotFound("no function has this name: NAME, NAMESPACE/NAME or an ARN, with an optional qualifier")
         namespace = reference.namespace or principal.home_namespace
@@ -84,6 +98,7 @@ class Planner:
         assert route is not None
         plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
         plan.invoke = True
+        plan.signed = signed
         kind = (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1")
         if kind not in ("RequestResponse", "Event", "DryRun"):
             raise Invalid(f"X-Amz-Invocation-Type must be RequestResponse, Event or DryRun, not {kind[:32]!r}")
@@ -98,6 +113,31 @@ class Planner:
         plan.head = f'",{plan.client_context}]'
         return plan
 
+    def check_signer(self, request: Request, services: tuple[str, ...]) -> bool:
+        """Whether a request is signed. Raises `SignatureRefused` where its head tells already that it is in vain."""
+        if not is_signed(request.url, request.header(b"authorization")):
+            return False
+        self._signatures.head(request, services)
+        return True
+
+    def _caller(
+        self, request: Request, services: tuple[str, ...], *, whole: bool = True
+    ) -> tuple[Principal, SignedHead | None]:
+        """Who sent a request that needs a key. Raises `Unauthenticated`.
+
+        Of one that is signed the `whole` body becomes what was signed of it. Nobody learns what a key may do before it
+        is proven that they have it.
+        """
+        given = request.header(b"authorization")
+        if not is_signed(request.url, given):
+            return self._keys.principal(_needed(given)), None
+        signed = self._signatures.head(request, services)
+        if whole:
+            request.body = signed.take(request.body, None if request.stream is None else request.stream.digest)
+        elif not signed.proven:
+            raise SignatureRefused("the signature covers a body that is not there yet", reason="payload")
+        return signed.principal, signed
+
     def _anyone(self, request: Request) -> Principal | None:
         """On a public route a key of this platform still says who calls; anything else is the function's business."""
         given = request.header(b"authorization")
@@ -109,10 +149,9 @@ class Planner:
             return None
 
 
-def _authorization(request: Request) -> bytes:
-    given = request.header(b"authorization")
+def _needed(given: bytes | None) -> bytes:
     if given is None:
-        raise Unauthenticated("a key is needed: send `Authorization: Bearer KEY`")
+        raise Unauthenticated("a key is needed: send `Authorization: Bearer KEY`, or sign the request")
     return given
 
 
@@ -132,15 +171,15 @@ def _check(principal: Principal, route: Route | None, reference: Reference) -> N
         )
 
 
-def _event_headers(request: Request, source_ip: str, *, secure: bool) -> tuple[list[tuple[str, str]], str]:
-    """The headers that the function sees, and the Host among them."""
+def _event_headers(sent: Headers, source_ip: str, *, secure: bool, signed: bool) -> tuple[list[tuple[str, str]], str]:
+    """The headers that the function sees, and the Host among them. `signed`: what Authorization has is ours."""
     domain = ""
     headers = []
-    for name, value in request.headers:
+    for name, value in sent:
         lower = name.decode("latin-1").lower()
         if lower == "host":
             domain = value.decode("latin-1")
-        if lower in NOT_FORWARDED or (lower == "authorization" and is_own(value)):
+        if lower in NOT_FORWARDED or (lower == "authorization" and (signed or is_own(value))):
             continue
         headers.append((lower, value.decode("latin-1")))
     headers.append(("x-forwarded-for", source_ip))

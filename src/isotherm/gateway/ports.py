@@ -5,16 +5,17 @@ from collections.abc import Callable
 from time import monotonic, time_ns
 from typing import Protocol
 
-from isotherm.base.errors import IsothermError, NotFound, Unavailable
+from isotherm.base.errors import IsothermError, NotFound, SignatureRefused, Unavailable
 from isotherm.base.ids import request_ids
+from isotherm.gateway.checked import CheckedBody, CollectedBody
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.events import EventIntake
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.messages import HeadCache, date_line, status_line
 from isotherm.gateway.names import INVOKE_PREFIX, STREAM_PREFIX
-from isotherm.gateway.plan import Plan, Planner
+from isotherm.gateway.plan import INVOKE_SERVICES, URL_SERVICES, Plan, Planner
 from isotherm.gateway.rates import RateLimit
-from isotherm.gateway.reader import RequestReader
+from isotherm.gateway.reader import LARGE_BODY, RequestReader
 from isotherm.gateway.request import BodyStream, HttpLimits, Request
 from isotherm.gateway.target import Target
 from isotherm.gateway.upload import Upload
@@ -38,6 +39,8 @@ class Operations(Protocol):
 
 class FunctionPort(ABC):
     """What both ports have: connections, the clock, and calls of functions."""
+
+    own_paths: tuple[bytes, ...] = ()
 
     def __init__(self, limits: HttpLimits, planner: Planner, *, now: Callable[[], float] = monotonic) -> None:
         self.limits = limits
@@ -89,6 +92,21 @@ class FunctionPort(ABC):
 
     def admit(self, _connection: RequestReader, _request: Request) -> BodyStream | None:
         return None
+
+    def collect(
+        self, connection: ClientConnection, request: Request, services: tuple[str, ...]
+    ) -> CollectedBody | None:
+        """For a large body that is signed. Raises `SignatureRefused` before it is read where that would be in vain."""
+        if not (connection.chunked or request.length > LARGE_BODY):
+            return None
+        if not self._planner.check_signer(request, services):
+            return None
+
+        def use(parts: list[bytes]) -> None:
+            request.body = b"".join(parts)
+            self.serve(connection, request)
+
+        return CollectedBody(connection, request, self.limits.max_body_bytes, use)
 
     def call(
         self,
@@ -144,22 +162,27 @@ class ContentPort(FunctionPort):
         if not (request.length or connection.chunked) or not isinstance(connection, ClientConnection):
             return None
         try:
-            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure, whole=False)
+        except SignatureRefused:
+            return self.collect(connection, request, URL_SERVICES)
         except IsothermError:
             return None  # it is refused in its turn, and the connection goes on
-        request.keep_plan(plan)
+        if plan.signed is None:
+            request.keep_plan(plan)
         if not plan.target.streams_bodies:
-            return None
+            return None if plan.signed is None else self.collect(connection, request, URL_SERVICES)
+        request.plan = plan
         upload = Upload(self, connection, request, self.limits.max_stream_bytes)
         upload.check()
-        return upload
+        return upload if plan.signed is None else CheckedBody(upload, connection, request, plan.signed)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
         time_ms = time_ns() // 1_000_000
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
             plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
-            request.keep_plan(plan)
+            if plan.signed is None:
+                request.keep_plan(plan)
         self.call(connection, request, plan, time_ms)
 
     def serve_upload(self, connection: ClientConnection, request: Request, upload: Upload) -> None:
@@ -167,7 +190,7 @@ class ContentPort(FunctionPort):
         time_ms = time_ns() // 1_000_000
         plan = request.plan
         if not isinstance(plan, Plan) or plan.generation != self._routes.generation or plan.expires_at_ms <= time_ms:
-            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure)
+            plan = self._planner.for_url(request, connection.source_ip, secure=connection.secure, whole=False)
         if not plan.target.streams_bodies:
             raise Unavailable("the function was changed while this request waited for its turn; send it again")
         if self.call(connection, request, plan, time_ms, upload.call).carrier is not None:
@@ -176,6 +199,8 @@ class ContentPort(FunctionPort):
 
 class ApiPort(FunctionPort):
     """Lambda's Invoke; the rest is for `operations`."""
+
+    own_paths = (b"/api/",)
 
     def __init__(
         self,
@@ -191,8 +216,10 @@ class ApiPort(FunctionPort):
         self._events = events
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
-        if request.url.startswith(INVOKES) or not isinstance(connection, ClientConnection):
+        if not isinstance(connection, ClientConnection):
             return None
+        if request.url.startswith(INVOKES):
+            return self.collect(connection, request, INVOKE_SERVICES)
         return self._operations.admit(connection, request)
 
     def serve(self, connection: ClientConnection, request: Request) -> None:
@@ -205,7 +232,8 @@ class ApiPort(FunctionPort):
             if request.method != b"POST":
                 raise NotFound("functions are invoked with POST")
             plan = self._planner.for_invoke(request)
-            request.keep_plan(plan)
+            if plan.signed is None:  # one that is signed is checked with its body, each time
+                request.keep_plan(plan)
         if not plan.unusual:
             self.call(connection, request, plan, time_ms)
         elif plan.event:

@@ -1,6 +1,8 @@
 """Hands a request on to control's Unix socket and its answer back, streaming both ways, bounded by back-pressure."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import httptools
@@ -9,21 +11,49 @@ from isotherm.base.errors import IsothermError, TooLarge, Unavailable
 from isotherm.gateway.connection import ClientConnection
 from isotherm.gateway.messages import BODYLESS, HOP_BY_HOP, status_line
 from isotherm.gateway.request import Request
+from isotherm.sigv4.caller import CALLER_HEADER
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "Vouched"]
 
 CONNECT_TIMEOUT_S = 2.0
 HEAD_TIMEOUT_S = 120.0  # control answers at once or streams; a deploy answers before it is done
 MAX_BUFFERED = 256 * 1024
 WHOLE_BYTES = 64 * 1024  # a body up to this is sent to control at once
 FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
-DROPPED = frozenset(name.encode() for name in HOP_BY_HOP) | FORWARDED | {b"expect", b"content-length"}
+DROPPED = (
+    frozenset(name.encode() for name in HOP_BY_HOP)
+    | FORWARDED
+    | {
+        b"expect",
+        b"content-length",
+        CALLER_HEADER.encode(),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A signed request, as control is told of it."""
+
+    target: bytes  # without what signs it
+    caller: Callable[[], str]  # the value of `CALLER_HEADER`, from now on
+    headers: list[tuple[bytes, bytes]]  # without those that spoke of the signature
 
 
 class Exchange(asyncio.Protocol):
     """One request and its answer: the body stream towards control, and the protocol of the connection to it."""
 
-    def __init__(self, client: ClientConnection, request: Request, path: str, max_body_bytes: int) -> None:
+    digest: str | None = None
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        request: Request,
+        path: str,
+        max_body_bytes: int,
+        vouched: Vouched | None = None,
+    ) -> None:
+        self._vouched = vouched
         self._client = client
         self._request = request
         self._path = path
@@ -31,6 +61,8 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._chunked_up = request.length == 0 and request.header(b"transfer-encoding") is not None
+        if vouched is not None and request.length:
+            self._chunked_up = True  # so that the body's end can be held back until it is checked
         self._unsent: list[bytes] = []  # what came before the connection to control was there
         self._unsent_bytes = 0
         self._sent_bytes = 0
@@ -81,8 +113,12 @@ class Exchange(asyncio.Protocol):
         if self._chunked_up:
             self._send(b"0\r\n\r\n")
 
-    def cut(self, _error: IsothermError) -> None:
-        self._client.transport.close()  # the answer may have begun
+    def cut(self, error: IsothermError) -> None:
+        if self._answering:
+            self._close()
+            self._client.transport.close()
+        else:
+            self._fail(error)
 
     # -- control's side ----------------------------------------------------------------------------------------------
 
@@ -195,9 +231,13 @@ class Exchange(asyncio.Protocol):
         self._fail(Unavailable(f"control did not answer within {HEAD_TIMEOUT_S:g} s", retry_after_s=5.0))
 
     def _head(self) -> bytes:
-        request = self._request
-        lines = [b"%b %b HTTP/1.1\r\n" % (request.method, request.url)]
-        lines += [b"%b: %b\r\n" % (k, v) for k, v in request.headers if k.lower() not in DROPPED]
+        request, vouched = self._request, self._vouched
+        target = request.url if vouched is None else vouched.target
+        headers = request.headers if vouched is None else vouched.headers
+        lines = [b"%b %b HTTP/1.1\r\n" % (request.method, target)]
+        lines += [b"%b: %b\r\n" % (k, v) for k, v in headers if k.lower() not in DROPPED]
+        if vouched is not None:
+            lines.append(f"{CALLER_HEADER}: {vouched.caller()}\r\n".encode())
         if self._chunked_up:
             lines.append(b"transfer-encoding: chunked\r\n")
         elif request.length or request.header(b"content-length") is not None:
@@ -218,7 +258,7 @@ class Exchange(asyncio.Protocol):
         if self._unsent_bytes > MAX_BUFFERED:
             self._client.hold(True)
 
-    def _fail(self, error: TooLarge | Unavailable) -> None:
+    def _fail(self, error: IsothermError) -> None:
         """An error instead of an answer."""
         if self._over:
             return
@@ -247,7 +287,8 @@ class Exchange(asyncio.Protocol):
 
     def _close(self) -> None:
         self._over = True
-        self._client.on_left = None
+        if self._client.current is self._request:
+            self._client.on_left = None
         self._stop_timer()
         if self._transport is not None:
             self._transport.close()

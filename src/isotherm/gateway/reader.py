@@ -23,7 +23,7 @@ from isotherm.base.errors import (
 from isotherm.gateway.known import KnownHeads
 from isotherm.gateway.request import BodyStream, HttpLimits, Request, check_head
 
-__all__ = ["Port", "RequestReader"]
+__all__ = ["LARGE_BODY", "Port", "RequestReader"]
 
 MAX_WAITING = 64  # pipelined requests that are parsed ahead
 MAX_WAITING_BYTES = 256 * 1024
@@ -112,8 +112,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self.closing = True
         if self._lingering is not None:
             self._lingering.cancel()
-        self.port.buffered_bytes -= self._counted
-        self._counted = 0
+        self._uncount()
         self.port.closed(self)
         self.left()
         self.current = None  # an answer that comes now is for nobody, and the transport would not take it
@@ -228,7 +227,7 @@ class RequestReader(asyncio.Protocol, ABC):
         if self._body_bytes > self._limits.max_body_bytes:
             self.reject(_too_large(self._body_bytes, self._limits.max_body_bytes))
         elif self._body_bytes > LARGE_BODY:
-            self._count(len(data))
+            self.count(len(data))
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -237,6 +236,7 @@ class RequestReader(asyncio.Protocol, ABC):
         if request is None or self.closing:
             return
         if request.stream is not None:
+            self._uncount()
             request.stream.end()
             return
         request.body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
@@ -244,8 +244,7 @@ class RequestReader(asyncio.Protocol, ABC):
         self._waiting.append(request)
         self._whole = request
         self._waiting_bytes += len(request.body)
-        self.port.buffered_bytes -= self._counted
-        self._counted = 0
+        self._uncount()
         if not request.keep_alive:
             self.closing = True
 
@@ -284,9 +283,11 @@ class RequestReader(asyncio.Protocol, ABC):
             if self._body_bytes > LINGER_BYTES:
                 self.transport.abort()
 
-    def refuse(self, error: IsothermError) -> None:
-        """Answer with an error behind what is in turn, and close."""
+    def refuse(self, error: IsothermError, refused: Request | None = None) -> None:
+        """Answer with an error behind what is in turn, and close. `refused`: what it is the answer to, where known."""
         request = Request(b"GET", b"", [], self.touched_s)
+        if refused is not None:
+            request = Request(refused.method, refused.url, refused.headers, self.touched_s)
         request.error = error
         request.keep_alive = False
         self.closing = True
@@ -367,22 +368,26 @@ class RequestReader(asyncio.Protocol, ABC):
             return
         request, self._request = self._request, None
         self._parts = []
-        self.port.buffered_bytes -= self._counted
-        self._counted = 0
+        self._uncount()
         if request is not None and request.stream is not None:
             self.closing = True
             request.stream.cut(error)
             return
-        self.refuse(error)
+        self.refuse(error, request)
 
     def _malformed(self, exc: Exception) -> None:
         self.reject(MalformedRequest(f"this is not a valid HTTP/1.1 request: {str(exc)[:200] or type(exc).__name__}"))
 
-    def _count(self, size: int) -> None:
+    def count(self, size: int) -> None:
+        """So much more of a body is held in memory: the port has a bound for all of them together."""
         self._counted += size
         self.port.buffered_bytes += size
         if self.port.buffered_bytes > self._limits.max_buffered_bytes:
             self.reject(Unavailable("too many large requests are coming in; try again", retry_after_s=1.0, begun=False))
+
+    def _uncount(self) -> None:
+        self.port.buffered_bytes -= self._counted
+        self._counted = 0
 
     def _pause(self) -> None:
         if not self._paused and not self.transport.is_closing():

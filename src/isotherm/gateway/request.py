@@ -47,6 +47,8 @@ def http_limits(settings: Settings) -> HttpLimits:
 class BodyStream(Protocol):
     """Takes a request's body as it comes, where the request is not collected first."""
 
+    digest: str | None  # SHA-256 of the whole body, in hex, where it was taken as it came
+
     def begin(self) -> None:
         """It is the request's turn to be answered; parts of its body may have come."""
 

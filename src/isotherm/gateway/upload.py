@@ -23,6 +23,8 @@ class UploadPort(Protocol):
 class Upload:
     """See `gateway.request.BodyStream` and `pool.call.Feeder`."""
 
+    digest: str | None = None
+
     def __init__(self, port: UploadPort, connection: ClientConnection, request: Request, limit_bytes: int) -> None:
         self._port = port
         self._connection = connection

@@ -39,6 +39,7 @@ class DesiredStore:
     def __init__(self, path: Path, vault: Vault) -> None:
         self.epoch: str | None = None
         self.version = 0
+        self.format = 0  # that of the snapshot that it began with
         self._items: dict[tuple[str, str], bytes] = {}
         self._log = SealedLog(path, vault, PURPOSE)
         self._base_bytes = 0  # of the state when the log was last written anew
@@ -84,7 +85,7 @@ class DesiredStore:
             items = list(self._items.items())
             self._log_bytes = self._base_bytes = sum(len(encoded) for _, encoded in items)
             self._gap = False
-            writing = loop.run_in_executor(self._writer, self._compact, items, self.epoch, self.version)
+            writing = loop.run_in_executor(self._writer, self._compact, items, self.epoch, self.version, self.format)
         else:
             writing = loop.run_in_executor(self._writer, self._append, record)
         writing.add_done_callback(self._written)
@@ -107,6 +108,8 @@ class DesiredStore:
 
     def _take(self, desired: Desired) -> Change:
         removed: list[tuple[str, str]] = [(gone.kind, gone.id) for gone in desired.removed]
+        if desired.full or self.epoch is None:
+            self.format = desired.format
         if desired.full:
             kept = {item_id(item) for item in desired.items}
             removed += [key for key in self._items if key not in kept]
@@ -126,12 +129,14 @@ class DesiredStore:
             self._broken = True
             raise
 
-    def _compact(self, items: list[tuple[tuple[str, str], bytes]], epoch: str | None, version: int) -> None:
-        self._log.replace(_records(items, epoch or "", version))
+    def _compact(
+        self, items: list[tuple[tuple[str, str], bytes]], epoch: str | None, version: int, written_as: int
+    ) -> None:
+        self._log.replace(_records(items, epoch or "", version, written_as))
         self._broken = False
 
 
-def _records(items: list[tuple[tuple[str, str], bytes]], epoch: str, version: int) -> Iterator[bytes]:
+def _records(items: list[tuple[tuple[str, str], bytes]], epoch: str, version: int, written_as: int) -> Iterator[bytes]:
     """The whole state as updates: the first says that it is full, the rest add to it."""
     rest = iter(items)
     first = True
@@ -139,5 +144,5 @@ def _records(items: list[tuple[tuple[str, str], bytes]], epoch: str, version: in
         part = [item_decoder.decode(encoded) for _, encoded in islice(rest, ITEMS_PER_RECORD)]
         if not part and not first:
             return
-        yield encoder.encode(Desired(epoch=epoch, version=version, full=first, items=part))
+        yield encoder.encode(Desired(epoch=epoch, version=version, full=first, items=part, format=written_as))
         first = False

@@ -210,6 +210,14 @@ class HostMetrics:
             out.sample("isotherm_async_ended_total", labels(state=state), count)
         out.family("isotherm_async_retries_total", "counter", "Attempts of asynchronous calls that are made again")
         out.sample("isotherm_async_retries_total", "", queue.retried)
+        out.family("isotherm_async_adopted_total", "counter", "Asynchronous calls taken over from hosts that are gone")
+        out.sample("isotherm_async_adopted_total", "", queue.adopted)
+        out.family(
+            "isotherm_async_fenced_total", "counter", "Ends of calls that were dropped: another host has the call"
+        )
+        out.sample("isotherm_async_fenced_total", "", queue.store.fenced)
+        out.family("isotherm_queue_leases_lost_total", "counter", "Times that this host lost its calls to others")
+        out.sample("isotherm_queue_leases_lost_total", "", queue.store.lost)
         out.family("isotherm_async_running", "gauge", "Asynchronous calls that run")
         out.sample("isotherm_async_running", "", len(queue.running))
         out.family("isotherm_queue_bytes", "gauge", "Size of the queue on disk")

@@ -25,12 +25,14 @@ from isotherm.gateway.plan import Planner
 from isotherm.gateway.ports import ApiPort, ContentPort, FunctionPort
 from isotherm.gateway.request import http_limits
 from isotherm.gateway.routes import RouteTable
+from isotherm.gateway.signed import Signatures
 from isotherm.host.desired import DesiredStore
 from isotherm.host.identity import cores, host_id, isotherm_version, machine_memory_bytes, own_usage
 from isotherm.host.link import LinkClient
 from isotherm.host.materials import MaterialStore
 from isotherm.host.metrics import HostMetrics
 from isotherm.host.orders import OrderDesk
+from isotherm.host.queue_store import queue_store
 from isotherm.host.shipping import Shipper
 from isotherm.host.spool import Spool
 from isotherm.host.state import HostState
@@ -42,16 +44,16 @@ from isotherm.pool.service import Pool
 from isotherm.pool.templates import DriverSlot
 from isotherm.pool.tenants import Tenants
 from isotherm.queue.desk import QueueDesk
-from isotherm.queue.drivers.sqlite import SqliteQueue
 from isotherm.queue.model import queue_limits
 from isotherm.queue.service import Queue
 from isotherm.queue.triggers import Triggers
 from isotherm.sandbox.port import Driver
+from isotherm.sigv4.caller import CallerSeal
 from isotherm.storage.port import Blobs
 from isotherm.storage.vault import Vault
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.boot import HostBoot
-from isotherm.wire.desired import Desired
+from isotherm.wire.desired import DESIRED_FORMAT, Desired
 from isotherm.wire.link import PROTOCOL, Hello, Order
 from isotherm.wire.quota import default_quota
 
@@ -84,10 +86,10 @@ class HostService:
         self.pool, self.materials = _pool_and_materials(boot, folder, blobs, self.recorder, clock)
         self.store = DesiredStore(folder / "desired.bin", vault)
         self.routes = RouteTable(self.store.revision, self.pool.revision, monotonic, self.pool.tenants)
-        self.keys = KeyRing(clock.time_ms)
-        calls = SqliteQueue(folder / "queue.db", vault)
+        self.keys = KeyRing(clock.time_ms, vault)
+        calls = queue_store(settings, folder, vault, self._host_id)
         self.queue = Queue(calls, self.routes, queue_limits(settings), clock, settings.region)
-        self.triggers = Triggers(self.queue, clock, settings.region)
+        self.triggers = Triggers(self.queue, calls.clock(clock), settings.region)
         self.state = HostState(
             self.store, self.routes, self.keys, self.pool, self.triggers, self.recorder, self.materials.disk
         )
@@ -107,13 +109,16 @@ class HostService:
             self.keys.take_used,
         )
         self.shipper.uplink = self.link
-        planner = Planner(self.routes, self.keys)
+        signatures = Signatures(self.keys, settings.region, clock.time_ms)
+        planner = Planner(self.routes, self.keys, signatures)
         limits = http_limits(settings)
         self.content = ContentPort(limits, planner)
         self._ports: dict[str, FunctionPort] = {"content": self.content}
         metrics = HostMetrics(self.recorder, self.pool, self.queue, self._ports, boot.api_path, self.uses)
         package_bytes = (settings.max_package_mb + 1) * 1024 * 1024
-        operations = ApiOperations(self.keys, self, metrics.text, boot.api_path, package_bytes)
+        operations = ApiOperations(
+            self.keys, signatures, CallerSeal(vault), self, metrics.text, boot.api_path, package_bytes
+        )
         self.api = ApiPort(limits, planner, operations, EventIntake(self.queue))
         self._ports["api"] = self.api
         self._servers: list[asyncio.Server] = []
@@ -129,6 +134,7 @@ class HostService:
         """Serve from what is on disk; then look for control."""
         await asyncio.to_thread(self.store.load)
         self.state.start()
+        self.queue.held = self.store.epoch is None  # there is nothing to call yet, and calls would become dead letters
         self.pool.attach(self._driver)
         queue_open = await self._open_queue()
         gc.collect()
@@ -186,7 +192,7 @@ class HostService:
             host_id=self._host_id,
             boot_id=self._boot_id,
             isotherm_version=self._version,
-            epoch=self.store.epoch,
+            epoch=self.store.epoch if self.store.format >= DESIRED_FORMAT else None,  # None: it is told everything
             version=self.store.version,
             probes=self._probes,
             runtimes=runtimes(),
@@ -194,6 +200,7 @@ class HostService:
 
     def desired(self, desired: Desired) -> None:
         self.state.apply(desired)
+        self.queue.held = False
 
     def order(self, order: Order) -> None:
         self.orders.take(order)

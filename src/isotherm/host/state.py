@@ -60,8 +60,8 @@ class HostState:
                 self._keys.put(item.key)
             elif item.user is not None:
                 self._keys.put_user(item.user)
-            elif item.signer is not None:
-                self._keys.put_signer(item.signer)
+            elif item.token_key is not None:
+                self._keys.put_token_key(item.token_key)
             elif item.route is not None:
                 self._routes.put(item.route)
                 self._triggers.put(item.route)
@@ -81,8 +81,8 @@ class HostState:
                 self._keys.remove(key)
             elif kind == "user":
                 self._keys.remove_user(key)
-            elif kind == "signer":
-                self._keys.remove_signer(key)
+            elif kind == "token_key":
+                self._keys.remove_token_key(key)
             elif kind == "route":
                 self._routes.remove(key)
                 self._triggers.remove(key)

@@ -2,7 +2,7 @@
 
     tables/control/events.jsonl    one JSON array per row, in the order of the manifest's columns; bytes are base64
     blobs/<sha-256>                packages, as they were uploaded
-    host/queue.db                  asynchronous calls that wait, as the host keeps them
+    host/queue.db                  asynchronous calls, as a host keeps them that has a queue of its own
     keys/master.key                only where it was asked for
     manifest.json                  the last entry: what there is, and the SHA-256 of each table's lines
 

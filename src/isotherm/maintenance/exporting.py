@@ -49,6 +49,7 @@ def export_archive(
     isotherm: str,
     now_ms: int,
     progress: OnProgress,
+    queue_database: str | None = None,
 ) -> Manifest:
     """`out` need not be seekable. Raises `Unavailable` where there is nothing to export, or a database fails."""
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -62,7 +63,7 @@ def export_archive(
             digests = list(control.execute(sqlalchemy.text("SELECT DISTINCT digest FROM packages")).scalars())
             head = _head(control)
         missing = _write_blobs(archive, blobs, sorted(digests), progress)
-        queue = write_queue(archive, data_dir)
+        queue = write_queue(archive, data_dir, queue_database)
         if with_keys:
             archive.writestr(KEY_PATH, master_key)
         manifest = Manifest(

@@ -26,7 +26,7 @@ from isotherm.maintenance.archive import (
     table_path,
 )
 from isotherm.maintenance.exporting import tables_of
-from isotherm.maintenance.queues import QUEUE_PATH, read_queue, refuse_queue
+from isotherm.maintenance.queues import placed_queue, read_queue, refuse_queue
 from isotherm.storage.port import Blobs
 from isotherm.storage.vault import MASTER_KEY_VARIABLE, master_key_path, read_master_key, write_master_key
 
@@ -44,11 +44,12 @@ def import_archive(
     data_dir: Path,
     environ: Mapping[str, str],
     progress: OnProgress,
+    queue_database: str | None = None,
 ) -> Manifest:
     """Raises `Conflict` (state that is not empty, another master key), `Invalid` (a damaged archive), `Unavailable`."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return _import(archive, databases, blobs, data_dir, environ, progress)
+            return _import(archive, databases, blobs, data_dir, environ, progress, queue_database)
     except (zipfile.BadZipFile, EOFError) as exc:
         raise Invalid(f"the archive is damaged, or was cut off: {exc}") from exc
 
@@ -60,13 +61,14 @@ def _import(
     data_dir: Path,
     environ: Mapping[str, str],
     progress: OnProgress,
+    queue_database: str | None,
 ) -> Manifest:
     manifest = read_manifest(archive)
     places: list[tuple[Family, Database]] = [("control", databases.control), ("records", databases.records)]
     for family, database in places:
         _check_schema(manifest, family)
         _check_empty(database)
-    refuse_queue(data_dir)
+    refuse_queue(data_dir, queue_database)
     _settle_key(archive, manifest, data_dir, environ)
     for number, digest in enumerate(manifest.blobs):
         progress("blobs", number, len(manifest.blobs))
@@ -74,13 +76,15 @@ def _import(
     queue = None if manifest.queue is None else read_queue(archive, data_dir, manifest.queue)
     for family, database in places:
         migrate(database, family, manifest.schemas[family])
-    with databases.control.write() as control, databases.records.write() as records:
+    with (
+        placed_queue(queue, data_dir, queue_database),
+        databases.control.write() as control,
+        databases.records.write() as records,
+    ):
         for family, session in (("control", control), ("records", records)):
             _load(archive, manifest, family, session, progress)
         # A host that knew the former life of this state must not take a delta of this one for its own.
         control.execute(sqlalchemy.text("DELETE FROM meta WHERE name = 'epoch'"))
-    if queue is not None:
-        queue.rename(data_dir / QUEUE_PATH)
     for family, database in places:
         upgrade(database, family)
     return manifest

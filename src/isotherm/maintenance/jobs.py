@@ -90,6 +90,7 @@ def _export(job: ExportJob, data_dir: Path, databases: Databases, progress: OnPr
             isotherm=version("isotherm"),
             now_ms=SystemClock().time_ms(),
             progress=progress,
+            queue_database=job.queue_database,
         )
         file.flush()
     return _told(manifest)
@@ -104,6 +105,7 @@ def _import(job: ImportJob, data_dir: Path, databases: Databases, progress: OnPr
             data_dir=data_dir,
             environ=os.environ,
             progress=progress,
+            queue_database=job.queue_database,
         )
     return _told(manifest) | {"log_is_whole": _log(databases).verify(manifest.head).ok}
 

@@ -16,7 +16,7 @@ RECORDS = {
     "events": "the log itself",
     "meta": "facts about the database: its epoch, which key is the bootstrap admin's",
     "sessions": "of users who are logged in: which refresh token is good",
-    "signers": "the keys that access tokens are signed with, sealed; without them everybody refreshes once",
+    "token_keys": "the keys that access tokens are signed with, sealed; without them everybody refreshes once",
     "login_attempts": "counts of wrong passwords; without them nobody is locked out",
     "key_uses": "when keys were last used",
     "packages": "which namespace uploaded which zip; the zips are blobs",

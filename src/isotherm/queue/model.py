@@ -1,6 +1,7 @@
 """Nouns of the queue: a call that is to be made, what became of it, and the bounds of one host's queue."""
 
 import enum
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from isotherm.base.settings import Settings
 from isotherm.wire.telemetry import Source
 
-__all__ = ["AsyncCall", "CallRow", "CallState", "Counts", "Outcome", "QueueLimits", "Waiting", "queue_limits"]
+__all__ = ["AsyncCall", "CallRow", "CallState", "Counts", "News", "Outcome", "QueueLimits", "Waiting", "queue_limits"]
 
 MIB = 1024 * 1024
 
@@ -40,6 +41,7 @@ class AsyncCall:
     attempts: int = 0
     hops: int = 0  # how many destinations lie between it and a call from outside
     origin: str | None = None  # the call that it comes of: by a destination, or redriven
+    claim: int = 0  # the store's: by what it knows again whether this host still holds the call
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,15 @@ class Waiting:
     namespace: str
     name: str
     next_due_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a host did not do itself: of a queue that it shares with others."""
+
+    waiting: Sequence[Waiting] = ()  # functions with calls that came to this host
+    adopted: int = 0  # calls of hosts that are gone
+    paused: Collection[tuple[str, str]] | None = None  # all that are held back; None: nobody else changes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

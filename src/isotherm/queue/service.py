@@ -1,7 +1,7 @@
 """The queue of one host: takes calls once they are durable, delivers them at least once, settles what came of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from random import random
 from time import monotonic
@@ -17,7 +17,7 @@ from isotherm.queue import policy
 from isotherm.queue.delivery import Delivery
 from isotherm.queue.followup import failure, follow_up
 from isotherm.queue.lane import Lane
-from isotherm.queue.model import AsyncCall, CallState, Outcome, QueueLimits
+from isotherm.queue.model import AsyncCall, CallState, News, Outcome, QueueLimits, Waiting
 from isotherm.queue.port import Invoker, QueueStore
 from isotherm.queue.writer import Work, Writer
 from isotherm.telemetry.logging import get_logger
@@ -31,6 +31,8 @@ SWEEP_EVERY_S = 30.0
 SWEEP_AT_ONCE = 1000
 REWRITE_S = 0.5  # what could not be written is written again this often
 MEASURE_EVERY_S = 1.0
+ADOPT_AT_ONCE = 500  # calls of hosts that are gone
+LOCKED_MS = 50  # calls that are due, but in another host's hands for a moment, are looked for again after that
 json_value = msgspec.json.Decoder(msgspec.Raw)  # checks, and makes nothing
 
 
@@ -49,13 +51,15 @@ class Queue:
         self.limits = limits
         self.lanes: dict[tuple[str, str], Lane] = {}
         self.running: set[str] = set()
+        self.held = False  # deliveries are held back: it is not known yet what there is to call
         self.accepted = 0
+        self.adopted = 0  # calls that were taken over from hosts that are gone
         self.retried = 0
         self.over = {"succeeded": 0, "dead": 0}
         self.used_bytes = 0
         self.writer = Writer(store)
         self.clock = clock  # until it is open; then one that never runs back
-        self._store = store
+        self.store = store
         self._invoker = invoker
         self._region = region
         self._now = now
@@ -71,15 +75,13 @@ class Queue:
 
     async def start(self) -> None:
         """Open the store; what waits in it is delivered from now on. Raises `Unavailable`."""
-        waiting = await asyncio.to_thread(self._store.open)
-        latest_ms = await asyncio.to_thread(self._store.latest_ms)
-        paused = await asyncio.to_thread(self._store.paused)
-        self.used_bytes = await asyncio.to_thread(self._store.used_bytes)
-        self.clock = ForwardClock(self.clock, latest_ms)
-        for found in waiting:
-            self.lane(found.namespace, found.name).note_due(found.next_due_ms)
-        for namespace, name in paused:
-            self.lane(namespace, name).paused = True
+        waiting = await asyncio.to_thread(self.store.open)
+        latest_ms = await asyncio.to_thread(self.store.latest_ms)
+        paused = await asyncio.to_thread(self.store.paused)
+        self.used_bytes = await asyncio.to_thread(self.store.used_bytes)
+        self.clock = ForwardClock(self.store.clock(self.clock), latest_ms)
+        self._hold_back(set(paused))
+        self._take_over(waiting)
         self.writer.start()
         self._open = True
 
@@ -93,7 +95,7 @@ class Queue:
         self._write_again()
         if self._open:
             await self.writer.close()
-            await asyncio.to_thread(self._store.close)
+            await asyncio.to_thread(self.store.close)
         self._open = False
 
     # -- calls in ------------------------------------------------------------------------------------------------------
@@ -161,6 +163,7 @@ class Queue:
         if now_s - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = now_s
             self.writer.submit(lambda store: store.used_bytes(), self._measured)
+            self._ask_for_news()
         if now_s - self._swept_s >= SWEEP_EVERY_S:
             self._swept_s = now_s
             self._sweep(CallState.SUCCEEDED, self.limits.keep_results_ms)
@@ -170,6 +173,35 @@ class Queue:
     def _measured(self, size: int, error: IsothermError | None) -> None:
         if error is None:
             self.used_bytes = size
+
+    def _ask_for_news(self) -> None:
+        def heard(news: News | None, error: IsothermError | None) -> None:
+            if error is not None or news is None:
+                return
+            self.adopted += news.adopted
+            self._take_over(news.waiting)
+            if news.paused is not None:
+                self._hold_back(news.paused)
+            if news.adopted >= ADOPT_AT_ONCE:
+                self._ask_for_news()
+
+        adopt = not (self.held or self._stopping)
+        self.writer.submit(lambda store: store.news(ADOPT_AT_ONCE, adopt=adopt), heard)
+
+    def _take_over(self, waiting: Iterable[Waiting]) -> None:
+        for found in waiting:
+            lane = self.lane(found.namespace, found.name)
+            lane.note_due(found.next_due_ms)
+            self.pump(lane)
+
+    def _hold_back(self, paused: Collection[tuple[str, str]]) -> None:
+        """These, and no others."""
+        for namespace, name in paused:
+            self.lane(namespace, name).paused = True
+        for key, lane in list(self.lanes.items()):
+            if lane.paused and key not in paused:
+                lane.paused = False
+                self.pump(lane)
 
     def _sweep(self, state: CallState, keep_ms: int) -> None:
         before_ms = self.clock.time_ms() - keep_ms
@@ -184,7 +216,7 @@ class Queue:
 
     def pump(self, lane: Lane) -> None:
         """Begin as many deliveries as there is room for, and fetch more from disk."""
-        if lane.pumping or self._stopping or self._unwritten:
+        if lane.pumping or self._stopping or self._unwritten or self.held or not self.store.may_begin():
             return
         lane.pumping = True
         now_ms = self.clock.time_ms()
@@ -195,7 +227,9 @@ class Queue:
             and len(self.running) < self.limits.max_in_flight
             and now_ms >= lane.blocked_until_ms
         ):
-            self._deliver(lane, lane.ready.popleft(), now_ms)
+            call = lane.ready.popleft()
+            if not self.store.stale(call):
+                self._deliver(lane, call, now_ms)
         lane.pumping = False
         if lane.wants(now_ms, self.limits.max_held):
             self._load(lane, now_ms)
@@ -207,8 +241,10 @@ class Queue:
         def loaded(found: tuple[list[AsyncCall], int | None] | None, error: IsothermError | None) -> None:
             lane.loading = False
             if error is None and found is not None:
-                lane.ready.extend(found[0])
-                lane.next_due_ms = found[1]
+                calls, lane.next_due_ms = found
+                lane.ready.extend(calls)
+                if not calls and lane.next_due_ms is not None:
+                    lane.next_due_ms = max(lane.next_due_ms, now_ms + LOCKED_MS)
                 self.pump(lane)
 
         self.writer.submit(lambda store: store.claim(lane.namespace, lane.name, now_ms, room), loaded)
@@ -313,9 +349,7 @@ class Queue:
         self.over["succeeded" if state == CallState.SUCCEEDED else "dead"] += 1
 
         def work(store: QueueStore) -> None:
-            store.finish(call, state, now_ms, outcome)
-            if following is not None:
-                store.insert(following, claimed=False)
+            store.finish(call, state, now_ms, outcome, following)
 
         def written() -> None:
             if following is not None:

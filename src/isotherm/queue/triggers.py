@@ -11,7 +11,7 @@ import msgspec
 
 from isotherm.base.clock import Clock
 from isotherm.base.cron import Schedule, parse_schedule
-from isotherm.base.errors import Invalid, IsothermError
+from isotherm.base.errors import Conflict, Invalid, IsothermError
 from isotherm.base.ids import request_ids
 from isotherm.queue import policy
 from isotherm.queue.model import AsyncCall
@@ -100,7 +100,7 @@ class Triggers:
                 if trigger.busy:
                     continue
                 if trigger.position_ms is None:
-                    self._look_up(trigger, now_ms)
+                    self._look_up(trigger)
                 elif trigger.position_ms - now_ms > MAX_AHEAD_MS:
                     self._begin_anew(trigger, now_ms)
                 elif trigger.next_ms is not None and trigger.next_ms <= now_ms:
@@ -111,37 +111,43 @@ class Triggers:
         kept = [trigger.key for triggers in self._crons.values() for trigger in triggers]
         self._queue.writer.submit(lambda store: store.forget_triggers(kept), lambda _, __: None)
 
-    def deliver(self, key: str, calls: Sequence[AsyncCall], position: int, done: Delivered) -> None:
-        """Queue calls of a trigger and note how far it has come: both, or neither. Raises as `Queue.check_room`."""
+    def deliver(self, key: str, calls: Sequence[AsyncCall], position: int, before: int | None, done: Delivered) -> None:
+        """Queue calls of a trigger and note how far it has come: both, or neither.
+
+        Neither, and `done` is told `Conflict`, where it is not at `before`: another host of this queue was first.
+        Raises as `Queue.check_room`.
+        """
         self._queue.check_room()
         now_ms = self._queue.clock.time_ms()
         for call in calls:
             call.accepted_at_ms = now_ms
             call.due_at_ms = max(call.due_at_ms, now_ms)
 
-        def work(store: QueueStore) -> None:
-            for call in calls:
+        def work(store: QueueStore) -> bool:
+            moved = store.move(key, position, before)
+            for call in calls if moved else ():
                 store.insert(call, claimed=False)
-            store.move(key, position)
+            return moved
 
-        def written(_: Any, error: IsothermError | None) -> None:
-            if error is None:
+        def written(moved: Any, error: IsothermError | None) -> None:
+            if moved:
                 for call in calls:
                     self._queue.placed(call)
-            done(error)
+            done(error if moved or error is not None else Conflict(f"another host has moved the trigger {key}"))
 
         self._queue.writer.submit(work, written)
 
     # -- schedules -----------------------------------------------------------------------------------------------------
 
-    def _look_up(self, trigger: CronTrigger, now_ms: int) -> None:
+    def _look_up(self, trigger: CronTrigger) -> None:
         """How far it had come before this process; one that is new begins now."""
 
-        def work(store: QueueStore) -> int:
+        def work(store: QueueStore) -> int | None:
             position = store.position(trigger.key)
-            if position is None:
-                store.move(trigger.key, now_ms)
-            return now_ms if position is None else position
+            if position is not None:
+                return position
+            now_ms = self._clock.time_ms()
+            return now_ms if store.move(trigger.key, now_ms, None) else None
 
         def found(position: int | None, error: IsothermError | None) -> None:
             trigger.busy = False
@@ -162,13 +168,15 @@ class Triggers:
 
         def done(error: IsothermError | None) -> None:
             trigger.busy = False
-            if error is None:
+            if isinstance(error, Conflict):
+                trigger.position_ms = None  # it is looked up again
+            elif error is None:
                 trigger.position_ms, trigger.next_ms = due.position_ms, due.next_ms
 
         calls = [trigger.call(self._new_id(), at_ms, self._region) for at_ms in due.times_ms]
         trigger.busy = True
         try:
-            self.deliver(trigger.key, calls, due.position_ms, done)
+            self.deliver(trigger.key, calls, due.position_ms, position_ms, done)
         except IsothermError as error:  # no room now: it is tried again in a second
             done(error)
 
@@ -178,5 +186,5 @@ class Triggers:
             "a schedule begins anew: the clock was set back", namespace=trigger.route.namespace,
             name=trigger.route.name, trigger=trigger.spec.name,
         )  # fmt: skip
-        trigger.position_ms, trigger.next_ms = now_ms, trigger.schedule.following(now_ms)
-        self._queue.writer.submit(lambda store: store.move(trigger.key, now_ms), lambda _, __: None)
+        before_ms, trigger.position_ms = trigger.position_ms, None  # it is looked up again, whoever moves it
+        self._queue.writer.submit(lambda store: store.move(trigger.key, now_ms, before_ms), lambda _, __: None)

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable
 
-import msgspec
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -15,6 +14,7 @@ from isotherm.db.tables import read_meta, write_meta
 from isotherm.events.changes import note_change
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
+from isotherm.sigv4.secrets import KeySecrets, open_key_secrets, seal_key_secrets
 from isotherm.storage.vault import Vault
 from isotherm.tenancy import policy, store
 from isotherm.tenancy.history import KeyHistory, NamespaceHistory
@@ -35,17 +35,9 @@ from isotherm.wire.scopes import ANY_FUNCTION, Scope, parse_scopes
 
 __all__ = ["Tenancy"]
 
-_seal = "tenancy.key"
 _bootstrap_key = "bootstrap_key"
 _all_keys = 1_000_000
 MAX_OVERLAP_S = 30 * 86_400
-
-
-class _Secrets(msgspec.Struct, frozen=True):
-    """What is kept encrypted of a key. The token of the bootstrap admin alone is kept, to be shown at each start."""
-
-    secret_access_key: str
-    token: str | None = None
 
 
 class Tenancy:
@@ -64,6 +56,15 @@ class Tenancy:
         """Whose bearer token this is. Raises `Unauthenticated` where it is unknown, revoked or expired."""
         with self._database.read() as session:
             row = store.find_key_by_digest(session, token_digest(token))
+        return self._holder(row)
+
+    def authenticate_signer(self, key_id: str) -> Principal:
+        """Whose key this is, of which the gateway says that it signed a request. Raises as `authenticate`."""
+        with self._database.read() as session:
+            row = store.find_key(session, key_id)
+        return self._holder(row)
+
+    def _holder(self, row: store.KeyRow | None) -> Principal:
         if row is None:
             self._denials.note("anonymous", "authenticate", None)
             raise Unauthenticated("this key is not known: it is mistyped, or was revoked")
@@ -144,7 +145,7 @@ class Tenancy:
             key_id = read_meta(session, _bootstrap_key)
             row = None if key_id is None else store.find_key(session, key_id)
             if row is not None:
-                kept = self._unseal(row)
+                kept = open_key_secrets(self._vault, row.key.id, row.secrets)
                 return NewKey(key=row.key, token=kept.token or "", secret_access_key=kept.secret_access_key)
             if store.find_namespace(session, DEFAULT_NAMESPACE) is None:
                 self._make_namespace(session, SYSTEM, DEFAULT_NAMESPACE)
@@ -355,8 +356,8 @@ class Tenancy:
             description=description,
         )
         made = NewKey(key=key, token=new_token(), secret_access_key=secrets.token_urlsafe(30))
-        kept = _Secrets(made.secret_access_key, made.token if keep_token else None)
-        sealed = self._vault.seal(_seal, msgspec.json.encode(kept), key.id)
+        kept = KeySecrets(made.secret_access_key, made.token if keep_token else None)
+        sealed = seal_key_secrets(self._vault, key.id, kept)
         history = self._log.load(session, KeyHistory, key.id)
         history.create(
             namespace=namespace,
@@ -382,9 +383,6 @@ class Tenancy:
         if row is None or row.key.namespace != namespace:
             raise NotFound(f"there is no key {key_id[:100]!r} in the namespace {namespace!r}", key=key_id[:100])
         return row.key
-
-    def _unseal(self, row: store.KeyRow) -> _Secrets:
-        return msgspec.json.decode(self._vault.open(_seal, row.secrets, row.key.id), type=_Secrets)
 
 
 def _place(namespace: str) -> str | None:
@@ -429,5 +427,7 @@ def _spec(row: store.KeyRow) -> KeySpec:
         grants=[GrantSpec(row.key.namespace, row.key.role)],
         home_namespace=_home(row.key),
         expires_at_ms=row.key.expires_at_ms,
+        access_key_id=row.key.access_key_id,
+        sealed=row.secrets,
         scopes=row.key.scopes,
     )

@@ -13,7 +13,7 @@ __all__ = [
     "LoggedIn",
     "PasswordSet",
     "SessionEnd",
-    "SignerHistory",
+    "TokenKeyHistory",
     "UserCreated",
     "UserHistory",
 ]
@@ -207,32 +207,32 @@ class UserHistory(Aggregate[UserFacts]):
             raise NotFound(f"there is no user {self.id[:100]!r}", id=self.id[:100])
 
 
-class SignerMade(Fact, frozen=True, tag="signer.made"):
+class TokenKeyMade(Fact, frozen=True, tag="token_key.made"):
     """Access tokens are signed with another key from now on; those of before are checked for as long as they last."""
 
     id: str
 
 
-class SignersDropped(Fact, frozen=True, tag="signer.dropped"):
+class TokenKeysDropped(Fact, frozen=True, tag="token_key.dropped"):
     """All former keys, at once: no access token of before is good any more."""
 
 
-class SignerState(msgspec.Struct):
+class TokenKeyState(msgspec.Struct):
     newest: str = ""
 
 
-class SignerHistory(Aggregate[SignerState]):
+class TokenKeyHistory(Aggregate[TokenKeyState]):
     """The one history of the keys that access tokens are signed with."""
 
-    facts = SignerMade | SignersDropped
-    state_type = SignerState
+    facts = TokenKeyMade | TokenKeysDropped
+    state_type = TokenKeyState
 
-    def make(self, signer_id: str) -> None:
-        self.record(SignerMade(id=signer_id))
+    def make(self, token_key_id: str) -> None:
+        self.record(TokenKeyMade(id=token_key_id))
 
     def drop(self) -> None:
-        self.record(SignersDropped())
+        self.record(TokenKeysDropped())
 
     def apply(self, fact: Any) -> None:
-        if isinstance(fact, SignerMade):
+        if isinstance(fact, TokenKeyMade):
             self.state.newest = fact.id

@@ -18,11 +18,11 @@ from isotherm.tenancy.model import Grant, UserState
 __all__ = [
     "AttemptRow",
     "SessionRow",
-    "SignerRow",
+    "TokenKeyRow",
     "UserRow",
     "delete_attempts",
     "delete_old_attempts",
-    "delete_signers",
+    "delete_token_keys",
     "delete_user",
     "end_sessions",
     "find_attempts",
@@ -30,11 +30,11 @@ __all__ = [
     "find_user",
     "grants",
     "insert_session",
-    "insert_signer",
+    "insert_token_key",
     "insert_user",
     "list_members",
     "list_sessions",
-    "list_signers",
+    "list_token_keys",
     "list_users",
     "locked_users",
     "put_attempt",
@@ -86,8 +86,8 @@ sessions = Table(
     Index("sessions_used_idx", "used_at_ms"),
 )
 
-signers = Table(
-    "signers",
+token_keys = Table(
+    "token_keys",
     control_tables,
     Column("id", Text, primary_key=True),
     Column("private", LargeBinary, nullable=False),  # sealed
@@ -135,7 +135,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_ms: int | None = None
 
 
-class SignerRow(msgspec.Struct, frozen=True, kw_only=True):
+class TokenKeyRow(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     private: bytes
     public: bytes
@@ -254,20 +254,20 @@ def sweep_sessions(session: Session, *, ended_before_ms: int, used_before_ms: in
     return int(session.execute(sqlalchemy.delete(sessions).where(over)).rowcount)  # type: ignore[attr-defined]  # it is one of rows
 
 
-def insert_signer(session: Session, row: SignerRow) -> None:
-    session.execute(sqlalchemy.insert(signers).values(msgspec.structs.asdict(row)))
+def insert_token_key(session: Session, row: TokenKeyRow) -> None:
+    session.execute(sqlalchemy.insert(token_keys).values(msgspec.structs.asdict(row)))
 
 
-def list_signers(session: Session, ids: Sequence[str] | None = None) -> list[SignerRow]:
+def list_token_keys(session: Session, ids: Sequence[str] | None = None) -> list[TokenKeyRow]:
     """The newest first."""
-    query = sqlalchemy.select(signers).order_by(signers.c.created_at_ms.desc(), signers.c.id)
+    query = sqlalchemy.select(token_keys).order_by(token_keys.c.created_at_ms.desc(), token_keys.c.id)
     if ids is not None:
-        query = query.where(signers.c.id.in_(ids))
-    return [SignerRow(**row) for row in session.execute(query).mappings()]
+        query = query.where(token_keys.c.id.in_(ids))
+    return [TokenKeyRow(**row) for row in session.execute(query).mappings()]
 
 
-def delete_signers(session: Session, ids: Sequence[str]) -> None:
-    session.execute(sqlalchemy.delete(signers).where(signers.c.id.in_(ids)))
+def delete_token_keys(session: Session, ids: Sequence[str]) -> None:
+    session.execute(sqlalchemy.delete(token_keys).where(token_keys.c.id.in_(ids)))
 
 
 def find_attempts(session: Session, digests: Sequence[str]) -> list[AttemptRow]:

@@ -114,10 +114,10 @@ class Starter:
     def _launch(self, name: str, boot_fd: int, fds: tuple[int, ...]) -> Launch:
         argv = (sys.executable, "-P", "-m", self._boot.modules[name], "--boot-fd", str(boot_fd))
         if name == "warden" or os.geteuid() != 0:
-            return Launch(argv=argv, env=_environment(name), fds=fds)
+            return Launch(argv=argv, env=self._environment(name), fds=fds)
         return Launch(
             argv=argv,
-            env=_environment(name),
+            env=self._environment(name),
             fds=fds,
             identity=Identity(EGRESS_ID, EGRESS_ID) if name == "egress" else self._folder.identity,
             readable=interpreter_paths(),
@@ -125,6 +125,15 @@ class Starter:
             # What the host unpacks is read by sandboxes, which have users of their own; its folder is closed to others.
             umask=0o022 if name == "host" else 0o077,
         )
+
+    def _environment(self, name: str) -> dict[str, str]:
+        secretive = name in ("warden", "egress")
+        names = _PLAIN_ENV if secretive else _PLAIN_ENV + _SERVICE_ENV
+        prefixes: tuple[str, ...] = _PLAIN_PREFIXES if secretive else _PLAIN_PREFIXES + _SERVICE_PREFIXES
+        if name == "control" or (name == "host" and self._boot.host_boot["settings"].get("queue_database")):
+            prefixes += _DATABASE_PREFIXES
+        kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
+        return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
     def _warden(self, process: Process) -> _Handed:
         theirs = _channel(process)
@@ -183,16 +192,6 @@ class Starter:
                 raise GroundworkError("invalid", f"{flag} {path}: {exc.strerror}; give a PEM file") from exc
         self._tls = read
         return read
-
-
-def _environment(name: str) -> dict[str, str]:
-    secretive = name in ("warden", "egress")
-    names = _PLAIN_ENV if secretive else _PLAIN_ENV + _SERVICE_ENV
-    prefixes: tuple[str, ...] = _PLAIN_PREFIXES if secretive else _PLAIN_PREFIXES + _SERVICE_PREFIXES
-    if name == "control":
-        prefixes += _DATABASE_PREFIXES
-    kept = {key: value for key, value in os.environ.items() if key in names or key.startswith(prefixes)}
-    return kept | {"HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _channel(process: Process) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from isotherm.base.errors import Unauthenticated
-from isotherm.wire.desired import SignerSpec
+from isotherm.wire.desired import TokenKeySpec
 
 __all__ = ["ALGORITHM", "AUDIENCE", "KEY_PREFIX", "MAX_TOKEN_BYTES", "Claims", "TokenCheck", "is_access_token"]
 
@@ -51,13 +51,13 @@ class TokenCheck:
 
     def __init__(self, time_ms: Callable[[], int]) -> None:
         self._time_ms = time_ms
-        self._signers: dict[str, tuple[Ed25519PublicKey, str]] = {}
+        self._keys: dict[str, tuple[Ed25519PublicKey, str]] = {}
 
-    def put(self, signer: SignerSpec) -> None:
-        self._signers[signer.id] = (Ed25519PublicKey.from_public_bytes(signer.public), signer.issuer)
+    def put(self, token_key: TokenKeySpec) -> None:
+        self._keys[token_key.id] = (Ed25519PublicKey.from_public_bytes(token_key.public), token_key.issuer)
 
-    def remove(self, signer_id: str) -> None:
-        self._signers.pop(signer_id, None)
+    def remove(self, token_key_id: str) -> None:
+        self._keys.pop(token_key_id, None)
 
     def check(self, token: str, plausible: Callable[[Claims], bool]) -> Claims:
         """What a valid token says. Raises `Unauthenticated` with one message for all that is wrong but its age.
@@ -68,10 +68,10 @@ class TokenCheck:
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise _refused()
         head, body = _parts(token)
-        signer = self._signers.get(head.kid)
-        if signer is None or head.alg != ALGORITHM or not plausible(body):
+        token_key = self._keys.get(head.kid)
+        if token_key is None or head.alg != ALGORITHM or not plausible(body):
             raise _refused()
-        key, issuer = signer
+        key, issuer = token_key
         try:
             jwt.decode(
                 token,

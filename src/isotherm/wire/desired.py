@@ -8,6 +8,7 @@ from isotherm.wire.egress import EgressChoice
 from isotherm.wire.quota import QuotaSpec
 
 __all__ = [
+    "DESIRED_FORMAT",
     "AliasSpec",
     "AsyncSpec",
     "CronSpec",
@@ -21,14 +22,18 @@ __all__ = [
     "Role",
     "RouteSpec",
     "ShadowSpec",
-    "SignerSpec",
+    "TokenKeySpec",
     "UserSpec",
     "WarmSpec",
     "item_id",
 ]
 
+# Raised where items get what hosts have to be told of anew: one that holds an older state on disk serves from it, and
+# asks for the whole. 1: keys have what signs.
+DESIRED_FORMAT = 1
+
 Role = Literal["admin", "developer", "viewer", "invoker"]
-ItemKind = Literal["revision", "route", "key", "quota", "user", "signer"]
+ItemKind = Literal["revision", "route", "key", "quota", "user", "token_key"]
 
 
 class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +144,7 @@ class GrantSpec(msgspec.Struct, frozen=True):
 
 
 class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that a host may let in. Only its digest is known here."""
+    """A key that a host may let in. Of its token only the digest is known here; of what signs, what control sealed."""
 
     id: str  # "key_…"
     digest: str  # SHA-256 of the token, hex
@@ -147,6 +152,8 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     grants: list[GrantSpec]
     home_namespace: str = "default"  # where an unqualified function name is looked up
     expires_at_ms: int | None = None
+    access_key_id: str = ""
+    sealed: bytes = b""  # see `sigv4.secrets`; opened only to derive the signing keys of a day
     scopes: list[str] | None = None  # None: all that the roles allow
 
 
@@ -160,7 +167,7 @@ class UserSpec(msgspec.Struct, frozen=True, kw_only=True):
     ended: list[str] = msgspec.field(default_factory=list)  # sessions whose access tokens could still be fresh
 
 
-class SignerSpec(msgspec.Struct, frozen=True, kw_only=True):
+class TokenKeySpec(msgspec.Struct, frozen=True, kw_only=True):
     """A key that tokens may be signed with: the public half."""
 
     id: str  # "isk_…", the `kid` of a token's header
@@ -176,7 +183,7 @@ class Item(msgspec.Struct, frozen=True):
     key: KeySpec | None = None
     quota: QuotaSpec | None = None
     user: UserSpec | None = None
-    signer: SignerSpec | None = None
+    token_key: TokenKeySpec | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -192,6 +199,7 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     full: bool
     items: list[Item] = msgspec.field(default_factory=list)
     removed: list[Removed] = msgspec.field(default_factory=list)
+    format: int = 0  # of a whole snapshot: `DESIRED_FORMAT` of when it was written
 
 
 def item_id(item: Item) -> tuple[ItemKind, str]:
@@ -206,6 +214,6 @@ def item_id(item: Item) -> tuple[ItemKind, str]:
         return "quota", item.quota.namespace
     if item.user is not None:
         return "user", item.user.id
-    if item.signer is not None:
-        return "signer", item.signer.id
+    if item.token_key is not None:
+        return "token_key", item.token_key.id
     raise ValueError("an empty item")

@@ -20,10 +20,12 @@ __all__ = [
 class ExportJob(msgspec.Struct, frozen=True, kw_only=True, tag="export"):
     file_fd: int  # where the archive is written
     with_keys: bool = False
+    queue_database: str | None = None  # Postgres URL; None: the queue is in the data folder
 
 
 class ImportJob(msgspec.Struct, frozen=True, kw_only=True, tag="import"):
     file_fd: int
+    queue_database: str | None = None
 
 
 class HeadJob(msgspec.Struct, frozen=True, kw_only=True, tag="head"):

@@ -14,7 +14,7 @@ from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.tenancy.signing import Signing
 from isotherm.tenancy.users import Users
-from isotherm.wire.desired import Desired, Item, ItemKind, Removed, item_id
+from isotherm.wire.desired import DESIRED_FORMAT, Desired, Item, ItemKind, Removed, item_id
 from isotherm.workloads import store
 from isotherm.workloads.service import Workloads
 
@@ -79,7 +79,7 @@ class DesiredFeed:
 
     def _full(self, session: Session, version: int) -> Desired:
         items = self._items(session, None)
-        return Desired(epoch=self.epoch, version=version, full=True, items=items)
+        return Desired(epoch=self.epoch, version=version, full=True, items=items, format=DESIRED_FORMAT)
 
     def _delta(self, session: Session, version: int, newest: int) -> Desired:
         changed: dict[ItemKind, list[str]] = {kind: [] for kind in get_args(ItemKind)}
@@ -104,7 +104,7 @@ class DesiredFeed:
             *(Item(key=key) for key in self._tenancy.key_specs(session, of("key"))),
             *(Item(quota=quota) for quota in self._quotas.specs(session, of("quota"))),
             *(Item(user=user) for user in self._users.specs(session, of("user"))),
-            *(Item(signer=signer) for signer in self._signing.specs(session, of("signer"))),
+            *(Item(token_key=token_key) for token_key in self._signing.specs(session, of("token_key"))),
         ]
 
 

@@ -16,8 +16,8 @@ from isotherm.api.schemas import (
     PasswordRequest,
     RefreshRequest,
     RegisterRequest,
-    SignerAnswer,
-    SignerRequest,
+    TokenKeyAnswer,
+    TokenKeyRequest,
 )
 from isotherm.tenancy.model import Tokens
 
@@ -28,7 +28,7 @@ _login_body = JsonBody(LoginRequest)
 _refresh_body = JsonBody(RefreshRequest)
 _register_body = JsonBody(RegisterRequest)
 _password_body = JsonBody(PasswordRequest)
-_signer_body = JsonBody(SignerRequest)
+_token_key_body = JsonBody(TokenKeyRequest)
 
 
 @routes.add(
@@ -112,17 +112,17 @@ async def change_password(call: ToCall, body: Annotated[PasswordRequest, Depends
 
 @routes.add(
     "POST",
-    "/api/v1/auth/signer",
+    "/api/v1/auth/token-key",
     permission="users.manage",
     summary="Change the key that signs access tokens",
-    body=_signer_body,
-    answers={200: Answer(SignerAnswer, "The id of the new key")},
+    body=_token_key_body,
+    answers={200: Answer(TokenKeyAnswer, "The id of the new key")},
 )
-def rotate_signer(call: ToCall, body: Annotated[SignerRequest, Depends(_signer_body)]) -> Response:
+def rotate_token_key(call: ToCall, body: Annotated[TokenKeyRequest, Depends(_token_key_body)]) -> Response:
     """The platform does it by itself each month. With `drop` everybody has to refresh at once."""
     made = call.services.logins.signing.rotate(call.principal, drop=body.drop)
     call.services.settle()
-    return json_answer(SignerAnswer(id=made))
+    return json_answer(TokenKeyAnswer(id=made))
 
 
 def _desk(request: Request) -> PasswordDesk:

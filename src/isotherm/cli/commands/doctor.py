@@ -12,12 +12,14 @@ from typing import Any
 
 import msgspec
 
-from isotherm.base.errors import NotIsolated
+from isotherm.base.errors import IsothermError, NotIsolated
 from isotherm.base.runtimes import LEAST_NODE, find_node, runtimes
 from isotherm.base.settings import Settings, load_settings
 from isotherm.cli.commands.up import default_data
 from isotherm.cli.output import output
-from isotherm.cli.times import size
+from isotherm.cli.times import duration, size
+from isotherm.storage.postgres import queue_url, shown_url
+from isotherm.storage.queue_facts import queue_facts
 
 __all__ = ["Check", "run"]
 
@@ -41,7 +43,17 @@ def run(flags: dict[str, Any]) -> int:
     """Print all checks. Returns 0, or 69 where code cannot be isolated or the platform could not start."""
     settings = load_settings(flags, os.environ)
     data = Path(settings.data or default_data())
-    machine = [_linux(), _root(), _python(), _pip(), _node(), _memory(), _folder(data), *_ports(settings)]
+    machine = [
+        _linux(),
+        _root(),
+        _python(),
+        _pip(),
+        _node(),
+        _memory(),
+        _folder(data),
+        *_ports(settings),
+        *_queue(settings),
+    ]
     isolation = _isolation()
     well = all(check.ok for check in (*machine, *isolation) if check.needed)
     if output.json:
@@ -143,6 +155,25 @@ def _port(host: str, name: str, port: int) -> Check:
         flag = "--" + name.replace(" ", "-")
         return Check(name=name, ok=False, detail=f"{port}: {exc.strerror}; stop what listens there, or pass {flag}")
     return Check(name=name, ok=True, detail=f"{port} is free")
+
+
+def _queue(settings: Settings) -> list[Check]:
+    """The Postgres that asynchronous calls are to be kept in, where one was chosen."""
+    try:
+        url = queue_url(settings)
+        if url is None:
+            return []
+        found = queue_facts(url)
+    except IsothermError as error:
+        return [Check(name="queue database", ok=False, detail=error.message)]
+    if found.problem is not None:
+        return [Check(name="queue database", ok=False, detail=found.problem)]
+    where = shown_url(url)
+    detail = f"Postgres {found.server}{where and ' at ' + where}, answers in {duration(found.answer_ms)}; "
+    detail += "its tables are not there yet" if found.version is None else f"{found.hosts} hosts have calls there"
+    if not found.fsync:
+        detail += "; fsync is off: accepted calls do not outlive a power cut"
+    return [Check(name="queue database", ok=True, detail=detail)]
 
 
 def _isolation() -> list[Check]:

@@ -15,6 +15,7 @@ from isotherm.cli.connect import connect
 from isotherm.cli.maintenance import maintenance_settings, run_maintenance
 from isotherm.cli.output import output
 from isotherm.cli.times import age, size
+from isotherm.storage.postgres import queue_url
 from isotherm.wire.maintenance import ExportJob, HeadJob, ImportJob, MigrateJob, RebuildJob, VerifyJob
 
 __all__ = ["export_state", "head", "import_state", "migrate", "rebuild", "verify"]
@@ -22,11 +23,15 @@ __all__ = ["export_state", "head", "import_state", "migrate", "rebuild", "verify
 UNEQUAL = InvalidPackage.exit_code  # 65: the data is not what it should be
 
 
-def export_state(file: str, data: Path | None, database: str | None, with_keys: bool) -> None:
+def export_state(
+    file: str, data: Path | None, database: str | None, queue_database: str | None, with_keys: bool
+) -> None:
     """Write the archive; to a file whole or not at all."""
-    settings = maintenance_settings(data, database)
+    settings = maintenance_settings(data, database, queue_database)
+    queue = queue_url(settings)
     with _target(file) as fd:
-        found = run_maintenance(settings, ExportJob(file_fd=fd, with_keys=with_keys), exclusive=False, fds=(fd,))
+        job = ExportJob(file_fd=fd, with_keys=with_keys, queue_database=queue)
+        found = run_maintenance(settings, job, exclusive=False, fds=(fd,))
     if file == "-":
         return
     found = found | {"file": str(Path(file).absolute()), "bytes": Path(file).stat().st_size}
@@ -42,15 +47,16 @@ def export_state(file: str, data: Path | None, database: str | None, with_keys: 
         output.note("the master key is not in it: keep DATA/keys/master.key (or ISOTHERM_MASTER_KEY) elsewhere")
 
 
-def import_state(file: Path, data: Path | None, database: str | None) -> None:
-    """Read an archive into an empty data folder (and an empty database)."""
-    settings = maintenance_settings(data, database)
+def import_state(file: Path, data: Path | None, database: str | None, queue_database: str | None) -> None:
+    """Read an archive into an empty data folder (and empty databases)."""
+    settings = maintenance_settings(data, database, queue_database)
+    queue = queue_url(settings)
     try:
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as exc:
         raise Invalid(f"{file}: {exc.strerror}; name an archive of `isotherm export`") from exc
     try:
-        found = run_maintenance(settings, ImportJob(file_fd=fd), exclusive=True, fds=(fd,))
+        found = run_maintenance(settings, ImportJob(file_fd=fd, queue_database=queue), exclusive=True, fds=(fd,))
     finally:
         os.close(fd)
     if output.json:
@@ -155,7 +161,8 @@ def _wanted(to: list[str]) -> dict[str, str]:
 
 
 def _up(settings: Settings) -> str:
-    return f"isotherm up --data {settings.data}" + (" --database …" if settings.database else "")
+    databases = (("database", settings.database), ("queue-database", settings.queue_database))
+    return " ".join([f"isotherm up --data {settings.data}", *(f"--{name} …" for name, url in databases if url)])
 
 
 @contextmanager

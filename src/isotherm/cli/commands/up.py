@@ -19,6 +19,7 @@ from isotherm.cli.output import output
 from isotherm.cli.platform import Platform, Report
 from isotherm.cli.times import duration
 from isotherm.client.profiles import Profile, load_profile, save_profile
+from isotherm.storage.postgres import queue_url
 
 __all__ = ["default_data", "is_loopback", "run", "save_own_profile"]
 
@@ -77,6 +78,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
         raise Invalid("--tls-cert and --tls-key: give both, or neither")
     if settings.port == settings.content_port != 0:
         raise Invalid(f"--port and --content-port: both are {settings.port}; functions need an origin of their own")
+    queue_url(settings)
     data = Path(settings.data or default_data()).absolute()
     return msgspec.structs.replace(settings, data=str(data))
 

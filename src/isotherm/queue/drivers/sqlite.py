@@ -5,76 +5,46 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
+from isotherm.base.clock import Clock
 from isotherm.base.errors import Unavailable
-from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, Outcome, Waiting
+from isotherm.queue.drivers.rows import LISTED, STORED, CallRows, counted, flat, parts
+from isotherm.queue.model import AsyncCall, CallRow, CallState, Counts, News, Outcome, Waiting
+from isotherm.storage.queue_tables import OPEN, OVER, prepare_sqlite
 from isotherm.storage.vault import Vault
 
 __all__ = ["SqliteQueue"]
 
-PURPOSE = "queued call"
 BUSY_S = 5.0
-SCHEMA = 1
-LISTED = (
-    "number, id, namespace, name, qualifier, source, principal_id, accepted_at_ms, due_at_ms, attempts, hops, origin"
-)
-STORED = LISTED + ", event, state, finished_at_ms, outcome, redriven_to"
-INSERTED = LISTED.removeprefix("number, ") + ", event, state"
-ROWS_AT_ONCE = (64, 16, 4, 1)  # of one statement: few different ones, so that each stays prepared
-
-# A partial index is taken only where its condition stands in the statement as it stands in the index.
-OPEN, OVER = "state < 2", "state >= 2"
-
-TABLES = f"""
-CREATE TABLE calls (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    namespace TEXT NOT NULL,
-    name TEXT NOT NULL,
-    qualifier TEXT,
-    source TEXT NOT NULL,
-    principal_id TEXT,
-    accepted_at_ms INTEGER NOT NULL,
-    due_at_ms INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    hops INTEGER NOT NULL,
-    origin TEXT,
-    event BLOB NOT NULL,
-    state INTEGER NOT NULL,
-    finished_at_ms INTEGER,
-    outcome BLOB,
-    redriven_to TEXT
-) STRICT;
-CREATE INDEX calls_open ON calls (state, namespace, name, due_at_ms, number) WHERE {OPEN};
-CREATE INDEX calls_over ON calls (state, finished_at_ms) WHERE {OVER};
-CREATE INDEX calls_of_function ON calls (namespace, name, number);
-CREATE TABLE paused (namespace TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (namespace, name)) STRICT, WITHOUT ROWID;
-CREATE TABLE positions (trigger_id TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"""
-
-encode = msgspec.msgpack.Encoder().encode
-event_decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
-outcome_decoder = msgspec.msgpack.Decoder(Outcome)
+INSERTED = LISTED.removeprefix("number, ") + ", state"
 
 
 class SqliteQueue:
     """See `queue.port.QueueStore`. A second connection reads, so that looking at the queue holds up no call."""
 
     def __init__(self, path: Path, vault: Vault) -> None:
+        self.fenced = self.lost = 0  # no other host can take a call
         self._path = path
-        self._vault = vault
+        self._rows = CallRows(vault)
         self._inserts: list[tuple[object, ...]] = []  # of this transaction, until something has to see them
         self._changes: list[tuple[object, ...]] = []
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
 
+    def clock(self, host: Clock) -> Clock:
+        return host
+
+    def may_begin(self) -> bool:
+        return True
+
+    def stale(self, _call: AsyncCall) -> bool:
+        return False
+
     def open(self) -> list[Waiting]:
         with translated(self._path):
             self._writer = self._connect()
-            self._prepare(self._writer)
+            if prepare_sqlite(self._writer, str(self._path)):
+                self._path.chmod(0o600)
             self._reader = self._connect()
             self._writer.execute(
                 f"UPDATE calls SET state = ? WHERE state = ? AND {OPEN}", (CallState.QUEUED, CallState.CLAIMED)
@@ -111,7 +81,7 @@ class SqliteQueue:
                 self._write.execute("ROLLBACK")
 
     def insert(self, call: AsyncCall, *, claimed: bool) -> None:
-        event = self._vault.seal(PURPOSE, encode((call.client_context, call.event)), call.id)
+        event = self._rows.event(call)
         self._inserts.append(
             (
                 call.id, call.namespace, call.name, call.qualifier, call.source, call.principal_id, call.accepted_at_ms,
@@ -120,15 +90,20 @@ class SqliteQueue:
             )
         )  # fmt: skip
 
-    def finish(self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome) -> None:
-        self._changes.append(
-            (call.id, state, call.due_at_ms, finished_at_ms, call.attempts, self._sealed(call.id, outcome))
-        )
+    def finish(
+        self, call: AsyncCall, state: CallState, finished_at_ms: int, outcome: Outcome, following: AsyncCall | None
+    ) -> None:
+        sealed = self._rows.outcome(call.id, outcome)
+        self._changes.append((call.id, state, call.due_at_ms, finished_at_ms, call.attempts, sealed))
+        if following is not None:
+            self.insert(following, claimed=False)
 
     def postpone(self, call: AsyncCall, outcome: Outcome) -> None:
-        self._changes.append(
-            (call.id, CallState.QUEUED, call.due_at_ms, None, call.attempts, self._sealed(call.id, outcome))
-        )
+        sealed = self._rows.outcome(call.id, outcome)
+        self._changes.append((call.id, CallState.QUEUED, call.due_at_ms, None, call.attempts, sealed))
+
+    def news(self, _limit: int, *, adopt: bool) -> News:
+        return News()
 
     def claim(self, namespace: str, name: str, now_ms: int, limit: int) -> tuple[list[AsyncCall], int | None]:
         self._flush()
@@ -136,7 +111,7 @@ class SqliteQueue:
             rows = self._write.execute(
                 f"UPDATE calls SET state = ? WHERE number IN (SELECT number FROM calls WHERE state = ? AND {OPEN}"
                 " AND namespace = ? AND name = ? AND due_at_ms <= ? ORDER BY due_at_ms, number LIMIT ?)"
-                f" RETURNING {LISTED}, event",
+                f" RETURNING {LISTED}",
                 (CallState.CLAIMED, CallState.QUEUED, namespace, name, now_ms, limit),
             ).fetchall()
             following = self._write.execute(
@@ -144,7 +119,7 @@ class SqliteQueue:
                 (CallState.QUEUED, namespace, name),
             ).fetchone()[0]
         rows.sort(key=lambda row: (row[8], row[0]))
-        return [self._call(row) for row in rows], following
+        return [self._rows.call(row) for row in rows], following
 
     def purge(self, namespace: str, name: str, state: CallState, held: Sequence[str], limit: int) -> int:
         self._flush()
@@ -183,9 +158,13 @@ class SqliteQueue:
             row = self._write.execute("SELECT position FROM positions WHERE trigger_id = ?", (trigger,)).fetchone()
         return None if row is None else int(row[0])
 
-    def move(self, trigger: str, position: int) -> None:
+    def move(self, trigger: str, position: int, before: int | None) -> bool:
+        statement = "INSERT OR IGNORE INTO positions VALUES (?, ?)" if before is None else (
+            "UPDATE positions SET position = ?2 WHERE trigger_id = ?1 AND position = ?3"
+        )  # fmt: skip
+        values = (trigger, position) if before is None else (trigger, position, before)
         with translated(self._path):
-            self._write.execute("INSERT OR REPLACE INTO positions VALUES (?, ?)", (trigger, position))
+            return self._write.execute(statement, values).rowcount == 1
 
     def forget_triggers(self, kept: Sequence[str]) -> None:
         with translated(self._path):
@@ -227,7 +206,7 @@ class SqliteQueue:
     def find(self, call_id: str) -> CallRow | None:
         with translated(self._path):
             row = self._read.execute(f"SELECT {STORED} FROM calls WHERE id = ?", (call_id,)).fetchone()
-        return None if row is None else self._row(row)
+        return None if row is None else self._rows.stored(row)
 
     def page(
         self, namespace: str, name: str | None, state: CallState | None, below: int | None, limit: int
@@ -241,7 +220,7 @@ class SqliteQueue:
                 f"SELECT {STORED} FROM calls WHERE {' AND '.join(clauses)} ORDER BY number DESC LIMIT ?",
                 parameters,
             ).fetchall()
-        return [(row[0], self._row(row)) for row in rows]
+        return [(row[0], self._rows.stored(row)) for row in rows]
 
     def counts(self, namespace: str | None) -> list[Counts]:
         where, values = ("", ()) if namespace is None else ("WHERE namespace = ?", (namespace,))
@@ -251,19 +230,8 @@ class SqliteQueue:
                 f" min(CASE WHEN state < 2 THEN accepted_at_ms END) FROM calls {where} GROUP BY namespace, name",
                 values,
             ).fetchall()
-            paused = set(self._read.execute(f"SELECT namespace, name FROM paused {where}", values))
-        found = {
-            (row[0], row[1]): Counts(
-                namespace=row[0], name=row[1], queued=row[2], claimed=row[3], succeeded=row[4], dead=row[5],
-                oldest_ms=row[6], paused=(row[0], row[1]) in paused,
-            )
-            for row in rows
-        }  # fmt: skip
-        for one in paused - set(found):
-            found[one] = Counts(
-                namespace=one[0], name=one[1], queued=0, claimed=0, succeeded=0, dead=0, oldest_ms=None, paused=True
-            )
-        return [found[key] for key in sorted(found)]
+            paused = self._read.execute(f"SELECT namespace, name FROM paused {where}", values).fetchall()
+        return counted(rows, paused)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -272,10 +240,10 @@ class SqliteQueue:
         inserts, changes = self._inserts, self._changes
         self._inserts, self._changes = [], []
         with translated(self._path):
-            for count, values in portions(inserts):
-                self._write.execute(insert_of(count), values)
-            for count, values in portions(changes):
-                self._write.execute(change_of(count), values)
+            for part in parts(inserts):
+                self._write.execute(insert_of(len(part)), flat(part))
+            for part in parts(changes):
+                self._write.execute(change_of(len(part)), flat(part))
 
     @property
     def _write(self) -> sqlite3.Connection:
@@ -294,56 +262,6 @@ class SqliteQueue:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if found > SCHEMA:
-            raise Unavailable(
-                f"{self._path} has the schema {found}, this version of Isotherm knows {SCHEMA}: a newer version made it"
-            )
-        if found < SCHEMA:
-            connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
-            self._path.chmod(0o600)
-
-    def _sealed(self, call_id: str, outcome: Outcome) -> bytes:
-        return self._vault.seal(PURPOSE, encode(outcome), call_id)
-
-    def _call(self, row: tuple[Any, ...]) -> AsyncCall:
-        """From the columns of `LISTED` and the event."""
-        client_context, event = event_decoder.decode(self._vault.open(PURPOSE, row[12], row[1]))
-        return AsyncCall(
-            id=row[1],
-            namespace=row[2],
-            name=row[3],
-            qualifier=row[4],
-            source=row[5],
-            principal_id=row[6],
-            client_context=client_context,
-            event=event,
-            accepted_at_ms=row[7],
-            due_at_ms=row[8],
-            attempts=row[9],
-            hops=row[10],
-            origin=row[11],
-        )
-
-    def _row(self, row: tuple[Any, ...]) -> CallRow:
-        """From the columns of `STORED`."""
-        call = self._call(row)
-        state, finished_at_ms, sealed, redriven_to = row[13:]
-        outcome = None if sealed is None else outcome_decoder.decode(self._vault.open(PURPOSE, sealed, call.id))
-        return CallRow(
-            call=call, state=CallState(state), finished_at_ms=finished_at_ms, outcome=outcome, redriven_to=redriven_to
-        )
-
-
-def portions(rows: list[tuple[object, ...]]) -> Iterator[tuple[int, list[object]]]:
-    """Numbers of rows of `ROWS_AT_ONCE`, and their values one after the other."""
-    at = 0
-    while at < len(rows):
-        count = next(size for size in ROWS_AT_ONCE if size <= len(rows) - at)
-        yield count, [value for row in rows[at : at + count] for value in row]
-        at += count
 
 
 @cache

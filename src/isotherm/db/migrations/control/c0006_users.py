@@ -48,7 +48,7 @@ def upgrade() -> None:
     op.create_index("sessions_user_idx", "sessions", ["user_id", "used_at_ms"])
     op.create_index("sessions_used_idx", "sessions", ["used_at_ms"])
     op.create_table(
-        "signers",
+        "token_keys",
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("private", sa.LargeBinary, nullable=False),
         sa.Column("public", sa.LargeBinary, nullable=False),
@@ -84,5 +84,5 @@ def downgrade() -> None:
         "INSERT INTO desired_changes (kind, item_id) SELECT 'key', key_id FROM key_scopes WHERE scopes IS NOT NULL"
     )
     op.execute("DELETE FROM keys WHERE id IN (SELECT key_id FROM key_scopes WHERE scopes IS NOT NULL)")
-    for name in ("key_scopes", "key_uses", "login_attempts", "signers", "sessions", "grants", "users"):
+    for name in ("key_scopes", "key_uses", "login_attempts", "token_keys", "sessions", "grants", "users"):
         op.drop_table(name)
