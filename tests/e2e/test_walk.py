@@ -184,7 +184,7 @@ class Walk:
         elif way.roles == "":
             expected = (404,)
         elif not caller.known:
-            expected = (401,)
+            expected = (401 if caller.token else way.without,)
         elif scoped and not caller.everywhere and (place != HOME or not caller.role):
             expected = (404,)
         else:

@@ -27,6 +27,7 @@ class Way:
     platform: bool = False
     query: bool = False  # the namespace is in the query
     loose: bool = False
+    without: int = 401  # what who sends no key at all gets: AWS's services say 403 then
 
     @property
     def allowed(self) -> tuple[int, ...]:
@@ -121,9 +122,11 @@ CONTROL = {
 
 # What the gateway answers itself on the API port, by the prefixes and paths that it knows.
 INVOKING = {
-    "POST /2015-03-31/functions/{ns}%2F{name}/invocations": Way("ADI", 200, "invoke"),
-    "POST /2015-03-31/functions/arn:aws:lambda:local:{ns}:function:{name}/invocations": Way("ADI", 200, "invoke"),
-    "POST /2021-11-15/functions/{ns}%2F{name}/response-streaming-invocations": Way("ADI", 200, "invoke"),
+    "POST /2015-03-31/functions/{ns}%2F{name}/invocations": Way("ADI", 200, "invoke", without=403),
+    "POST /2015-03-31/functions/arn:aws:lambda:local:{ns}:function:{name}/invocations": Way(
+        "ADI", 200, "invoke", without=403
+    ),
+    "POST /2021-11-15/functions/{ns}%2F{name}/response-streaming-invocations": Way("ADI", 200, "invoke", without=403),
 }
 GATEWAY = {
     "GET /healthz": Way(EVERYBODY, 200),

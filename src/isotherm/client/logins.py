@@ -35,7 +35,6 @@ class LoginAuth(httpx.Auth):
         sent = self._put(request, self._token(None))
         response = yield request
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            response.close()
             self._put(request, self._token(sent))
             yield request
 
@@ -43,7 +42,6 @@ class LoginAuth(httpx.Auth):
         sent = self._put(request, await self._waited_for(None))
         response = yield request
         if response.status_code == httpx.codes.UNAUTHORIZED:
-            await response.aclose()
             self._put(request, await self._waited_for(sent))
             yield request
 
