@@ -239,6 +239,8 @@ def metric_families() -> dict[str, tuple[str, str]]:
             texts = [str(each.value) for each in node.args if isinstance(each, ast.Constant)]
             if called == "family" and len(texts) == 3:
                 found[texts[0]] = (texts[1], texts[2])
+            elif called == "CounterMetricFamily" and len(texts) == 2:
+                found[texts[0] + "_total"] = ("counter", texts[1])
             elif called in ("Counter", "Gauge", "Histogram") and len(texts) == 2:
                 found[texts[0] + ("_total" if called == "Counter" else "")] = (called.lower(), texts[1])
     return found

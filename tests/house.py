@@ -25,11 +25,14 @@ from isotherm.functions.sources import EventSources
 from isotherm.functions.time_limits import PlatformLimits
 from isotherm.storage.drivers.memory import MemoryBlobs
 from isotherm.storage.vault import Vault
-from isotherm.tenancy.model import Principal
+from isotherm.tenancy.logins import Logins
+from isotherm.tenancy.model import Grant, Principal, Tokens
+from isotherm.tenancy.passwords import Hasher
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.sealed import SealedSecrets
 from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
+from isotherm.tenancy.users import Users
 from isotherm.wire.desired import Role
 from isotherm.wire.quota import Quota
 from isotherm.workloads.desired import DesiredFeed
@@ -37,7 +40,9 @@ from isotherm.workloads.service import Workloads
 from isotherm.workloads.uses import WorkloadSecrets
 from tests.databases import Databases
 
-__all__ = ["House", "house", "open_house", "zipped"]
+__all__ = ["PASSWORD", "House", "house", "open_house", "zipped"]
+
+PASSWORD = "correct horse battery"
 
 
 def zipped(**files: str) -> bytes:
@@ -57,6 +62,8 @@ class House:
     log: EventLog
     denials: Denials
     tenancy: Tenancy
+    users: Users
+    logins: Logins
     quotas: Quotas
     secrets: Secrets
     workloads: Workloads
@@ -72,6 +79,11 @@ class House:
     def principal(self, role: Role, namespace: str = "default") -> Principal:
         """One that holds a fresh key of this role."""
         return self.tenancy.authenticate(self.tenancy.create_key(self.admin, namespace, name=role, role=role).token)
+
+    def user(self, name: str, *grants: Grant, password: str = PASSWORD) -> Tokens:
+        """A user who has these roles, and has just chosen a password."""
+        made = self.users.invite(self.admin, name, grants)
+        return self.logins.register(name=None, password=password, invitation=made.invitation)
 
     def package(self, namespace: str = "default", **files: str) -> str:
         """The digest of an uploaded package."""
@@ -129,6 +141,9 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
     log = EventLog(database, clock, snapshot_every=snapshot_every)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    users = Users(log=log, tenancy=tenancy, vault=vault, clock=clock)
+    hasher = Hasher(memory_kib=64, passes=1)  # as cheap as can be
+    logins = Logins(log=log, denials=denials, users=users, vault=vault, clock=clock, hasher=hasher)
     quotas = Quotas(log=log, tenancy=tenancy, default=Quota())
     sealed = SealedSecrets(vault)
     workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
@@ -149,7 +164,9 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
         time_limits=PlatformLimits.of(Settings()),
     )
     rollouts = FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads)
-    feed = DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads)
+    feed = DesiredFeed(
+        log=log, tenancy=tenancy, users=users, signing=logins.signing, quotas=quotas, workloads=workloads
+    )
     admin = tenancy.authenticate(tenancy.bootstrap_admin().token)
     return House(
         clock,
@@ -158,6 +175,8 @@ def open_house(folder: Path, databases: Databases, *, snapshot_every: int = 50) 
         log,
         denials,
         tenancy,
+        users,
+        logins,
         quotas,
         secrets,
         workloads,

@@ -44,14 +44,16 @@ from isotherm.records.service import Records
 from isotherm.sigv4.caller import CallerSeal
 from isotherm.storage.drivers.objects import open_objects
 from isotherm.storage.vault import Vault, create_master_key
+from isotherm.tenancy.logins import Logins
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.sealed import SealedSecrets
 from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
+from isotherm.tenancy.users import Users
 from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.quota import default_quota
-from isotherm.wire.telemetry import LogLine
+from isotherm.wire.telemetry import Batch, LogLine
 from isotherm.workloads.desired import DesiredFeed
 from isotherm.workloads.rollout_model import Reading
 from isotherm.workloads.service import Workloads
@@ -73,6 +75,8 @@ class Rooms:
     """The services of the control wing over one data folder."""
 
     tenancy: Tenancy
+    users: Users
+    logins: Logins
     quotas: Quotas
     secrets: Secrets
     workloads: Workloads
@@ -91,6 +95,7 @@ class Rooms:
     def close(self) -> None:
         """Write down what is only counted so far, and let go of the databases."""
         self.denials.flush()
+        self.tenancy.flush_uses()
         self.databases.close()
 
 
@@ -105,6 +110,8 @@ def build_rooms(
     log = EventLog(databases.control, clock)
     denials = Denials(log, clock)
     tenancy = Tenancy(log=log, denials=denials, vault=vault, clock=clock)
+    users = Users(log=log, tenancy=tenancy, vault=vault, clock=clock, registration=settings.registration)
+    logins = Logins(log=log, denials=denials, users=users, vault=vault, clock=clock)
     quotas = Quotas(log=log, tenancy=tenancy, default=default_quota(settings))
     sealed = SealedSecrets(vault)
     workloads = Workloads(log=log, vault=vault, secrets=sealed, clock=clock)
@@ -127,6 +134,8 @@ def build_rooms(
     )
     return Rooms(
         tenancy=tenancy,
+        users=users,
+        logins=logins,
         quotas=quotas,
         secrets=Secrets(log=log, tenancy=tenancy, sealed=sealed, uses=uses, clock=clock),
         workloads=workloads,
@@ -144,7 +153,9 @@ def build_rooms(
         events=log,
         clock=clock,
         denials=denials,
-        feed=DesiredFeed(log=log, tenancy=tenancy, quotas=quotas, workloads=workloads),
+        feed=DesiredFeed(
+            log=log, tenancy=tenancy, users=users, signing=logins.signing, quotas=quotas, workloads=workloads
+        ),
         databases=databases,
         vault=vault,
         caller_seal=CallerSeal(vault),
@@ -160,7 +171,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
     telemetry = ThreadPoolExecutor(1, thread_name_prefix="telemetry")
     link = LinkServer(
         source=rooms.feed,
-        ingest=rooms.records.ingest,
+        ingest=lambda batch: _ingest(rooms, batch),
         board=board,
         on_logs=lambda lines: _fan_out(logs, lines),
         store_on=telemetry,
@@ -199,6 +210,8 @@ def build_control(boot: ControlBoot) -> ControlParts:
         upload_dir=_fresh_folder(data_dir / "uploads"),
         caller_seal=rooms.caller_seal,
         tenancy=rooms.tenancy,
+        users=rooms.users,
+        logins=rooms.logins,
         quotas=rooms.quotas,
         secrets=rooms.secrets,
         functions=rooms.functions,
@@ -289,8 +302,17 @@ def _sweeps(rooms: Rooms) -> list[SweepController]:
         SweepController("records", lambda: rooms.records.sweep().rows, idle_s=10.0),
         SweepController("denials", flush_denials),
         SweepController("development functions", rooms.leases.sweep),
+        SweepController("logins", rooms.logins.sweep),
+        SweepController("uses of keys", rooms.tenancy.flush_uses),
         SweepController("packages", rooms.functions.sweep_packages, idle_s=3600.0),
     ]
+
+
+def _ingest(rooms: Rooms, batch: Batch) -> bool:
+    """Whether it is new."""
+    for key_id, at_ms in batch.keys_used.items():
+        rooms.tenancy.key_used(key_id, at_ms)
+    return rooms.records.ingest(batch)
 
 
 def _retention(settings: Settings) -> Retention:

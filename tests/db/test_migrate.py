@@ -21,6 +21,7 @@ rooms_with_tables = (
     "events.changes",
     "functions.store",
     "records.store",
+    "tenancy.user_store",
     "tenancy.store",
     "workloads.rollout_store",
     "workloads.store",

@@ -8,11 +8,12 @@ import sqlalchemy
 from sqlalchemy import MetaData, text
 
 from isotherm.base.clock import ManualClock
-from isotherm.base.errors import Invalid
+from isotherm.base.errors import Invalid, Unauthenticated
 from isotherm.db.engine import Database
 from isotherm.db.migrate import Family, migrate, revisions, schema_of, upgrade
 from isotherm.events.rebuilding import check
 from isotherm.maintenance.projections import PROJECTIONS
+from isotherm.tenancy.model import Grant
 from isotherm.wire.quota import Quota
 from isotherm.workloads.rollout_model import RolloutPlan
 from isotherm.workloads.settings_model import TagsSetting
@@ -41,7 +42,13 @@ def rows(database: Database) -> dict[str, dict[str, list[Any]]]:
 def control(house: House) -> Database:
     """A control database with something in each table."""
     house.tenancy.create_namespace(house.admin, "team")
-    house.tenancy.create_key(house.admin, "team", name="ci", role="viewer", expires_at_ms=2 * house.clock.time_ms())
+    house.tenancy.create_key(
+        house.admin, "team", name="ci", role="viewer", expires_at_ms=2 * house.clock.time_ms(), description="for ci"
+    )
+    house.user("ann", Grant("team", "developer"))
+    with pytest.raises(Unauthenticated):
+        house.logins.login("ann", "wrong", address="198.51.100.7")
+    house.tenancy.flush_uses()
     for number in range(60):  # enough for a snapshot
         house.deploy_ready("hello", memory_mb=64 + number, env={"A": "1"})
     house.rollouts.start(house.admin, "default", "hello", 59, RolloutPlan(strategy="canary"))
@@ -103,7 +110,9 @@ def test_down_to_nothing_leaves_nothing(family: Family, control: Database, recor
 
 
 def test_a_schema_that_is_not_known_is_refused(control: Database) -> None:
-    with pytest.raises(Invalid, match=r"no schema 'c9999' of control; there are c0001, c0002, c0003, c0004, c0005"):
+    with pytest.raises(
+        Invalid, match=r"no schema 'c9999' of control; there are c0001, c0002, c0003, c0004, c0005, c0006"
+    ):
         migrate(control, "control", "c9999")
 
 
@@ -122,7 +131,8 @@ def test_times_that_were_some_milliseconds_apart_are_aligned(house: House, contr
             session.execute(text(f"UPDATE {table} SET {column}_at_ms = {column}_at_ms + 3"))
     upgrade(control, "control")
     unlike = {difference.table for difference in check(house.log, PROJECTIONS).differences}
-    assert unlike <= {"secrets", "secret_uses", "rollouts", "quotas"}, "what came later went with its tables"
+    later = {"secrets", "secret_uses", "rollouts", "quotas", "key_scopes", "users", "grants"}
+    assert unlike <= later, "what came later went with its tables"
 
 
 def test_totals_of_log_lines_are_counted_from_the_lines_that_are_there(records: Database) -> None:
@@ -143,3 +153,15 @@ def test_denials_that_made_room_before_the_chain_leave_a_chain(house: House, con
     verdict = house.log.verify()
     assert verdict.ok, verdict.broken
     assert "access.forgotten" in house.kinds()
+
+
+def test_keys_that_scopes_narrow_go_with_the_scopes(house: House, control: Database) -> None:
+    """To an Isotherm that knows no scopes they would open all that their role does."""
+    narrowed = house.tenancy.create_key(house.admin, "team", name="n", role="admin", scopes=["read"])
+    version = house.feed.version()
+    migrate(control, "control", "c0005")
+    assert narrowed.key.id not in rows(control)["keys"]["id"]
+    assert len(rows(control)["keys"]["id"]) >= 2, "the others stay"
+    changed = rows(control)["desired_changes"]
+    told = zip(changed["version"], changed["kind"], changed["item_id"], strict=True)
+    assert ("key", narrowed.key.id) in {(kind, key) for number, kind, key in told if number > version}

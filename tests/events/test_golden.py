@@ -16,6 +16,7 @@ from isotherm.events.denials import AccessHistory
 from isotherm.events.forgetting import ForgottenHistory
 from isotherm.events.upcasting import decode_fact, encode_fact, fact_types
 from isotherm.tenancy.history import KeyHistory, NamespaceHistory, SecretHistory
+from isotherm.tenancy.user_history import TokenKeyHistory, UserHistory
 from isotherm.workloads.history import WorkloadHistory
 from isotherm.workloads.model import Weight
 from tests.databases import Databases
@@ -26,7 +27,9 @@ aggregates: dict[str, type[Aggregate[Any]]] = {
     "forgotten": ForgottenHistory,
     "key": KeyHistory,
     "namespace": NamespaceHistory,
+    "user": UserHistory,
     "secret": SecretHistory,
+    "token_key": TokenKeyHistory,
     "workload": WorkloadHistory,
 }
 golden = Path(__file__).parents[1] / "golden"

@@ -124,6 +124,20 @@ async def test_a_large_body_streams_up(front: Front, chunked: bool) -> None:
     assert bytes(got) == body[:600_000]
 
 
+async def test_a_refusal_by_the_head_is_read_though_the_body_comes_late(front: Front) -> None:
+    async def refuse(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _head: bytes) -> None:
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno")
+
+    async with Control(front, refuse) as control:
+        wire = await front.wire(front.api)
+        wire.send(b"POST /p HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n")
+        await asyncio.sleep(0.05)
+        assert control.heads == [], "it is sent whole"
+        wire.send(b"body")
+        reply = await wire.reply()
+    assert (reply.status, reply.body) == (401, b"no")
+
+
 async def test_a_body_over_the_limit_is_413(front: Front) -> None:
     async with Control(front, hello):
         wire = await front.wire(front.api)

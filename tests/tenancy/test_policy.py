@@ -40,6 +40,10 @@ quotas.set            -        -       -          yes
 secrets.read          -        yes     yes        yes
 secrets.set           -        -       yes        yes
 secrets.delete        -        -       yes        yes
+members.read          -        -       -          yes
+members.set           -        -       -          yes
+users.read            -        -       -          yes
+users.manage          -        -       -          yes
 """
 rows = [line.split() for line in MATRIX.strip().splitlines()]
 cells = [(row[0], role, cell == "yes") for row in rows[1:] for role, cell in zip(rows[0][1:], row[1:], strict=True)]

@@ -10,12 +10,13 @@ from isotherm.base.errors import Unauthenticated, Unavailable
 from isotherm.db.tables import control_tables, read_meta
 from isotherm.events.rebuilding import Difference, Rebuilt, check, mend
 from isotherm.maintenance.projections import CACHES, PROJECTIONS, RECORDS, forget_derived
+from isotherm.tenancy.model import Grant
 from isotherm.wire.quota import Quota
 from isotherm.workloads import policy
 from isotherm.workloads.model import Weight
 from isotherm.workloads.rollout_model import Mark, RolloutPlan
 from isotherm.workloads.settings_model import ReservedSetting
-from tests.house import House, house
+from tests.house import PASSWORD, House, house
 
 __all__ = ["house"]
 
@@ -30,6 +31,18 @@ def busy(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
         house.clock.advance(1.5)
     made = [house.tenancy.create_key(house.admin, "team", name=f"k{n}", role="developer") for n in range(4)]
     house.tenancy.revoke_key(house.admin, "team", made[0].key.id)
+    narrowed = house.tenancy.create_key(house.admin, "team", name="n", role="viewer", scopes=["read"], description="d")
+    house.clock.advance(1)
+    house.tenancy.rotate_key(house.admin, "team", narrowed.key.id, overlap_s=60)
+    ann, off, lost = (
+        house.user(name, Grant("team", "viewer"), Grant("gone", "admin")) for name in ("ann", "off", "out")
+    )
+    house.clock.advance(1)
+    house.logins.login("ann", PASSWORD, address="198.51.100.7")
+    house.users.set_role(house.admin, "*", ann.principal_id, "admin")
+    house.users.disable(house.admin, off.principal_id)
+    house.users.delete(house.admin, lost.principal_id)
+    house.users.reset(house.admin, house.users.invite(house.admin, "new", [Grant("back", "viewer")]).user.id)
     for memory_mb in range(64, 72):
         house.deploy_ready("many", "team", memory_mb=memory_mb, env={"A": str(memory_mb)}, public=memory_mb % 2 == 0)
         house.clock.advance(3)
@@ -113,6 +126,10 @@ def test_fresh_tables_equal_those_that_are_there(busy: House) -> None:
          "extra", []),
         ("UPDATE keys SET role = 'admin' WHERE name = 'k1'", "keys", "changed", ["role"]),
         ("INSERT INTO namespaces (name, created_at_ms) VALUES ('ghost', 1)", "namespaces", "extra", []),
+        ("UPDATE key_scopes SET scopes = NULL WHERE key_id = (SELECT min(key_id) FROM key_scopes)", "key_scopes",
+         "changed", ["scopes"]),
+        ("UPDATE users SET state = 'active' WHERE name = 'off'", "users", "changed", ["state"]),
+        ("UPDATE grants SET role = 'invoker' WHERE namespace = '*'", "grants", "changed", ["role"]),
         ("UPDATE quotas SET version = 1 WHERE namespace = 'team'", "quotas", "changed", ["version"]),
         ("DELETE FROM quotas WHERE namespace = 'team'", "quotas", "missing", []),
         ("UPDATE namespaces SET created_at_ms = 1 WHERE name = 'back'", "namespaces", "changed", ["created_at_ms"]),

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from isotherm.api.aws import AwsFront
 from isotherm.api.bodies import upload_slots
+from isotherm.api.desk import PasswordDesk
 from isotherm.api.entrance import Entrance
 from isotherm.api.limits import RateLimits
 from isotherm.api.metrics import ControlMetrics
@@ -17,13 +18,26 @@ from isotherm.api.openapi import describe
 from isotherm.api.pages import index_page, reference_page
 from isotherm.api.port import ApiServices
 from isotherm.api.problems import handle_errors
-from isotherm.api.routes import functions, namespaces, observed, platform, queues, quotas, rollouts, secrets
+from isotherm.api.routes import (
+    auth,
+    functions,
+    namespaces,
+    observed,
+    platform,
+    queues,
+    quotas,
+    rollouts,
+    secrets,
+    users,
+)
 from isotherm.api.routing import Declared
 
 __all__ = ["OPEN_PATHS", "Api", "declared_routes", "openapi_document"]
 
 _tables = (
     platform.routes,
+    auth.routes,
+    users.routes,
     namespaces.routes,
     quotas.routes,
     secrets.routes,
@@ -54,6 +68,7 @@ class Api:
         self.framework.state.services = services
         self.framework.state.limits = RateLimits(services.settings.api_rate_per_s)
         self.framework.state.upload_slots = upload_slots()
+        self.framework.state.password_desk = PasswordDesk()
         for table in _tables:
             table.install(self.framework)
         self.framework.router.routes += self._open_routes()

@@ -8,19 +8,22 @@ from starlette.concurrency import run_in_threadpool
 
 from isotherm.api.limits import RateLimits
 from isotherm.api.port import ApiServices
-from isotherm.base.errors import Invalid, Unauthenticated
+from isotherm.base.errors import Invalid, NotFound, Unauthenticated
 from isotherm.sigv4.caller import CALLER_HEADER
-from isotherm.tenancy.model import Permission, Principal
+from isotherm.tenancy.model import ANONYMOUS, Permission, Principal
+from isotherm.tenancy.policy import covers
+from isotherm.wire.scopes import ANY_FUNCTION
 
-__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices", "authenticate"]
+__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices", "authenticate", "client_address"]
 
-RoutePermission = Permission | Literal["any"]  # "any": a key is needed, but no role
+RoutePermission = Permission | Literal["any", "open"]  # "any": a key or login is needed, but no role; "open": nothing
 _header_limit = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Lets a call through that has a key whose roles allow `permission` in the namespace of the path.
+    """Lets a call through whose key or login has roles (and scopes) that allow `permission` in the namespace of the
+    path, on the function that it names.
 
     Namespaces are taken from the path as they came, so that nobody learns from a syntax error what exists.
     """
@@ -28,6 +31,8 @@ class Guard:
     permission: RoutePermission
     by_query: bool = False  # the namespace is in the query, and may be absent: the platform as a whole
     on_platform: bool = False  # beside the namespace, the permission is needed on the platform as a whole
+    any_function: bool = False  # which function it is about is known later: the endpoint looks again
+    function_by_query: bool = False  # the query may name the function
 
     async def __call__(self, request: Request) -> None:
         request.scope["isotherm.principal"] = await run_in_threadpool(self._admit, request)
@@ -35,14 +40,23 @@ class Guard:
     def _admit(self, request: Request) -> Principal:
         services: ApiServices = request.app.state.services
         limits: RateLimits = request.app.state.limits
+        if self.permission == "open":
+            limits.take_open(client_address(request))
+            return ANONYMOUS
         principal = authenticate(request, services, limits)
         limits.take_call(principal.id)
         if self.permission != "any":
             place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
-            services.tenancy.require(principal, self.permission, place)
+            services.tenancy.require(principal, self.permission, place, self._function(request))
             if self.on_platform:
                 services.tenancy.require(principal, self.permission)
         return principal
+
+    def _function(self, request: Request) -> str | None:
+        if self.any_function:
+            return ANY_FUNCTION
+        found: str | None = request.path_params.get("name")
+        return request.query_params.get("function") if self.function_by_query else found
 
 
 def authenticate(request: Request, services: ApiServices, limits: RateLimits) -> Principal:
@@ -52,14 +66,19 @@ def authenticate(request: Request, services: ApiServices, limits: RateLimits) ->
         return _signer(request, services, caller)
     header = request.headers.get("authorization", "")
     scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated("a key is needed: send `Authorization: Bearer iso_…`, or sign the request")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(
+            "a key or a login is needed: send `Authorization: Bearer iso_…` or an access token, or sign the request"
+        )
     try:
         if len(header) > _header_limit:
-            raise Unauthenticated("this is no key: it is too long")
-        return services.tenancy.authenticate(token.strip())
+            raise Unauthenticated("this is no key and no access token: it is too long")
+        if token.startswith("eyJ"):
+            return services.logins.authenticate(token)
+        return services.tenancy.authenticate(token)
     except Unauthenticated:
-        limits.take_failure(_client_address(request))  # a good key is let in from an address that guesses, too
+        limits.take_failure(client_address(request))  # a good key is let in from an address that guesses, too
         raise
 
 
@@ -70,7 +89,7 @@ def _signer(request: Request, services: ApiServices, caller: str) -> Principal:
     return services.tenancy.authenticate_signer(key_id)
 
 
-def _client_address(request: Request) -> str:
+def client_address(request: Request) -> str:
     """The last hop that the gateway wrote; without one the peer of a Unix socket, which has no address."""
     forwarded = request.headers.get("x-forwarded-for", "")
     return forwarded.rpartition(",")[2].strip()[:64] or "local"
@@ -83,6 +102,11 @@ class Call:
     services: ApiServices
     principal: Principal
     request: Request
+
+    def check_scope(self, permission: Permission, function: str, absent: NotFound) -> None:
+        """Where the path names no function: raises `absent` where the caller's scopes are not about this one."""
+        if not covers(self.principal.scopes, permission, function):
+            raise absent
 
 
 async def _call(request: Request) -> Call:

@@ -32,6 +32,11 @@ class RateLimits:
         if not self._limiter.hit(self._failures, "auth", address):
             raise self._refusal(self._failures, "auth", address, "too many calls without a valid key")
 
+    def take_open(self, address: str) -> None:
+        """A call of what needs no key, such as a login. Raises `TooManyRequests`."""
+        if not self._limiter.hit(self._failures, "open", address):
+            raise self._refusal(self._failures, "open", address, "too many logins from one address")
+
     def _refusal(self, item: RateLimitItem, kind: str, who: str, what: str) -> TooManyRequests:
         stats = self._limiter.get_window_stats(item, kind, who)
         retry_after_s = max(0.05, stats.reset_time - time.time())

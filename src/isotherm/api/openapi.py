@@ -34,13 +34,21 @@ def describe(app: FastAPI, declared: Iterable[Declared], version: str) -> dict[s
         operation = document["paths"][route.path][route.method.lower()]
         operation["responses"] = _responses(route, by_kind)
         operation["x-isotherm-permission"] = route.permission
-        operation["security"] = [{"key": []}]
+        operation["security"] = [] if route.permission == "open" else [{"key": []}, {"login": []}]
         body = _request_body(route, by_kind)
         if body is not None:
             operation["requestBody"] = body
     document["components"] = {
         "schemas": components,
-        "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key: `iso_…`"}},
+        "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer", "description": "A key: `iso_…`"},
+            "login": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A user's access token",
+            },
+        },
     }
     return document
 

@@ -17,9 +17,11 @@ from isotherm.functions.rollouts import FunctionRollouts
 from isotherm.functions.service import Functions
 from isotherm.records.service import Records
 from isotherm.sigv4.caller import CallerSeal
+from isotherm.tenancy.logins import Logins
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
+from isotherm.tenancy.users import Users
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import LogLine
 from isotherm.workloads.rollout_model import Reading
@@ -49,6 +51,8 @@ class ApiServices:
     upload_dir: str  # packages are received here before they are checked
     caller_seal: CallerSeal  # by which the gateway says whose key signed a request
     tenancy: Tenancy
+    users: Users
+    logins: Logins
     quotas: Quotas
     secrets: Secrets
     functions: Functions

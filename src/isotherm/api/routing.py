@@ -57,7 +57,13 @@ class Declared:
     body: Any = None  # a msgspec type
     by_query: bool = False  # the permission is needed in the namespace that the query names
     on_platform: bool = False  # beside the namespace of the path, it is needed on the platform as a whole
+    any_function: bool = False  # which function it is about is known later: the endpoint looks again
+    function_by_query: bool = False  # the query may name the function
     body_types: tuple[str, ...] = ()  # media types, where the body is not JSON
+
+    @property
+    def guard(self) -> Guard:
+        return Guard(self.permission, self.by_query, self.on_platform, self.any_function, self.function_by_query)
 
     @property
     def statuses(self) -> set[int]:
@@ -82,7 +88,7 @@ class RouteTable:
                 summary=summary,
                 description=endpoint.__doc__,
                 tags=[self._tag],
-                dependencies=[Depends(Guard(route.permission, route.by_query, route.on_platform))],
+                dependencies=[Depends(route.guard)],
                 response_class=Response,
                 response_model=None,
                 status_code=min(route.answers),
@@ -102,6 +108,8 @@ class RouteTable:
         if_match: bool = False,
         by_query: bool = False,
         on_platform: bool = False,
+        any_function: bool = False,
+        function_by_query: bool = False,
         errors: tuple[type[IsothermError], ...] = (),
     ) -> Callable[[E], E]:
         """Declare an endpoint. Errors that any route may answer need not be listed."""
@@ -122,6 +130,8 @@ class RouteTable:
             body_types=body_types,
             by_query=by_query,
             on_platform=on_platform,
+            any_function=any_function,
+            function_by_query=function_by_query,
         )
         self.declared[method, path] = route
 

@@ -1,6 +1,6 @@
 """Bodies that only the API knows; all else are the rooms' own nouns."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -9,10 +9,13 @@ from isotherm.base.ids import ALIAS_PATTERN, NAME_PATTERN
 from isotherm.bus.board import HostEntry
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
-from isotherm.tenancy.model import Grant, Key, Namespace, Secret
+from isotherm.tenancy.model import Grant, Key, Member, Namespace, Secret, User
+from isotherm.tenancy.passwords import MAX_PASSWORD
+from isotherm.tenancy.service import MAX_OVERLAP_S
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
 from isotherm.wire.quota import Quota
+from isotherm.wire.scopes import MAX_SCOPES
 from isotherm.wire.telemetry import InvocationRecord, LogLine, WorkloadState
 from isotherm.workloads.model import LIVE
 from isotherm.workloads.rollout_model import Reading, RolloutPlan, RolloutState, Rule
@@ -30,9 +33,13 @@ __all__ = [
     "KeyList",
     "KeyRequest",
     "LogList",
+    "LoginRequest",
     "Me",
+    "MemberList",
+    "MemberRequest",
     "NamespaceList",
     "NamespaceRequest",
+    "PasswordRequest",
     "PruneRequest",
     "QueuedCallList",
     "QuotaList",
@@ -40,22 +47,44 @@ __all__ = [
     "QuotaUse",
     "QuotaView",
     "RedriveRequest",
+    "RefreshRequest",
+    "RegisterRequest",
     "RevisionList",
+    "RoleRequest",
     "RollbackRequest",
     "Rollout",
     "RolloutList",
     "RolloutRequest",
+    "RotateRequest",
     "SecretList",
     "SecretRequest",
     "Share",
     "Status",
+    "TokenKeyAnswer",
+    "TokenKeyRequest",
+    "UserList",
+    "UserRequest",
 ]
 
 T = TypeVar("T")
+NAMESPACE_OR_ALL = rf"^\*$|{NAME_PATTERN}"
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client sends: unknown members are errors."""
+
+
+UserName = Annotated[str, Meta(min_length=1, max_length=63, description="Name of a user")]
+Password = Annotated[str, Meta(min_length=1, max_length=MAX_PASSWORD)]
+ScopeList = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=80)]],
+    Meta(min_length=1, max_length=MAX_SCOPES, description="What of the role the key opens; null: all"),
+]
+
+
+class GrantRequest(_Request, frozen=True, kw_only=True):
+    namespace: Annotated[str, Meta(pattern=NAMESPACE_OR_ALL, max_length=63, description="`*`: everywhere")]
+    role: Role
 
 
 class NamespaceRequest(_Request, frozen=True, kw_only=True):
@@ -66,6 +95,56 @@ class KeyRequest(_Request, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     role: Role
     expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    scopes: ScopeList | None = None
+    description: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class RotateRequest(_Request, frozen=True, kw_only=True):
+    overlap_s: Annotated[float, Meta(ge=0, le=MAX_OVERLAP_S, description="That the former key is good yet")] = 86_400
+    expires_at_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+
+
+class LoginRequest(_Request, frozen=True, kw_only=True):
+    name: UserName
+    password: Password
+    device: Annotated[str, Meta(max_length=200, description="What a former login from here gave")] | None = None
+
+
+class RefreshRequest(_Request, frozen=True, kw_only=True):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class RegisterRequest(_Request, frozen=True, kw_only=True):
+    password: Password
+    name: UserName | None = None  # an invitation has it already
+    invitation: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+
+class PasswordRequest(_Request, frozen=True, kw_only=True):
+    current_password: Password
+    new_password: Password
+
+
+class UserRequest(_Request, frozen=True, kw_only=True):
+    name: UserName
+    grants: Annotated[list[GrantRequest], Meta(max_length=100)] = []
+
+
+class RoleRequest(_Request, frozen=True, kw_only=True):
+    role: Role
+
+
+class MemberRequest(_Request, frozen=True, kw_only=True):
+    name: UserName
+    role: Role
+
+
+class TokenKeyRequest(_Request, frozen=True, kw_only=True):
+    drop: Annotated[bool, Meta(description="No access token of before is good any more")] = False
+
+
+class TokenKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    id: str  # the `kid` of tokens from now on
 
 
 class QuotaRequest(Quota, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -172,6 +251,9 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     principal_id: str
     grants: list[Grant]
     home_namespace: str
+    kind: Literal["key", "user"] = "key"
+    name: str | None = None  # of a user
+    scopes: list[str] | None = None  # of a key; null: all that the roles allow
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +295,9 @@ InvocationList = _list_of(InvocationRecord)
 KeyList = _list_of(Key)
 LogList = _list_of(LogLine)
 QueuedCallList = _list_of(QueuedCall)
+MemberList = _list_of(Member)
 NamespaceList = _list_of(Namespace)
+UserList = _list_of(User)
 QuotaList = _list_of(QuotaView)
 RevisionList = _list_of(Revision)
 RolloutList = _list_of(Rollout)

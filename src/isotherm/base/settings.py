@@ -77,6 +77,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_revisions: Annotated[int, Meta(description="Newest revisions of a function that are kept", ge=1)] = 20
     keep_revision_days: Annotated[float, Meta(description="Younger revisions are kept, too, days", ge=0)] = 14.0
 
+    registration: Annotated[
+        Literal["closed", "invited", "open"],
+        Meta(description="Who makes users: platform admins; admins of namespaces, too; anybody"),
+    ] = "closed"
     api_rate_per_s: Annotated[float, Meta(description="REST calls a second per key", gt=0)] = 100.0
     lambda_egress: Annotated[
         Literal["deny", "open"], Meta(description="What functions may reach that clients of AWS's API make")

@@ -17,6 +17,7 @@ from isotherm.cli.rollout import BakeS, MinSamples, Shadow, StepS, Steps, Strate
 from isotherm.cli.rollout import register as register_rollout
 from isotherm.cli.secrets import secrets
 from isotherm.cli.state import audit, register_state
+from isotherm.cli.users import register_logins, users
 from isotherm.replay.command import register as register_replay
 
 __all__ = ["app", "main"]
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-keys = typer.Typer(help="Make, list and revoke keys.", no_args_is_help=True)
+keys = typer.Typer(help="Make, list, rotate and revoke keys.", no_args_is_help=True)
 alias = typer.Typer(help="Names for revisions, whole or by weights.", no_args_is_help=True)
 namespaces = typer.Typer(help="Make, list and delete namespaces.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -41,7 +42,9 @@ app.add_typer(queue, name="queue")
 app.add_typer(quotas, name="quotas")
 app.add_typer(revisions, name="revisions")
 app.add_typer(secrets, name="secrets")
+app.add_typer(users, name="users")
 app.add_typer(audit, name="audit")
+register_logins(app)
 register_state(app)
 
 
@@ -163,13 +166,17 @@ def init(
 def login(
     url: Annotated[str, typer.Argument(help="URL of the platform.")] = "http://127.0.0.1:7070",
     key: Annotated[str | None, typer.Option(help="The key; asked for where it is not given.")] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="Log in as a user, with a password.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace for later commands.")] = None,
     json_: Json = False,
 ) -> None:
-    """Check a key and save it for later commands."""
+    """Log in as a user, or check a key, and save it for later commands."""
     from isotherm.cli.commands import access
 
-    access.login(url, key, namespace)
+    access.login(url, key, namespace, user=user, password_stdin=password_stdin)
 
 
 @app.command()
@@ -373,6 +380,11 @@ def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     role: Annotated[str, typer.Option("--role", "-r", help="admin, developer, viewer or invoker.")] = "invoker",
     expires: Annotated[str | None, typer.Option(help="When it ends, such as 12h or 30d; default: never.")] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option("--scope", "-s", help="Only this of the role, such as read or 'invoke:img-*'; may be repeated."),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="Where it is used, by whom.")] = None,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:
@@ -380,7 +392,24 @@ def create_key(
     from isotherm.cli.commands import access
 
     with connect(namespace) as client:
-        access.create_key(client, name, role, expires)
+        access.create_key(client, name, role, expires, scope, description)
+
+
+@keys.command("rotate")
+def rotate_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `keys ls` shows it.")],
+    overlap: Annotated[str, typer.Option(help="How long the former key is good yet, such as 0s or 7d.")] = "24h",
+    expires: Annotated[
+        str | None, typer.Option(help="When the new key ends; default: after as long as the former was made for.")
+    ] = None,
+    namespace: Namespace = None,
+    json_: Json = False,
+) -> None:
+    """Make a key's successor, with its role and scopes, and print it, this once; both are good for a while."""
+    from isotherm.cli.commands import access
+
+    with connect(namespace) as client:
+        access.rotate_key(client, key_id, overlap, expires)
 
 
 @keys.command("rm")
@@ -470,6 +499,11 @@ def _find_platform() -> tuple[str, str]:
     from isotherm.client.profiles import find_profile
 
     profile = find_profile()
+    if profile.login is not None:
+        from isotherm.client.logins import signed_in
+
+        login = signed_in(profile).login
+        return profile.url, "" if login is None else login.access_token
     return profile.url, profile.key
 
 

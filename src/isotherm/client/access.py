@@ -1,6 +1,6 @@
 """Who may do what, and how much of it: namespaces, keys, secrets, quotas."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from isotherm.client.model import Key, Namespace, Quota, Secret
 from isotherm.client.request import given, segment
@@ -53,10 +53,24 @@ class AsyncKeys(AsyncNoun):
         """Without its secrets. Raises `NotFound`."""
         return await self._session.get(self._session.path(f"keys/{segment(key_id)}"), Key)
 
-    async def create(self, name: str, role: str = "invoker", *, expires_at_ms: int | None = None) -> Key:
-        """A key with one role: admin, developer, viewer or invoker. Its `token` comes this once."""
-        body = given(name=name, role=role, expires_at_ms=expires_at_ms)
+    async def create(
+        self,
+        name: str,
+        role: str = "invoker",
+        *,
+        expires_at_ms: int | None = None,
+        scopes: Sequence[str] | None = None,
+        description: str | None = None,
+    ) -> Key:
+        """A key with one role: admin, developer, viewer or invoker, as far as `scopes` reach. Its `token` comes this
+        once."""
+        body = given(name=name, role=role, expires_at_ms=expires_at_ms, scopes=scopes, description=description)
         return await self._session.post(self._session.path("keys"), Key, body)
+
+    async def rotate(self, key_id: str, *, overlap_s: float | None = None, expires_at_ms: int | None = None) -> Key:
+        """Its successor, whose `token` comes this once; both are good for `overlap_s`, which is a day by default."""
+        body = given(overlap_s=overlap_s, expires_at_ms=expires_at_ms)
+        return await self._session.post(self._session.path(f"keys/{segment(key_id)}/rotation"), Key, body)
 
     async def delete(self, key_id: str) -> None:
         """Revoke it; it is refused within a second."""
@@ -69,6 +83,7 @@ class Keys(Noun[AsyncKeys]):
     list = streaming(AsyncKeys.list)
     get = blocking(AsyncKeys.get)
     create = blocking(AsyncKeys.create)
+    rotate = blocking(AsyncKeys.rotate)
     delete = blocking(AsyncKeys.delete)
 
 

@@ -15,9 +15,11 @@ __all__ = [
     "Deployed",
     "Function",
     "Grant",
+    "Invitation",
     "Key",
     "LogLine",
     "Me",
+    "Member",
     "Namespace",
     "Package",
     "Page",
@@ -34,7 +36,10 @@ __all__ = [
     "Sample",
     "Secret",
     "State",
+    "TokenKey",
+    "Tokens",
     "Trigger",
+    "User",
     "Weight",
 ]
 
@@ -257,6 +262,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     access_key_id: str | None = None
     secret_access_key: str | None = None
+    scopes: list[str] | None = None  # None: all that the role allows
+    description: str = ""
+    last_used_at_ms: int | None = None  # to the minute
 
     def __repr__(self) -> str:
         shown = {
@@ -367,8 +375,64 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose key it is."""
+    """Who is asking."""
 
     principal_id: str
     grants: list[Grant] = msgspec.field(default_factory=list)
     home_namespace: str = "default"
+    kind: str = "key"  # or user
+    name: str | None = None  # of a user
+    scopes: list[str] | None = None  # of a key; None: all that its role allows
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody who may log in, or could."""
+
+    id: str
+    name: str
+    state: str  # active, invited (no password yet) or disabled
+    grants: list[Grant] = msgspec.field(default_factory=list)
+    created_at_ms: int = 0
+    password_at_ms: int | None = None  # when it was last set
+    last_login_at_ms: int | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A user in a namespace."""
+
+    id: str
+    name: str
+    role: str
+    state: str = "active"
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """What lets a user choose a password, once. It comes this once, and is in no `repr`."""
+
+    user: User
+    invitation: str
+    expires_at_ms: int
+
+    def __repr__(self) -> str:
+        return f"Invitation(user={self.user!r}, invitation={_hidden!r}, expires_at_ms={self.expires_at_ms!r})"
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a login comes to. The tokens are in no `repr`."""
+
+    access_token: str
+    expires_at_ms: int
+    refresh_token: str
+    refresh_expires_at_ms: int
+    principal_id: str
+    token_type: str = "Bearer"  # noqa: S105 -- OAuth's word, no secret
+    device: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Tokens(principal_id={self.principal_id!r}, expires_at_ms={self.expires_at_ms!r})"
+
+
+class TokenKey(msgspec.Struct, frozen=True, kw_only=True):
+    """The key that access tokens are signed with."""
+
+    id: str

@@ -7,17 +7,32 @@ import msgspec
 
 from isotherm.base.errors import Invalid, Unauthenticated
 
-__all__ = ["Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
+__all__ = ["Login", "Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
 
 DEFAULT_URL = "http://127.0.0.1:7070"
 
 
+class Login(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who is logged in."""
+
+    name: str
+    access_token: str
+    expires_at_ms: int
+    refresh_token: str  # good once
+    device: str | None = None  # goes with the next login from here
+
+    def __repr__(self) -> str:
+        return f"Login(name={self.name!r})"  # nor is a token
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach one platform."""
+    """How to reach one platform: with a key, or as a user."""
 
     url: str
-    key: str
+    key: str = ""
     namespace: str = "default"
+    login: Login | None = None
+    device: str | None = None  # of a login that was ended here
 
     def __repr__(self) -> str:
         return f"Profile(url={self.url!r}, namespace={self.namespace!r})"  # a key is in no log
@@ -32,25 +47,28 @@ def profile_path() -> Path:
 def find_profile(namespace: str | None = None, *, url: str | None = None, key: str | None = None) -> Profile:
     """The platform to speak to: what is given, then the environment, then the saved profile.
 
-    A key is used for the platform it was given for alone. Raises `Unauthenticated` where there is no key, `Invalid`.
+    A key and a login are used for the platform they are of alone. Raises `Unauthenticated` where there is neither,
+    `Invalid`.
     """
     saved = load_profile()
     named = os.environ.get("ISOTHERM_URL")
     url = (url or named or (saved.url if saved else DEFAULT_URL)).rstrip("/")
+    login: Login | None = None
     if key is None and (named is None or named.rstrip("/") == url):
         key = os.environ.get("ISOTHERM_KEY")
     if key is None and saved is not None and saved.url.rstrip("/") == url:
-        key = saved.key
-    if not key:
+        key, login = saved.key, saved.login
+    if not key and login is None:
         raise Unauthenticated(
-            f"no key for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` on this machine)", url=url
+            f"no key and no login for {url}: set ISOTHERM_KEY, or run `isotherm login` (or `isotherm up` here)",
+            url=url,
         )
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"ISOTHERM_URL: expected http://… or https://…, got {url!r}")
-    if not key.isascii() or not key.isprintable():
+    if key and (not key.isascii() or not key.isprintable()):
         raise Invalid("the key has characters that no key has; was it cut out of its line whole?")
     default = os.environ.get("ISOTHERM_NAMESPACE") or (saved.namespace if saved else "default")
-    return Profile(url=url, key=key, namespace=namespace or default)
+    return Profile(url=url, key=key or "", login=login, namespace=namespace or default)
 
 
 def save_profile(profile: Profile) -> Path:

@@ -26,6 +26,7 @@ from isotherm.client.profiles import find_profile
 from isotherm.client.revisions import Aliases, AsyncAliases, AsyncPackages, AsyncRevisions, Packages, Revisions
 from isotherm.client.rollouts import AsyncRollouts, Rollouts
 from isotherm.client.session import RETRY_S, Session
+from isotherm.client.users import AsyncAuth, AsyncMembers, AsyncUsers, Auth, Members, Users
 from isotherm.client.verbs import run
 
 __all__ = ["AsyncClient", "Client"]
@@ -36,12 +37,13 @@ class AsyncClient:
 
     `url`, `key` and `namespace`: what is not said is that of `ISOTHERM_URL`, `ISOTHERM_KEY` and `ISOTHERM_NAMESPACE`,
     else of the profile that `isotherm login` or `isotherm up` saved. A key is sent to the platform it belongs to alone.
+    The login of a user in the profile is refreshed by itself.
 
     `timeout_s` bounds each request in place of its own limit (30 s; longer for calls, uploads and deploys). `retry_s`
     is for how long a request is sent again that may be, once the platform was reached; 0: never. `verify` False: do not
     check the certificate; or a context that does. `transport` is httpx's, for tests and special networks.
 
-    Raises `Unauthenticated` where there is no key, `Invalid` where the URL is none.
+    Raises `Unauthenticated` where there is no key and no login, `Invalid` where the URL is none.
     """
 
     def __init__(
@@ -70,6 +72,9 @@ class AsyncClient:
         self.invocations = AsyncInvocations(session)
         self.namespaces = AsyncNamespaces(session)
         self.keys = AsyncKeys(session)
+        self.users = AsyncUsers(session)
+        self.members = AsyncMembers(session)
+        self.auth = AsyncAuth(session)
         self.secrets = AsyncSecrets(session)
         self.quotas = AsyncQuotas(session)
         self.events = AsyncEvents(session)
@@ -112,12 +117,13 @@ class Client:
 
     `url`, `key` and `namespace`: what is not said is that of `ISOTHERM_URL`, `ISOTHERM_KEY` and `ISOTHERM_NAMESPACE`,
     else of the profile that `isotherm login` or `isotherm up` saved. A key is sent to the platform it belongs to alone.
+    The login of a user in the profile is refreshed by itself.
 
     `timeout_s` bounds each request in place of its own limit (30 s; longer for calls, uploads and deploys). `retry_s`
     is for how long a request is sent again that may be, once the platform was reached; 0: never. `verify` False: do not
     check the certificate; or a context that does. `transport` is httpx's, for tests and special networks.
 
-    Raises `Unauthenticated` where there is no key, `Invalid` where the URL is none.
+    Raises `Unauthenticated` where there is no key and no login, `Invalid` where the URL is none.
     """
 
     def __init__(
@@ -146,6 +152,9 @@ class Client:
         self.invocations = Invocations(AsyncInvocations(session))
         self.namespaces = Namespaces(AsyncNamespaces(session))
         self.keys = Keys(AsyncKeys(session))
+        self.users = Users(AsyncUsers(session))
+        self.members = Members(AsyncMembers(session))
+        self.auth = Auth(AsyncAuth(session))
         self.secrets = Secrets(AsyncSecrets(session))
         self.quotas = Quotas(AsyncQuotas(session))
         self.events = Events(AsyncEvents(session))

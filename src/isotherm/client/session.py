@@ -83,11 +83,11 @@ class Session:
         return self.decode((await self.fetch(path, timeout_s=timeout_s, **params)).content, kind)
 
     async def post(self, path: str, kind: type[T], body: Any = None, **params: Any) -> T:
-        return self.decode((await self.send(self._write("POST", path, body, params))).content, kind)
+        return self.decode((await self.send(self.request("POST", path, body, params))).content, kind)
 
     async def put(self, path: str, kind: type[T], body: Any, *, etag: str | None = None, **params: Any) -> T:
         """Not repeated where it is bound to an ETag: the second one would be refused for what the first one did."""
-        request = replace(self._write("PUT", path, body, params), repeatable=etag is None)
+        request = replace(self.request("PUT", path, body, params), repeatable=etag is None)
         if etag is not None:
             request = replace(request, headers={**request.headers, "If-Match": etag})
         return self.decode((await self.send(request)).content, kind)
@@ -163,12 +163,18 @@ class Session:
                 f"is it an Isotherm of version {version('isotherm')}?"
             ) from exc
 
-    def _write(self, method: str, path: str, body: Any, params: Mapping[str, Any]) -> Request:
+    def request(self, method: str, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Request:
+        """One that is not repeated, with a JSON body."""
         headers = {} if body is None else {"Content-Type": JSON_TYPE}
         content = b"" if body is None else encoded(body)
         limit_s = self.limit_s(None, READ_S)
         return Request(
-            method=method, path=path, params=given(**params), headers=headers, content=content, timeout_s=limit_s
+            method=method,
+            path=path,
+            params=given(**(params or {})),
+            headers=headers,
+            content=content,
+            timeout_s=limit_s,
         )
 
     async def _repeated(self, attempts: Attempts, once: Callable[[], Awaitable[T]]) -> T:

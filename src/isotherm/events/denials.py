@@ -60,8 +60,7 @@ class Denials:
         kind = (principal_id, permission, namespace if namespace is not None and is_name(namespace) else None)
         with self._lock:
             now = self._counts_of_last_window()
-            if len(self._counts) >= self._per_window and kind not in self._counts:
-                kind = (MANY, "various", None)
+            kind = self._told_apart(kind)
             if kind in self._counts:
                 self._counts[kind] += 1
             else:
@@ -69,12 +68,22 @@ class Denials:
                 now[kind] = now.get(kind, 0) + 1
         self._write(now)
 
+    def count(self, principal_id: str, permission: str, namespace: str | None) -> None:
+        """As `note`, but written with the next flush and never at once: how long it takes tells nothing."""
+        with self._lock:
+            kind = self._told_apart((principal_id, permission, namespace))
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+
     def flush(self) -> None:
         """Write what is only counted so far."""
         with self._lock:
             counts = {kind: count for kind, count in self._counts.items() if count}
             self._counts = dict.fromkeys(self._counts, 0)
         self._write(counts)
+
+    def _told_apart(self, kind: _Kind) -> _Kind:
+        full = len(self._counts) >= self._per_window and kind not in self._counts
+        return (MANY, "various", None) if full else kind
 
     def _counts_of_last_window(self) -> dict[_Kind, int]:
         now_s = self._clock.monotonic_s()

@@ -77,7 +77,7 @@ class Heads:
 
     def see(self, principal: Principal, namespace: str, name: str, qualifier: str | None = None) -> Seen:
         """Raises `NotFound` (also: no such alias or version), `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._log.database.read() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
             return self._seen(session, principal, workload, qualifier)
@@ -92,7 +92,7 @@ class Heads:
 
     def versions(self, principal: Principal, namespace: str, name: str, *, after: int, limit: int) -> list[Seen]:
         """Published ones by number, those after `after`. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._log.database.read() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
             numbers = self._workloads.versions(session, workload.id)
@@ -121,7 +121,7 @@ class Heads:
 
         Raises `NotFound`, `Forbidden`, `Conflict` (it has failed), and as `check` does.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
             if check is not None:
@@ -135,7 +135,7 @@ class Heads:
 
     def delete_version(self, principal: Principal, namespace: str, name: str, version: int) -> None:
         """Raises `NotFound`, `Forbidden`, `Conflict` (an alias has it)."""
-        self._tenancy.require(principal, "functions.delete", namespace)
+        self._tenancy.require(principal, "functions.delete", namespace, name)
         with self._log.transaction() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
             self._workloads.delete_version(session, principal.id, workload, version)
@@ -155,7 +155,7 @@ class Heads:
 
         Raises `NotFound` (the function, the qualifier), `Forbidden`.
         """
-        self._tenancy.require(principal, permission, namespace)
+        self._tenancy.require(principal, permission, namespace, name)
         with self._log.transaction() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
             seen = self._seen(session, principal, workload, qualifier)

@@ -49,7 +49,7 @@ class Pruning:
         called within the last day stays.
         `dry_run`: only say which. Raises `NotFound`, `Forbidden`.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.database.read() as session:
             workload = find_function(session, self._tenancy, self._workloads, namespace, name)
         keep_last, keep_days = (self._keep_last, self._keep_days) if keep is None else (keep, 0.0)

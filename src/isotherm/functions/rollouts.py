@@ -46,7 +46,7 @@ class FunctionRollouts:
     ) -> RolloutRow:
         """Begin to move `alias` to revision `to`. Raises `Invalid` (the plan; `to` is not ready or has all calls),
         `Conflict` (the alias is being moved already, or is split), `NotFound`, `Forbidden`, `PreconditionFailed`."""
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             workload = self._find(session, namespace, name)
             check_etag(if_match, workload.etag)
@@ -58,7 +58,7 @@ class FunctionRollouts:
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[RolloutRow]:
         """The newest first. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         below = None if cursor is None else decode_cursor(cursor, tuple[int])[0]
         with self._log.database.read() as session:
             workload = self._find(session, namespace, name)
@@ -68,7 +68,7 @@ class FunctionRollouts:
 
     def get(self, principal: Principal, namespace: str, name: str, rollout_id: str) -> RolloutRow:
         """Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._log.database.read() as session:
             return self._rollouts.find(session, self._find(session, namespace, name), rollout_id)
 
@@ -127,7 +127,7 @@ class FunctionRollouts:
         rollout_id: str,
         verb: Callable[[Session, str, str], RolloutRow],
     ) -> RolloutRow:
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             self._rollouts.find(session, self._find(session, namespace, name), rollout_id)
             row = verb(session, principal.id, rollout_id)

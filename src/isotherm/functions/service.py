@@ -26,10 +26,11 @@ from isotherm.functions.packages import PackageLimits, inspect_package
 from isotherm.functions.time_limits import PlatformLimits
 from isotherm.functions.views import Views
 from isotherm.storage.port import Blobs
-from isotherm.tenancy.model import Principal
+from isotherm.tenancy.model import Permission, Principal
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.desired import RevisionSpec
+from isotherm.wire.scopes import ANY_FUNCTION
 from isotherm.workloads import store as workload_store
 from isotherm.workloads.model import QueueAction, RevisionRow, Weight, WorkloadRow
 from isotherm.workloads.policy import leading
@@ -79,7 +80,7 @@ class Functions:
         Raises `InvalidPackage` (not a zip; absolute paths, `..`, links, bombs, too many files), `TooLarge` (also where
         the packages of the namespace would be over its quota), `NotFound`, `Forbidden`.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, ANY_FUNCTION)
         stream = io.BytesIO(content) if isinstance(content, bytes) else content
         found = inspect_package(stream, self._limits)
         with self._database.read() as session:  # before it is kept; the transaction below looks once more
@@ -117,7 +118,7 @@ class Functions:
         `abort_rollout` does not end it; the function is of development and this is not, or the other way round),
         `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         config = self._checked(name, config)
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
@@ -155,7 +156,7 @@ class Functions:
 
     def get(self, principal: Principal, namespace: str, name: str) -> Function:
         """A development function is kept while somebody looks at it. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             env = None if workload.latest is None else self._env(session, principal, workload.latest)
@@ -183,7 +184,7 @@ class Functions:
 
         Raises `NotFound`, `Forbidden`, `PreconditionFailed`.
         """
-        self._tenancy.require(principal, "functions.delete", namespace)
+        self._tenancy.require(principal, "functions.delete", namespace, name)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
             self._workloads.delete(session, principal.id, workload)
@@ -192,7 +193,7 @@ class Functions:
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Revision]:
         """The newest first; env values are always masked. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         below = None if cursor is None else decode_cursor(cursor, tuple[int])[0]
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
@@ -202,7 +203,7 @@ class Functions:
 
     def revision(self, principal: Principal, namespace: str, name: str, number: int) -> Revision:
         """Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             row = self._workloads.revision(session, workload.id, number)
@@ -212,7 +213,7 @@ class Functions:
         self, principal: Principal, namespace: str, name: str, *, limit: int = 100, cursor: str | None = None
     ) -> Page[Alias]:
         """By name. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         after = "" if cursor is None else decode_cursor(cursor, tuple[str])[0]
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
@@ -222,7 +223,7 @@ class Functions:
 
     def alias(self, principal: Principal, namespace: str, name: str, alias: str) -> Alias:
         """Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._database.read() as session:
             return self._views.alias(self._workloads.alias(session, self._find(session, namespace, name), alias))
 
@@ -238,7 +239,7 @@ class Functions:
     ) -> Alias:
         """Make or move an alias. Raises `Invalid` (name; weights that do not sum to 1; a revision that is twice
         there, does not exist or is not ready), `NotFound`, `Forbidden`, `PreconditionFailed`."""
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
             return self._views.alias(self._workloads.set_alias(session, principal.id, workload, alias, weights))
@@ -247,7 +248,7 @@ class Functions:
         self, principal: Principal, namespace: str, name: str, alias: str, *, if_match: str | None = None
     ) -> None:
         """Raises `Invalid` (`live` cannot be deleted), `NotFound`, `Forbidden`, `PreconditionFailed`."""
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
             self._workloads.delete_alias(session, principal.id, workload, alias)
@@ -265,20 +266,20 @@ class Functions:
 
         Raises `Conflict` (there is none), `Invalid` (`to` is not ready), `NotFound`, `Forbidden`.
         """
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, name)
         with self._log.transaction() as session:
             workload = self._matching(session, namespace, name, if_match)
             return self._views.alias(self._workloads.roll_back(session, principal.id, workload, to))
 
     def require_steering(self, principal: Principal, namespace: str, name: str) -> None:
         """Whether the principal may steer the function's queue. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "calls.manage", namespace)
+        self._tenancy.require(principal, "calls.manage", namespace, name)
         with self._database.read() as session:
             self._find(session, namespace, name)
 
     def queue_steered(self, principal: Principal, namespace: str, name: str, action: QueueAction, count: int) -> None:
         """Write down who steered the function's queue. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "calls.manage", namespace)
+        self._tenancy.require(principal, "calls.manage", namespace, name)
         with self._log.transaction() as session:
             workload = self._find(session, namespace, name)
             self._workloads.queue_steered(session, principal.id, workload, action, count)
@@ -335,7 +336,7 @@ class Functions:
 
     def triggers(self, principal: Principal, namespace: str, name: str) -> list[Trigger]:
         """Its URL and its schedules, with the times that are next. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, name)
         with self._database.read() as session:
             workload = self._find(session, namespace, name)
             if not workload.live:
@@ -348,9 +349,9 @@ class Functions:
         with self._database.read() as session:
             return self._workloads.moves_at_once(session, revision_id)
 
-    def etag(self, principal: Principal, namespace: str, name: str) -> str:
-        """The function's ETag, without quotes. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+    def etag(self, principal: Principal, namespace: str, name: str, permission: Permission = "functions.read") -> str:
+        """The function's ETag, without quotes. Raises `NotFound`, `Forbidden` (without this permission)."""
+        self._tenancy.require(principal, permission, namespace, name)
         with self._database.read() as session:
             return self._find(session, namespace, name).etag
 
@@ -397,6 +398,6 @@ class Functions:
 
     def _env(self, session: Session, principal: Principal, row: RevisionRow) -> dict[str, str] | None:
         """The values, where the principal may read them."""
-        if not self._tenancy.allows(principal, "functions.read_env", row.spec.namespace):
+        if not self._tenancy.allows(principal, "functions.read_env", row.spec.namespace, row.spec.name):
             return None
         return self._workloads.env(session, row.spec.workload_id, row.spec.number)

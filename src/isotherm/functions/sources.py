@@ -55,7 +55,7 @@ class EventSources:
         check: Callable[[list[EventSource]], None],
     ) -> EventSource:
         """`check` sees those of the same function and source, and may raise. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.deploy", namespace)
+        self._tenancy.require(principal, "functions.deploy", namespace, function)
         now_ms = self._clock.time_ms()
         made = EventSource(
             id=str(uuid.uuid4()),
@@ -98,7 +98,7 @@ class EventSources:
         limit: int,
     ) -> list[EventSource]:
         """By id. Raises `NotFound`, `Forbidden`."""
-        self._tenancy.require(principal, "functions.read", namespace)
+        self._tenancy.require(principal, "functions.read", namespace, function)
         with self._log.database.read() as session:
             return _listed(session, namespace, function, source, after=after, limit=limit)
 
@@ -125,9 +125,9 @@ class EventSources:
         query = sqlalchemy.select(event_sources.c.body).where(event_sources.c.id == mapping_id)
         body = session.execute(query).scalar_one_or_none()
         found = None if body is None else _source.decode(body)
-        if found is None or not self._tenancy.allows(principal, "functions.read", found.namespace):
+        if found is None or not self._tenancy.allows(principal, "functions.read", found.namespace, found.function):
             raise NotFound("The resource you requested does not exist.")
-        self._tenancy.require(principal, permission, found.namespace)
+        self._tenancy.require(principal, permission, found.namespace, found.function)
         return found
 
 

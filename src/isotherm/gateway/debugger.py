@@ -53,7 +53,7 @@ class Debugging:
         route = self._routes.find(namespace, name)
         if route is None or not principal.knows(namespace):
             raise NotFound(f"there is no function {namespace}/{name}", namespace=namespace, name=name)
-        if not principal.may_deploy(namespace):
+        if not principal.may_deploy(namespace, name):
             raise Forbidden(f"this key may not debug functions of {namespace}; use one with the role developer")
         revision = self._routes.target(route, Reference(namespace, name, None)).pick()
         if not (revision.spec.debug and revision.spec.development):

@@ -29,7 +29,7 @@ class EventIntake:
             namespace=spec.namespace,
             name=spec.name,
             qualifier=plan.qualifier,
-            principal_id=plan.principal_id,
+            principal_id=None if plan.principal is None else plan.principal.id,
             client_context=plan.client_context,
             event=checked_event(request.body),
         )

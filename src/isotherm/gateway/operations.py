@@ -138,7 +138,7 @@ class ApiOperations:
             principal = self._keys.principal(given)
         else:
             raise Unauthenticated("metrics need a key that may view all namespaces: send `Authorization: Bearer KEY`")
-        if not principal.may_view("*"):
+        if not principal.may_view("*", None):
             raise Forbidden("metrics need a key that may view all namespaces")
 
 

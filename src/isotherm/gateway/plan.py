@@ -8,7 +8,7 @@ import msgspec
 
 from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound, SignatureRefused, Unauthenticated
 from isotherm.gateway.cors import cors_lines, preflight_head
-from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, bearer_token
+from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, is_own
 from isotherm.gateway.messages import HOP_BY_HOP
 from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
@@ -23,7 +23,6 @@ __all__ = ["INVOKE_SERVICES", "URL_SERVICES", "Plan", "Planner"]
 
 MAX_CLIENT_CONTEXT = 3584  # bytes, Lambda's own limit
 NOT_FORWARDED = HOP_BY_HOP | {"x-forwarded-for", "x-forwarded-proto", "expect"}
-OWN_TOKEN = b"iso_"  # how a platform key begins, which is no business of the function
 INVOKE_SERVICES = (LAMBDA,)
 URL_SERVICES = (LAMBDA, EXECUTE_API)
 encode = msgspec.json.encode
@@ -33,16 +32,17 @@ class Plan:
     """How to serve every request with this head, as long as routes and keys stay as they are."""
 
     __slots__ = (
-        "client_context", "event", "expires_at_ms", "extra", "generation", "head", "head_only", "invoke",
-        "principal_id", "qualifier", "show_trace", "signed", "streamed", "tail", "target", "unusual",
+        "client_context", "event", "expires_at_ms", "extra", "generation", "head", "head_only", "invoke", "principal",
+        "qualifier", "show_trace", "signed", "streamed", "tail", "target", "unusual",
     )  # fmt: skip
 
     def __init__(self, target: Target, principal: Principal | None, generation: int) -> None:
         self.target = target
         self.generation = generation
-        self.principal_id = None if principal is None else principal.id
+        self.principal = principal
         self.expires_at_ms = NEVER_MS if principal is None else principal.expires_at_ms
-        self.show_trace = principal is not None and principal.may_view(target.route.spec.namespace)
+        spec = target.route.spec
+        self.show_trace = principal is not None and principal.may_view(spec.namespace, spec.name)
         self.invoke = self.unusual = self.event = self.streamed = self.tail = self.head_only = False
         self.signed: SignedHead | None = None  # then it serves this one request alone
         self.client_context = "null"  # JSON text
@@ -153,7 +153,7 @@ class Planner:
     def _anyone(self, request: Request) -> Principal | None:
         """On a public route a key of this platform still says who calls; anything else is the function's business."""
         given = request.header(b"authorization")
-        if given is None or not _is_own(given):
+        if given is None or not is_own(given):
             return None
         try:
             return self._keys.principal(given)
@@ -167,20 +167,20 @@ def _needed(given: bytes | None) -> bytes:
     return given
 
 
-def _is_own(authorization: bytes) -> bool:
-    """Whether it is a key of a platform like this, valid or not."""
-    token = bearer_token(authorization)
-    return token is not None and token.lower().startswith(OWN_TOKEN)
-
-
 def _check(principal: Principal, route: Route | None, reference: Reference) -> None:
     """Raises `NotFound` where there is nothing, or nothing that this principal may know of; `Forbidden` where it may
-    look but not call."""
+    look but not call, or no scope of its key is about the function, whether it is there or not."""
     namespace = reference.namespace or "default"
-    if route is None or not principal.knows(namespace):
+    known = principal.knows(namespace)
+    if known and not principal.reaches(reference.name):
+        raise Forbidden(f"this key's scopes are not about {namespace}/{reference.name}; use one with invoke in them")
+    if route is None or not known:
         raise NotFound(f"there is no function {namespace}/{reference.name}", namespace=namespace, name=reference.name)
-    if not principal.may_invoke(namespace):
-        raise Forbidden(f"this key may look at {namespace} but not call its functions; use one with the role invoker")
+    if not principal.may_invoke(namespace, reference.name):
+        raise Forbidden(
+            f"you may look at {namespace}/{reference.name} but not call it; that takes the role invoker and, of a key "
+            "with scopes, the scope invoke"
+        )
 
 
 def _event_headers(sent: Headers, source_ip: str, *, secure: bool, signed: bool) -> tuple[list[tuple[str, str]], str]:
@@ -191,7 +191,7 @@ def _event_headers(sent: Headers, source_ip: str, *, secure: bool, signed: bool)
         lower = name.decode("latin-1").lower()
         if lower == "host":
             domain = value.decode("latin-1")
-        if lower in NOT_FORWARDED or (lower == "authorization" and (signed or _is_own(value))):
+        if lower in NOT_FORWARDED or (lower == "authorization" and (signed or is_own(value))):
             continue
         headers.append((lower, value.decode("latin-1")))
     headers.append(("x-forwarded-for", source_ip))

@@ -131,7 +131,10 @@ class FunctionPort(ABC):
             head = f'["{call_id}",{time_ms}]{plan.head}'
         call = make(call_id, flags, head.encode(), request.body, connection, now_s)
         call.alias = target.label
-        call.principal_id = plan.principal_id
+        principal = plan.principal
+        if principal is not None:
+            call.principal_id = principal.id
+            principal.used_s = now_s
         if plan.invoke:
             call.source = "invoke"
             if plan.tail:
@@ -252,6 +255,8 @@ class ApiPort(FunctionPort):
         if plan.target.route.limiter is not None:
             check_rate(plan.target, plan.target.route.limiter, request)
         self.requests += 1
+        if plan.principal is not None:
+            plan.principal.used_s = request.arrived_s
         self._events.take(connection, request, plan, self.new_id())
 
 

@@ -18,6 +18,7 @@ __all__ = ["Exchange", "Vouched"]
 CONNECT_TIMEOUT_S = 2.0
 HEAD_TIMEOUT_S = 120.0  # control answers at once or streams; a deploy answers before it is done
 MAX_BUFFERED = 256 * 1024
+WHOLE_BYTES = 64 * 1024  # a body up to this is sent to control at once
 FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 DROPPED = (
     frozenset(name.encode() for name in HOP_BY_HOP)
@@ -67,6 +68,7 @@ class Exchange(asyncio.Protocol):
         self._unsent_bytes = 0
         self._sent_bytes = 0
         self._ended = False  # the request's body is complete
+        self._waits_for_body = False
         self._answering = False  # the head of the answer is out
         self._over = False
         self._chunked_down = False
@@ -86,9 +88,16 @@ class Exchange(asyncio.Protocol):
     # -- the client's side -------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """It is this request's turn."""
+        """It is this request's turn.
+
+        A small body is waited for and sent whole: control may refuse a request by its head and close, and a body that
+        comes then would break the connection before the refusal was read.
+        """
         self._client.on_left = self._give_up
-        self._task = asyncio.create_task(self._connect())
+        if self._ended or self._chunked_up or self._request.length > WHOLE_BYTES or not self._request.length:
+            self._start()
+        else:
+            self._waits_for_body = True
 
     def feed(self, data: bytes) -> None:
         self._sent_bytes += len(data)
@@ -100,6 +109,8 @@ class Exchange(asyncio.Protocol):
 
     def end(self) -> None:
         self._ended = True
+        if self._waits_for_body and not self._over:
+            self._start()
         if self._chunked_up:
             self._send(b"0\r\n\r\n")
 
@@ -201,6 +212,10 @@ class Exchange(asyncio.Protocol):
         self._finish(keep=True)
 
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._waits_for_body = False
+        self._task = asyncio.create_task(self._connect())
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()

@@ -101,7 +101,15 @@ class HostService:
         spool = Spool(folder / "spool", vault, settings.spool_mb * 1024 * 1024)
         self.uses = Uses(self.pool.tenants, self.materials.disk)
         self.shipper = Shipper(
-            self._host_id, self._boot_id, self.recorder, spool, clock, self.pool.states, self._facts, self.uses.now
+            self._host_id,
+            self._boot_id,
+            self.recorder,
+            spool,
+            clock,
+            self.pool.states,
+            self._facts,
+            self.uses.now,
+            self.keys.take_used,
         )
         self.shipper.uplink = self.link
         signatures = Signatures(self.keys, settings.region, clock.time_ms)

@@ -17,6 +17,7 @@ __all__ = ["Shipper", "Uplink"]
 SHIP_INTERVAL_S = 0.9
 HURRY_S = 0.05  # what somebody waits for is shipped this soon, with all that comes meanwhile
 STATES_INTERVAL_S = 5.0
+KEYS_INTERVAL_S = 15.0
 WINDOW = 16  # batches on their way at the same time
 
 
@@ -42,6 +43,7 @@ class Shipper:
         states: Callable[[], list[WorkloadState]],
         host_facts: Callable[[], dict[str, Any]],
         uses: Callable[[], list[NamespaceUse]],
+        keys_used: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.uplink: Uplink | None = None
         self._host_id = host_id
@@ -52,6 +54,8 @@ class Shipper:
         self._states = states
         self._host_facts = host_facts
         self._uses = uses
+        self._keys_used = keys_used
+        self._keys_at_s = clock.monotonic_s()
         self._last_uses: list[NamespaceUse] = []
         self._sequence = 0
         self._flying: set[BatchKey] = set()
@@ -122,8 +126,8 @@ class Shipper:
         dropped = self._spool.take_dropped()
         if dropped:
             collected.dropped["batches"] = dropped
-        states, uses = self._new_states(), self._new_uses()
-        if not collected and states is None and uses is None:
+        states, uses, keys_used = self._new_states(), self._new_uses(), self._new_keys_used()
+        if not collected and states is None and uses is None and not keys_used:
             return None
         self._sequence += 1
         return Batch(
@@ -139,7 +143,15 @@ class Shipper:
             states=states,
             uses=uses,
             host=self._host_facts() if states is not None else {},
+            keys_used=keys_used,
         )
+
+    def _new_keys_used(self) -> dict[str, int]:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._keys_at_s < KEYS_INTERVAL_S:
+            return {}
+        self._keys_at_s = now_s
+        return self._keys_used()
 
     def _new_uses(self) -> list[NamespaceUse] | None:
         uses = self._uses()

@@ -1,4 +1,4 @@
-"""Makes the desired state effective: keys, routes, revisions and quotas go where they are used."""
+"""Makes the desired state effective: keys, users, routes, revisions and quotas go where they are used."""
 
 from collections.abc import Iterable
 
@@ -60,6 +60,10 @@ class HostState:
         for item in items:
             if item.key is not None:
                 self._keys.put(item.key)
+            elif item.user is not None:
+                self._keys.put_user(item.user)
+            elif item.token_key is not None:
+                self._keys.put_token_key(item.token_key)
             elif item.route is not None:
                 self._routes.put(item.route)
                 self._provision(item.route.workload_id, item.route.provisioned)
@@ -87,6 +91,10 @@ class HostState:
         for kind, key in change.removed:
             if kind == "key":
                 self._keys.remove(key)
+            elif kind == "user":
+                self._keys.remove_user(key)
+            elif kind == "token_key":
+                self._keys.remove_token_key(key)
             elif kind == "route":
                 self._routes.remove(key)
                 self._provision(key, [])

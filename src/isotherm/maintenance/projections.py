@@ -15,6 +15,10 @@ PROJECTIONS = (tenancy, workloads)
 RECORDS = {
     "events": "the log itself",
     "meta": "facts about the database: its epoch, which key is the bootstrap admin's",
+    "sessions": "of users who are logged in: which refresh token is good",
+    "token_keys": "the keys that access tokens are signed with, sealed; without them everybody refreshes once",
+    "login_attempts": "counts of wrong passwords; without them nobody is locked out",
+    "key_uses": "when keys were last used",
     "packages": "which namespace uploaded which zip; the zips are blobs",
     "layers": "versions of layers; their zips are blobs",
     "event_sources": "event source mappings",

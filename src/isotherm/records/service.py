@@ -17,7 +17,7 @@ from isotherm.storage.vault import Vault
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome, RecordedEvent
 
-__all__ = ["LogLimits", "Records"]
+__all__ = ["LogLimits", "Records", "no_invocation"]
 
 LogLimits = tuple[dict[str, int], int | None]
 
@@ -104,11 +104,7 @@ class Records:
         with self._database.read() as session:
             found = store.find_invocation(session, namespace, invocation_id)
         if found is None:
-            raise NotFound(
-                f"there is no record of the invocation {invocation_id[:100]!r}: kept in full are calls that were cold, "
-                "failed or slow, and a sample of all others, for some days",
-                invocation=invocation_id[:100],
-            )
+            raise no_invocation(invocation_id)
         return found
 
     def event(self, namespace: str, invocation_id: str) -> bytes:
@@ -250,3 +246,11 @@ class Records:
         except NotFound:
             spec = None
         return policy.explain(record, spec, self._price)
+
+
+def no_invocation(invocation_id: str) -> NotFound:
+    return NotFound(
+        f"there is no record of the invocation {invocation_id[:100]!r}: kept in full are calls that were cold, "
+        "failed or slow, and a sample of all others, for some days",
+        invocation=invocation_id[:100],
+    )

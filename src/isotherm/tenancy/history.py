@@ -9,7 +9,17 @@ from isotherm.events.aggregate import Aggregate, Fact
 from isotherm.wire.desired import Role
 from isotherm.wire.quota import Quota
 
-__all__ = ["KeyCreated", "KeyHistory", "NamespaceCreated", "NamespaceHistory", "QuotaSet", "SecretHistory", "SecretSet"]
+__all__ = [
+    "KeyCreated",
+    "KeyHistory",
+    "KeyNarrowed",
+    "KeyReplaced",
+    "NamespaceCreated",
+    "NamespaceHistory",
+    "QuotaSet",
+    "SecretHistory",
+    "SecretSet",
+]
 
 
 class NamespaceCreated(Fact, frozen=True, tag="namespace.created"):
@@ -73,20 +83,51 @@ class KeyCreated(Fact, frozen=True, tag="key.created"):
     expires_at_ms: int | None = None
 
 
+class KeyNarrowed(Fact, frozen=True, tag="key.narrowed"):
+    """It opens only what these scopes reach of what its role does; said as it is made."""
+
+    scopes: list[str]
+
+
+class KeyReplaced(Fact, frozen=True, tag="key.replaced"):
+    """Another key has taken over; this one ends then."""
+
+    successor: str
+    expires_at_ms: int
+
+
 class KeyRevoked(Fact, frozen=True, tag="key.revoked"):
     reason: str = "asked"
 
 
 class KeyState(msgspec.Struct):
     valid: bool = False
+    expires_at_ms: int | None = None
 
 
 class KeyHistory(Aggregate[KeyState]):
-    facts = KeyCreated | KeyRevoked
+    facts = KeyCreated | KeyNarrowed | KeyReplaced | KeyRevoked
     state_type = KeyState
+    state_version = 2
 
-    def create(self, *, namespace: str, role: Role, principal_id: str, expires_at_ms: int | None) -> None:
+    def create(
+        self,
+        *,
+        namespace: str,
+        role: Role,
+        principal_id: str,
+        expires_at_ms: int | None,
+        scopes: list[str] | None = None,
+    ) -> None:
         self.record(KeyCreated(namespace=namespace, role=role, principal_id=principal_id, expires_at_ms=expires_at_ms))
+        if scopes is not None:
+            self.record(KeyNarrowed(scopes=scopes))
+
+    def replace(self, successor: str, expires_at_ms: int) -> None:
+        """It ends then, or before that where it would have anyway."""
+        if self.state.expires_at_ms is not None:
+            expires_at_ms = min(expires_at_ms, self.state.expires_at_ms)
+        self.record(KeyReplaced(successor=successor, expires_at_ms=expires_at_ms))
 
     def revoke(self, reason: str = "asked") -> None:
         """Raises `NotFound` where it is revoked already, or never was."""
@@ -95,7 +136,11 @@ class KeyHistory(Aggregate[KeyState]):
         self.record(KeyRevoked(reason=reason))
 
     def apply(self, fact: Any) -> None:
-        self.state.valid = isinstance(fact, KeyCreated)
+        match fact:
+            case KeyCreated() | KeyReplaced():
+                self.state.valid, self.state.expires_at_ms = True, fact.expires_at_ms
+            case KeyRevoked():
+                self.state.valid = False
 
 
 class SecretSet(Fact, frozen=True, tag="secret.set"):

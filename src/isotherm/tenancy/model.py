@@ -1,4 +1,4 @@
-"""Nouns of tenancy: namespaces, principals and what they may do, keys."""
+"""Nouns of tenancy: namespaces, principals and what they may do, keys, users."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,19 +7,26 @@ import msgspec
 
 from isotherm.wire.desired import Role
 from isotherm.wire.quota import Quota
+from isotherm.wire.scopes import Scope
 
 __all__ = [
+    "ANONYMOUS",
     "DEFAULT_NAMESPACE",
     "EVERYWHERE",
     "SYSTEM",
     "Grant",
+    "Invitation",
     "Key",
+    "Member",
     "Namespace",
     "NamespaceQuota",
     "NewKey",
     "Permission",
     "Principal",
     "Secret",
+    "Tokens",
+    "User",
+    "UserState",
 ]
 
 EVERYWHERE = "*"  # as a grant's namespace: every namespace, and the platform itself
@@ -50,7 +57,12 @@ Permission = Literal[
     "secrets.read",  # names and versions; no permission reads a value
     "secrets.set",
     "secrets.delete",
+    "members.read",  # users with a role in the namespace
+    "members.set",
+    "users.read",  # all users
+    "users.manage",
 ]
+UserState = Literal["active", "invited", "disabled"]  # invited: has yet to choose a password
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -76,13 +88,16 @@ class NamespaceQuota(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who asks: a person or a program that holds a key, or the platform itself (`SYSTEM`)."""
+    """Who asks: a user who is logged in, a program that holds a key, or the platform itself (`SYSTEM`)."""
 
     id: str
     grants: tuple[Grant, ...]
     home_namespace: str = DEFAULT_NAMESPACE
+    scopes: tuple[Scope, ...] | None = None  # of a key; None: all that the grants allow
+    session: str | None = None  # of a user
 
 
+ANONYMOUS = Principal(id="anonymous", grants=())  # on the few routes that need nothing
 SYSTEM = Principal(id="system", grants=(Grant(EVERYWHERE, "admin"),))
 
 
@@ -97,6 +112,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     access_key_id: str
     created_at_ms: int
     expires_at_ms: int | None = None
+    scopes: list[str] | None = None  # None: all that the role allows
+    description: str = ""
+    last_used_at_ms: int | None = None  # to the minute
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,3 +135,44 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     key: Key
     token: str  # "iso_…", the bearer token
     secret_access_key: str  # goes with `key.access_key_id` where requests are signed
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who may log in, or could."""
+
+    id: str  # "pr_…"
+    name: str  # what is typed at a login; in no event, so that a user can be forgotten
+    state: UserState
+    grants: list[Grant]
+    created_at_ms: int
+    password_at_ms: int | None = None  # when it was last set; None: there is none
+    last_login_at_ms: int | None = None
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A user in a namespace, as its admins see it."""
+
+    id: str
+    name: str
+    role: Role
+    state: UserState
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """What lets a user choose a password, once. Shown when it is made, and never again."""
+
+    user: User
+    invitation: str  # "isi_…"
+    expires_at_ms: int
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a login comes to."""
+
+    access_token: str  # a JWT, for `Authorization: Bearer`
+    expires_at_ms: int
+    refresh_token: str  # good once
+    refresh_expires_at_ms: int
+    principal_id: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 -- OAuth's word, no secret
+    device: str | None = None  # send it with the next login from here: failures of others do not lock it out

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
-from isotherm.tenancy.model import EVERYWHERE, Grant, Permission
+from isotherm.tenancy.model import DEFAULT_NAMESPACE, EVERYWHERE, Grant, Permission
 from isotherm.wire.desired import Role
+from isotherm.wire.scopes import Scope, ScopeWord
 
-__all__ = ["PERMISSIONS", "Verdict", "judge", "permissions_of"]
+__all__ = ["PERMISSIONS", "SCOPES", "Verdict", "covers", "home_of", "judge", "permissions_of"]
 
 Verdict = Literal["allowed", "forbidden", "hidden"]
 
@@ -47,6 +48,37 @@ PERMISSIONS: Final[dict[Role, frozenset[Permission]]] = {
     "developer": _developer,
     "admin": _admin,
 }
+
+
+# What each word of a key's scopes reaches. No word reaches keys, people, namespaces and quotas: a key that is narrowed
+# cannot make one that is not.
+SCOPES: Final[dict[ScopeWord, frozenset[Permission]]] = {
+    "read": frozenset(
+        {"functions.read", "invocations.read", "calls.read", "logs.read", "hosts.read", "quotas.read", "secrets.read"}
+    ),
+    "logs": frozenset({"logs.read", "invocations.read"}),
+    "invoke": frozenset({"functions.invoke", "calls.read"}),
+    "deploy": frozenset({"functions.read", "functions.deploy"}),
+    "delete": frozenset({"functions.delete"}),
+    "queue": frozenset({"calls.read", "calls.manage", "invocations.read"}),
+    "secrets": frozenset({"secrets.read", "secrets.set", "secrets.delete"}),
+    "audit": frozenset({"events.read"}),
+}
+_always: Final[frozenset[Permission]] = frozenset({"platform.read", "namespaces.read"})
+_home_order: Final = (DEFAULT_NAMESPACE, EVERYWHERE)
+
+
+def covers(scopes: tuple[Scope, ...] | None, permission: Permission, function: str | None = None) -> bool:
+    """Whether scopes reach a permission on a function (None: what concerns none, or all)."""
+    if scopes is None or permission in _always:
+        return True
+    return any(permission in SCOPES[scope.word] and scope.covers(function) for scope in scopes)
+
+
+def home_of(grants: Iterable[Grant]) -> str:
+    """Where an unqualified name is looked up: `default` where there is a role, else the first namespace by name."""
+    places = sorted({grant.namespace for grant in grants})
+    return DEFAULT_NAMESPACE if not places or set(places) & set(_home_order) else places[0]
 
 
 def permissions_of(grants: Iterable[Grant], namespace: str | None) -> frozenset[Permission]:

@@ -1,6 +1,7 @@
-"""Namespaces, quotas, keys and secrets as their histories say.
+"""Namespaces, quotas, keys, secrets and users as their histories say.
 
-A key's name, digest and sealed secrets, and a secret's sealed value, are in no event.
+A key's name, digest, description and sealed secrets, a secret's sealed value, and a user's name, password and
+invitation are in no event.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,16 @@ from isotherm.events.service import EventLog
 from isotherm.tenancy.history import (
     KeyCreated,
     KeyHistory,
+    KeyNarrowed,
     NamespaceCreated,
     NamespaceHistory,
     QuotaSet,
     SecretHistory,
     SecretSet,
 )
-from isotherm.tenancy.store import keys, namespaces, quotas, secrets
+from isotherm.tenancy.store import json_of, key_scopes, keys, namespaces, quotas, secrets
+from isotherm.tenancy.user_history import LoggedIn, PasswordSet, UserHistory
+from isotherm.tenancy.user_store import grants, users
 
 __all__ = ["projected"]
 
@@ -35,10 +39,13 @@ def _rows(session: Session, log: EventLog) -> Iterator[Row | Lost]:
             yield _quota(space, happened)
     for key, happened in log.histories(session, KeyHistory, "key_"):
         if key.state.valid:
-            yield next(_key(session, key.id, fact, at) for fact, at, _ in happened if isinstance(fact, KeyCreated))
+            yield from _key(session, key, happened)
     for secret, happened in log.histories(session, SecretHistory, "sec_"):
         if secret.state.exists:
             yield _secret(session, _since_removed(happened))
+    for user, happened in log.histories(session, UserHistory, "pr_"):
+        if user.state.exists:
+            yield from _user(session, user, happened)
 
 
 def _quota(space: NamespaceHistory, happened: list[Happened]) -> Row:
@@ -47,21 +54,56 @@ def _quota(space: NamespaceHistory, happened: list[Happened]) -> Row:
     return quotas, {"namespace": space.id.removeprefix("ns_"), "version": version, "body": body}
 
 
-def _key(session: Session, key_id: str, made: KeyCreated, at_ms: int) -> Row | Lost:
+def _key(session: Session, key: KeyHistory, happened: list[Happened]) -> Iterator[Row | Lost]:
+    key_id = key.id
+    made, at_ms = next((fact, at_ms) for fact, at_ms, _ in happened if isinstance(fact, KeyCreated))
     carried = session.execute(
         sqlalchemy.select(keys.c.name, keys.c.digest, keys.c.access_key_id, keys.c.secrets).where(keys.c.id == key_id)
     ).one_or_none()
     if carried is None:
-        return Lost(keys, (key_id,))
-    return keys, {
-        "id": key_id,
-        "namespace": made.namespace,
-        "role": made.role,
-        "principal_id": made.principal_id,
-        "created_at_ms": at_ms,
-        "expires_at_ms": made.expires_at_ms,
-        **carried._mapping,
-    }
+        yield Lost(keys, (key_id,))
+        return
+    yield (
+        keys,
+        {
+            "id": key_id,
+            "namespace": made.namespace,
+            "role": made.role,
+            "principal_id": made.principal_id,
+            "created_at_ms": at_ms,
+            "expires_at_ms": key.state.expires_at_ms,
+            **carried._mapping,
+        },
+    )
+    scopes = next((json_of(fact.scopes) for fact, *_ in happened if isinstance(fact, KeyNarrowed)), None)
+    said = sqlalchemy.select(key_scopes.c.description).where(key_scopes.c.key_id == key_id)
+    description = session.execute(said).scalar_one_or_none()
+    if scopes is not None or description:
+        yield key_scopes, {"key_id": key_id, "scopes": scopes, "description": description or ""}
+
+
+def _user(session: Session, user: UserHistory, happened: list[Happened]) -> Iterator[Row | Lost]:
+    columns = (users.c.name, users.c.password, users.c.invitation, users.c.invitation_until_ms)
+    carried = session.execute(sqlalchemy.select(*columns).where(users.c.id == user.id)).one_or_none()
+    if carried is None:
+        yield Lost(users, (user.id,))
+        return
+    set_at_ms = max((at_ms for fact, at_ms, _ in happened if isinstance(fact, PasswordSet)), default=None)
+    logged_in = [at_ms for fact, at_ms, _ in happened if isinstance(fact, LoggedIn)]
+    yield (
+        users,
+        {
+            "id": user.id,
+            "state": user.user_state,
+            "version": user.state.version,
+            "created_at_ms": happened[0].at_ms,
+            "password_at_ms": set_at_ms if user.state.has_password else None,
+            "last_login_at_ms": max(logged_in, default=None),
+            **carried._mapping,
+        },
+    )
+    for namespace, role in user.state.grants.items():
+        yield grants, {"user_id": user.id, "namespace": namespace, "role": role}
 
 
 def _secret(session: Session, made: list[tuple[SecretSet, int]]) -> Row | Lost:
@@ -91,4 +133,4 @@ def _since_removed(happened: list[Happened]) -> list[tuple[SecretSet, int]]:
     return found
 
 
-projected = ProjectedRoom((namespaces, quotas, keys, secrets), _rows)
+projected = ProjectedRoom((namespaces, quotas, keys, key_scopes, secrets, users, grants), _rows)

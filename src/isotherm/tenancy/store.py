@@ -1,6 +1,6 @@
 """Namespaces, keys and secrets in SQL: projections of their histories."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ __all__ = [
     "delete_key",
     "delete_namespace",
     "delete_secret",
+    "expire_key",
     "find_key",
     "find_key_by_digest",
     "find_namespace",
@@ -27,11 +28,15 @@ __all__ = [
     "find_secret",
     "insert_key",
     "insert_namespace",
+    "json_of",
+    "key_scopes",
+    "key_uses",
     "keys",
     "list_keys",
     "list_namespaces",
     "list_secrets",
     "namespaces",
+    "note_key_uses",
     "put_quota",
     "put_secret",
     "quotas",
@@ -61,6 +66,21 @@ keys = Table(
     Index("keys_namespace_idx", "namespace", "id"),
 )
 
+key_scopes = Table(
+    "key_scopes",
+    control_tables,
+    Column("key_id", Text, primary_key=True),  # of keys that have scopes or a description
+    Column("scopes", Text),  # JSON
+    Column("description", Text, nullable=False),
+)
+
+key_uses = Table(
+    "key_uses",
+    control_tables,
+    Column("key_id", Text, primary_key=True),
+    Column("at_ms", BigInt, nullable=False),
+)
+
 quotas = Table(
     "quotas",
     control_tables,
@@ -70,6 +90,12 @@ quotas = Table(
 )
 
 _quota: msgspec.json.Decoder[Quota] = msgspec.json.Decoder(Quota)
+_texts: msgspec.json.Decoder[list[str]] = msgspec.json.Decoder(list[str])
+_keys = (
+    sqlalchemy.select(keys, key_scopes.c.scopes, key_scopes.c.description, key_uses.c.at_ms)
+    .outerjoin(key_scopes, key_scopes.c.key_id == keys.c.id)
+    .outerjoin(key_uses, key_uses.c.key_id == keys.c.id)
+)
 
 
 class QuotaRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +137,10 @@ class SecretRow(msgspec.Struct, frozen=True, kw_only=True):
     def etag(self) -> str:
         """Opaque, without quotes; no version comes twice."""
         return f"{self.name}-{self.version}"
+
+
+def json_of(texts: list[str]) -> str:
+    return msgspec.json.encode(texts).decode()
 
 
 def insert_namespace(session: Session, name: str, created_at_ms: int) -> None:
@@ -156,20 +186,43 @@ def find_quotas(session: Session, namespaces: Sequence[str] | None = None) -> di
 
 def insert_key(session: Session, row: KeyRow) -> None:
     values = msgspec.structs.asdict(row.key) | {"digest": row.digest, "secrets": row.secrets}
+    more = {name: values.pop(name) for name in ("scopes", "description", "last_used_at_ms")}
     session.execute(sqlalchemy.insert(keys).values(values))
+    if more["scopes"] is not None or more["description"]:
+        scopes = None if more["scopes"] is None else json_of(more["scopes"])
+        narrowed = {"key_id": row.key.id, "scopes": scopes, "description": more["description"]}
+        session.execute(sqlalchemy.insert(key_scopes).values(narrowed))
+
+
+def expire_key(session: Session, key_id: str, expires_at_ms: int) -> None:
+    session.execute(sqlalchemy.update(keys).where(keys.c.id == key_id).values(expires_at_ms=expires_at_ms))
 
 
 def delete_key(session: Session, key_id: str) -> None:
     session.execute(sqlalchemy.delete(keys).where(keys.c.id == key_id))
+    session.execute(sqlalchemy.delete(key_scopes).where(key_scopes.c.key_id == key_id))
+    session.execute(sqlalchemy.delete(key_uses).where(key_uses.c.key_id == key_id))
+
+
+def note_key_uses(session: Session, uses: Mapping[str, int]) -> None:
+    """When keys were last used, by id; of those that are there still. Times never run back."""
+    present = sqlalchemy.select(keys.c.id, key_uses.c.at_ms).outerjoin(key_uses, key_uses.c.key_id == keys.c.id)
+    former = {row.id: row.at_ms for row in session.execute(present.where(keys.c.id.in_(list(uses))))}
+    newer = {key_id: at_ms for key_id, at_ms in uses.items() if key_id in former and at_ms > (former[key_id] or 0)}
+    if newer:
+        session.execute(sqlalchemy.delete(key_uses).where(key_uses.c.key_id.in_(list(newer))))
+        session.execute(
+            sqlalchemy.insert(key_uses), [{"key_id": key_id, "at_ms": at_ms} for key_id, at_ms in newer.items()]
+        )
 
 
 def find_key(session: Session, key_id: str) -> KeyRow | None:
-    row = session.execute(sqlalchemy.select(keys).where(keys.c.id == key_id)).one_or_none()
+    row = session.execute(_keys.where(keys.c.id == key_id)).one_or_none()
     return None if row is None else _key_row(row)
 
 
 def find_key_by_digest(session: Session, digest: str) -> KeyRow | None:
-    row = session.execute(sqlalchemy.select(keys).where(keys.c.digest == digest)).one_or_none()
+    row = session.execute(_keys.where(keys.c.digest == digest)).one_or_none()
     return None if row is None else _key_row(row)
 
 
@@ -177,7 +230,7 @@ def list_keys(
     session: Session, *, namespace: str | None = None, ids: Sequence[str] | None = None, after: str = "", limit: int
 ) -> list[KeyRow]:
     """By id, those after `after`; of one namespace, or these `ids`, or all."""
-    query = sqlalchemy.select(keys).where(keys.c.id > after).order_by(keys.c.id).limit(limit)
+    query = _keys.where(keys.c.id > after).order_by(keys.c.id).limit(limit)
     if namespace is not None:
         query = query.where(keys.c.namespace == namespace)
     if ids is not None:
@@ -225,5 +278,8 @@ def _key_row(row: Any) -> KeyRow:
         access_key_id=row.access_key_id,
         created_at_ms=row.created_at_ms,
         expires_at_ms=row.expires_at_ms,
+        scopes=None if row.scopes is None else _texts.decode(row.scopes),
+        description=row.description or "",
+        last_used_at_ms=row.at_ms,
     )
     return KeyRow(key=key, digest=row.digest, secrets=row.secrets)

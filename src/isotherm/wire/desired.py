@@ -24,7 +24,9 @@ __all__ = [
     "Role",
     "RouteSpec",
     "ShadowSpec",
+    "TokenKeySpec",
     "UrlSpec",
+    "UserSpec",
     "WarmSpec",
     "item_id",
 ]
@@ -34,7 +36,7 @@ __all__ = [
 DESIRED_FORMAT = 1
 
 Role = Literal["admin", "developer", "viewer", "invoker"]
-ItemKind = Literal["revision", "route", "key", "quota"]
+ItemKind = Literal["revision", "route", "key", "quota", "user", "token_key"]
 
 
 class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +196,25 @@ class KeySpec(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int | None = None
     access_key_id: str = ""
     sealed: bytes = b""  # see `sigv4.secrets`; opened only to derive the signing keys of a day
+    scopes: list[str] | None = None  # None: all that the roles allow
+
+
+class UserSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A user who may log in; who is disabled is not told of."""
+
+    id: str  # "pr_…"
+    version: int  # access tokens of another version are over
+    grants: list[GrantSpec]
+    home_namespace: str = "default"
+    ended: list[str] = msgspec.field(default_factory=list)  # sessions whose access tokens could still be fresh
+
+
+class TokenKeySpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that tokens may be signed with: the public half."""
+
+    id: str  # "isk_…", the `kid` of a token's header
+    public: bytes  # 32 bytes
+    issuer: str
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -203,6 +224,8 @@ class Item(msgspec.Struct, frozen=True):
     route: RouteSpec | None = None
     key: KeySpec | None = None
     quota: QuotaSpec | None = None
+    user: UserSpec | None = None
+    token_key: TokenKeySpec | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -231,4 +254,8 @@ def item_id(item: Item) -> tuple[ItemKind, str]:
         return "key", item.key.id
     if item.quota is not None:
         return "quota", item.quota.namespace
+    if item.user is not None:
+        return "user", item.user.id
+    if item.token_key is not None:
+        return "token_key", item.token_key.id
     raise ValueError("an empty item")

@@ -148,3 +148,4 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     states: list[WorkloadState] | None = None  # None: unchanged
     uses: list[NamespaceUse] | None = None  # the same
     host: dict[str, Any] = msgspec.field(default_factory=dict)  # memory, cpu, versions
+    keys_used: dict[str, int] = msgspec.field(default_factory=dict)  # key id → when it last was, ms, to the minute

@@ -12,6 +12,8 @@ from isotherm.events.changes import desired_changes
 from isotherm.events.service import EventLog
 from isotherm.tenancy.quotas import Quotas
 from isotherm.tenancy.service import Tenancy
+from isotherm.tenancy.signing import Signing
+from isotherm.tenancy.users import Users
 from isotherm.wire.desired import DESIRED_FORMAT, Desired, Item, ItemKind, Removed, item_id
 from isotherm.workloads import store
 from isotherm.workloads.service import Workloads
@@ -24,14 +26,25 @@ _epoch = "epoch"
 class DesiredFeed:
     """Reads what commands have committed. Applying `desired(v)` to the state of version v gives `full()`. Thread-safe.
 
-    Keys and quotas are always there, routes once a revision is live, revisions once they are ready and as long as they
-    can be called. An item that changed often since is told once, as it is now. A database that is new has an epoch of
-    its own.
+    Keys, quotas and users who may log in are always there, routes once a revision is live, revisions once they are
+    ready and as long as they can be called. An item that changed often since is told once, as it is now. A database
+    that is new has an epoch of its own.
     """
 
-    def __init__(self, *, log: EventLog, tenancy: Tenancy, quotas: Quotas, workloads: Workloads) -> None:
+    def __init__(
+        self,
+        *,
+        log: EventLog,
+        tenancy: Tenancy,
+        users: Users,
+        signing: Signing,
+        quotas: Quotas,
+        workloads: Workloads,
+    ) -> None:
         self._log = log
         self._tenancy = tenancy
+        self._users = users
+        self._signing = signing
         self._quotas = quotas
         self._workloads = workloads
         with log.transaction() as session:
@@ -47,7 +60,7 @@ class DesiredFeed:
             return _newest(session)
 
     def full(self) -> Desired:
-        """Everything, in the order revisions, routes, keys, quotas."""
+        """Everything, in the order revisions, routes, keys, quotas, users, keys that sign."""
         with self._log.database.read() as session:
             return self._full(session, _newest(session))
 
@@ -90,6 +103,8 @@ class DesiredFeed:
             *(Item(route=route) for route in store.list_routes(session, of("route"))),
             *(Item(key=key) for key in self._tenancy.key_specs(session, of("key"))),
             *(Item(quota=quota) for quota in self._quotas.specs(session, of("quota"))),
+            *(Item(user=user) for user in self._users.specs(session, of("user"))),
+            *(Item(token_key=token_key) for token_key in self._signing.specs(session, of("token_key"))),
         ]
 
 

@@ -52,6 +52,7 @@ AliasName = Annotated[str, Path(alias="alias", pattern=ALIAS_PATTERN, max_length
     "POST",
     "/api/v1/namespaces/{ns}/packages",
     permission="functions.deploy",
+    any_function=True,  # the zip is of no function yet; a deploy of one is checked by its name
     summary="Upload a package",
     body_types=ZIP_TYPES,
     answers={201: Answer(Package, "What the zip holds, and the digest that names it")},

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Path
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from isotherm.api.answers import (
@@ -16,12 +17,12 @@ from isotherm.api.answers import (
     page_answer,
 )
 from isotherm.api.bodies import JsonBody
-from isotherm.api.calls import ToCall
+from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
-from isotherm.api.schemas import CreatedKey, KeyList, KeyRequest, NamespaceList, NamespaceRequest
+from isotherm.api.schemas import CreatedKey, KeyList, KeyRequest, NamespaceList, NamespaceRequest, RotateRequest
 from isotherm.base.etags import check_etag
 from isotherm.base.ids import NAME_PATTERN
-from isotherm.tenancy.model import Key
+from isotherm.tenancy.model import Key, NewKey
 from isotherm.tenancy.model import Namespace as NamespaceModel
 
 __all__ = ["routes"]
@@ -31,6 +32,7 @@ _one = "/api/v1/namespaces/{ns}"
 _key = "/api/v1/namespaces/{ns}/keys/{key_id}"
 _namespace_body = JsonBody(NamespaceRequest)
 _key_body = JsonBody(KeyRequest)
+_rotate_body = JsonBody(RotateRequest)
 Realm = Annotated[
     str,
     Path(
@@ -124,23 +126,40 @@ def list_keys(call: ToCall, ns: Realm, limit: Limit = 100, cursor: Cursor = None
 def create_key(call: ToCall, ns: Realm, body: Annotated[KeyRequest, Depends(_key_body)]) -> Response:
     """A key for a new principal with one role in this namespace, or in `*`: everywhere."""
     made = call.services.tenancy.create_key(
-        call.principal, ns, name=body.name, role=body.role, expires_at_ms=body.expires_at_ms
+        call.principal,
+        ns,
+        name=body.name,
+        role=body.role,
+        expires_at_ms=body.expires_at_ms,
+        scopes=body.scopes,
+        description=body.description,
     )
-    call.services.settle()
-    fields = {name: getattr(made.key, name) for name in Key.__struct_fields__}
-    return json_answer(
-        CreatedKey(**fields, token=made.token, secret_access_key=made.secret_access_key),
-        status=201,
-        etag=content_etag(made.key),
-        location=f"/api/v1/namespaces/{ns}/keys/{made.key.id}",
+    return _new_key(call, ns, made)
+
+
+@routes.add(
+    "POST",
+    _key + "/rotation",
+    permission="keys.create",
+    summary="Rotate a key",
+    body=_rotate_body,
+    answers={201: Answer(CreatedKey, "The new key with its secrets, shown this once", etag=True, location=True)},
+)
+def rotate_key(
+    call: ToCall, ns: Namespace, key_id: KeyId, body: Annotated[RotateRequest, Depends(_rotate_body)]
+) -> Response:
+    """Another key for the same principal, role and scopes; both are good for `overlap_s`, then the former one ends."""
+    made = call.services.tenancy.rotate_key(
+        call.principal, ns, key_id, overlap_s=body.overlap_s, expires_at_ms=body.expires_at_ms
     )
+    return _new_key(call, ns, made)
 
 
 @routes.add("GET", _key, permission="keys.read", summary="One key", answers={200: Answer(Key, "The key", etag=True)})
 def get_key(call: ToCall, ns: Realm, key_id: KeyId) -> Response:
     """A key without its secrets."""
     found = call.services.tenancy.key(call.principal, ns, key_id)
-    return json_answer(found, etag=content_etag(found))
+    return json_answer(found, etag=_etag(found))
 
 
 @routes.add(
@@ -155,7 +174,23 @@ def revoke_key(call: ToCall, ns: Realm, key_id: KeyId, if_match: IfMatch = None)
     """At once, on every host that is connected."""
     tenancy = call.services.tenancy
     if if_match is not None:
-        check_etag(if_match, content_etag(tenancy.key(call.principal, ns, key_id)))
+        check_etag(if_match, _etag(tenancy.key(call.principal, ns, key_id)))
     tenancy.revoke_key(call.principal, ns, key_id)
     call.services.settle()
     return no_content()
+
+
+def _new_key(call: Call, ns: str, made: NewKey) -> Response:
+    call.services.settle()
+    fields = {name: getattr(made.key, name) for name in Key.__struct_fields__}
+    return json_answer(
+        CreatedKey(**fields, token=made.token, secret_access_key=made.secret_access_key),
+        status=201,
+        etag=_etag(made.key),
+        location=f"/api/v1/namespaces/{ns}/keys/{made.key.id}",
+    )
+
+
+def _etag(key: Key) -> str:
+    """Not of when it was used."""
+    return content_etag(replace(key, last_used_at_ms=None))

@@ -29,6 +29,7 @@ from isotherm.bus.fanout import Lost, Subscription
 from isotherm.bus.progress import Finished, ProgressStep
 from isotherm.functions.model import Revision
 from isotherm.records.model import Explanation
+from isotherm.records.service import no_invocation
 from isotherm.wire.telemetry import InvocationRecord, LogLine, Outcome
 
 __all__ = ["read_on", "routes"]
@@ -122,7 +123,9 @@ async def read_logs(
 ) -> Response:
     """Without `since_ms` and `cursor` the last ones. `next_cursor` gives what came later."""
     services = call.services
-    await run_in_threadpool(services.functions.etag, call.principal, ns, name)  # NotFound where there is none
+    await run_in_threadpool(
+        services.functions.etag, call.principal, ns, name, "logs.read"
+    )  # NotFound where there is none
     rest = services.logs.subscribe((ns, name)) if follow else None
     try:
         page = await run_in_threadpool(
@@ -177,6 +180,7 @@ def _lost_line(lost: Lost) -> LogLine:
     "GET",
     _invocations,
     permission="invocations.read",
+    function_by_query=True,
     summary="Invocations",
     answers={200: Answer(InvocationList, "Calls kept in full, the newest first")},
 )
@@ -198,12 +202,13 @@ def list_invocations(
     "GET",
     _invocations + "/{invocation_id}",
     permission="invocations.read",
+    any_function=True,
     summary="One invocation",
     answers={200: Answer(InvocationRecord, "The call", etag=True)},
 )
 def get_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
     """A call that was kept in full."""
-    found = call.services.records.invocation(ns, invocation_id)
+    found = _invocation(call, ns, invocation_id)
     return json_answer(found, etag=content_etag(found))
 
 
@@ -223,9 +228,18 @@ def get_invocation_event(call: ToCall, ns: Namespace, invocation_id: InvocationI
     "GET",
     _invocations + "/{invocation_id}/explanation",
     permission="invocations.read",
+    any_function=True,
     summary="Why a call took what it took",
     answers={200: Answer(Explanation, "Phases, the cause of a cold start, what it cost, what would avoid it")},
 )
 def explain_invocation(call: ToCall, ns: Namespace, invocation_id: InvocationId) -> Response:
     """Why it was cold, where its time went, what would have avoided it."""
+    _invocation(call, ns, invocation_id)
     return json_answer(call.services.records.explain(ns, invocation_id))
+
+
+def _invocation(call: Call, ns: str, invocation_id: str) -> InvocationRecord:
+    """Raises `NotFound`, also where it is of a function that the caller's scopes are not about."""
+    found = call.services.records.invocation(ns, invocation_id)
+    call.check_scope("invocations.read", found.name, no_invocation(invocation_id))
+    return found

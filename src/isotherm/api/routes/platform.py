@@ -12,18 +12,26 @@ from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import Counts, EntryList, HostList, HostSummary, HostView, Me, Status
 from isotherm.base.ids import NAME_PATTERN
 from isotherm.events.verifying import Head, Verdict
-from isotherm.tenancy.policy import judge
 
 __all__ = ["routes"]
 
 routes = RouteTable("platform")
 
 
-@routes.add("GET", "/api/v1/me", permission="any", summary="Whose key this is", answers={200: Answer(Me, "You")})
-async def get_me(call: ToCall) -> Response:
-    """The principal of the key, its roles, and the namespace in which unqualified names are looked up."""
+@routes.add("GET", "/api/v1/me", permission="any", summary="Who is asking", answers={200: Answer(Me, "You")})
+def get_me(call: ToCall) -> Response:
+    """The user or key, its roles, and the namespace in which unqualified names are looked up."""
     who = call.principal
-    return json_answer(Me(principal_id=who.id, grants=list(who.grants), home_namespace=who.home_namespace))
+    return json_answer(
+        Me(
+            principal_id=who.id,
+            grants=list(who.grants),
+            home_namespace=who.home_namespace,
+            kind="key" if who.session is None else "user",
+            name=None if who.session is None else call.services.users.named(who),
+            scopes=None if who.scopes is None else [str(scope) for scope in who.scopes],
+        )
+    )
 
 
 @routes.add(
@@ -36,7 +44,7 @@ async def get_me(call: ToCall) -> Response:
 def get_status(call: ToCall) -> Response:
     """Version; to who may look at hosts, also those that are connected and how much there is."""
     services = call.services
-    allowed = judge(call.principal.grants, "hosts.read", None) == "allowed"
+    allowed = services.tenancy.allows(call.principal, "hosts.read")
     hosts = services.board.hosts() if allowed else []
     return json_answer(
         Status(

@@ -44,6 +44,7 @@ async def list_queues(call: ToCall, ns: Namespace) -> Response:
     "GET",
     _namespace + "/calls",
     permission="invocations.read",
+    function_by_query=True,
     summary="Asynchronous calls",
     answers={200: Answer(QueuedCallList, "The newest first; without events and results")},
 )
@@ -67,14 +68,17 @@ async def list_calls(
     "GET",
     _namespace + "/calls/{call_id}",
     permission="calls.read",
+    any_function=True,
     summary="One asynchronous call",
     answers={200: Answer(CallDetail, "Its state, its event and, once it succeeded, its result")},
 )
 async def get_call(call: ToCall, ns: Namespace, call_id: CallId) -> Response:
     """By the request id that the 202 carried. Who may invoke may ask: only the id says which call it is."""
     found = await call.services.queues.ask(QueueOrder(action="call", namespace=ns, ids=[call_id]))
+    absent = NotFound(f"there is no asynchronous call {call_id[:100]!r}: it never was, or is kept no more", id=call_id)
     if found is None:
-        raise NotFound(f"there is no asynchronous call {call_id[:100]!r}: it never was, or is kept no more", id=call_id)
+        raise absent
+    call.check_scope("calls.read", msgspec.convert(found, CallDetail).call.name, absent)
     return json_answer(found)
 
 

@@ -17,6 +17,7 @@ from isotherm.aws.validation import check_input
 from isotherm.base.errors import IsothermError
 from isotherm.tenancy.model import Principal
 from isotherm.tenancy.service import Tenancy
+from isotherm.wire.scopes import ANY_FUNCTION
 
 __all__ = ["AwsRequest", "LambdaApi"]
 
@@ -81,8 +82,10 @@ class LambdaApi:
         The operation's own service checks it once more, in the namespace that the request names.
         """
         assert operation.permission is not None
-        if not any(self._tenancy.allows(principal, operation.permission, g.namespace) for g in principal.grants):
-            self._tenancy.require(principal, operation.permission, principal.home_namespace)
+        if not any(
+            self._tenancy.allows(principal, operation.permission, g.namespace, ANY_FUNCTION) for g in principal.grants
+        ):
+            self._tenancy.require(principal, operation.permission, principal.home_namespace, ANY_FUNCTION)
 
 
 def _not_here(name: str) -> AwsError:

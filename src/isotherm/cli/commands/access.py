@@ -7,11 +7,12 @@ import msgspec
 import typer
 
 from isotherm.base.errors import Invalid
+from isotherm.cli.commands import users
 from isotherm.cli.commands.quotas import use_text
 from isotherm.cli.output import output
 from isotherm.cli.times import age, parse_duration_s
 from isotherm.client import Client
-from isotherm.client.model import Quota
+from isotherm.client.model import Key, Quota
 from isotherm.client.profiles import Profile, save_profile
 
 __all__ = [
@@ -22,18 +23,30 @@ __all__ = [
     "list_keys",
     "list_namespaces",
     "login",
+    "rotate_key",
 ]
 
 
-def login(url: str, key: str | None, namespace: str | None) -> None:
-    """Check a key and save it. It is asked for where it is not given, so that it stays out of the shell's history."""
+def login(url: str, key: str | None, namespace: str | None, *, user: str | None, password_stdin: bool) -> None:
+    """Log in with name and password, or check a key, and save it. What is secret is asked for where it is not given, so
+    that it stays out of the shell's history."""
+    url = url.rstrip("/")
+    if user is not None and key is not None:
+        raise Invalid("login: --user or --key, not both")
+    if user is None and password_stdin:
+        raise Invalid("login: --password-stdin needs --user")
+    if user is None and key is None and sys.stdin.isatty():
+        user = str(typer.prompt("User (empty: log in with a key)", default="", show_default=False, err=True)) or None
+    if user is not None:
+        users.log_in(url, user, password_stdin, namespace)
+        return
     if key is None:
         key = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not key:
         raise Invalid("login: no key; give it on standard input, or as --key")
     with Client(url, key) as client:
         me = client.platform.me()
-    profile = Profile(url=url.rstrip("/"), key=key, namespace=namespace or me.home_namespace)
+    profile = Profile(url=url, key=key, namespace=namespace or me.home_namespace)
     path = save_profile(profile)
     if output.json:
         output.result({"url": profile.url, "principal_id": me.principal_id, "namespace": profile.namespace})
@@ -48,25 +61,56 @@ def list_keys(client: Client) -> None:
         output.result({"items": msgspec.to_builtins(found)})
         return
     output.table(
-        ("ID", "NAME", "ROLE", ">AGE", "EXPIRES"),
-        ((each.id, each.name, each.role, age(each.created_at_ms), _expiry(each.expires_at_ms)) for each in found),
+        ("ID", "NAME", "ROLE", "SCOPES", ">AGE", ">USED", "EXPIRES"),
+        (
+            (
+                each.id,
+                each.name,
+                each.role,
+                "all" if each.scopes is None else " ".join(each.scopes),
+                age(each.created_at_ms),
+                age(each.last_used_at_ms) or "never",
+                _expiry(each.expires_at_ms),
+            )
+            for each in found
+        ),
         f"no keys in {client.namespace}",
     )
 
 
-def create_key(client: Client, name: str, role: str, expires: str | None) -> None:
+def create_key(
+    client: Client, name: str, role: str, expires: str | None, scopes: list[str] | None, description: str | None
+) -> None:
     """Make a key and print its secrets, this once."""
-    expires_at_ms = None
-    if expires is not None:
-        expires_at_ms = time.time_ns() // 1_000_000 + round(parse_duration_s(expires, "--expires") * 1000)
-    key = client.keys.create(name, role, expires_at_ms=expires_at_ms)
+    key = client.keys.create(
+        name, role, expires_at_ms=_expires_at_ms(expires), scopes=scopes or None, description=description
+    )
+    _show_key(client, key, role)
+
+
+def rotate_key(client: Client, key_id: str, overlap: str, expires: str | None) -> None:
+    """Make the key's successor and print its secrets, this once."""
+    overlap_s = parse_duration_s(overlap, "--overlap")
+    key = client.keys.rotate(key_id, overlap_s=overlap_s, expires_at_ms=_expires_at_ms(expires))
+    _show_key(client, key, key.role)
+    output.note(f"{key_id} is good for {overlap} yet")
+
+
+def _expires_at_ms(expires: str | None) -> int | None:
+    if expires is None:
+        return None
+    return time.time_ns() // 1_000_000 + round(parse_duration_s(expires, "--expires") * 1000)
+
+
+def _show_key(client: Client, key: Key, role: str) -> None:
     if output.json:
         output.result(msgspec.to_builtins(key))
         return
     output.line(f"key                {key.token}")
     output.line(f"access key id      {key.access_key_id}")
     output.line(f"secret access key  {key.secret_access_key}")
-    output.note(f"{key.id}: {role} in {client.namespace}. Keep these; they are not shown again.")
+    scopes = "" if key.scopes is None else f", as far as {' '.join(key.scopes)}"
+    output.note(f"{key.id}: {role} in {client.namespace}{scopes}. Keep these; they are not shown again.")
 
 
 def delete_key(client: Client, key_id: str) -> None:

@@ -161,7 +161,8 @@ def _announce(settings: Settings, ready: Ready, took_ms: float) -> None:
 
 
 def save_own_profile(url: str, key: str) -> str:
-    """Where it was saved; empty where it could not be, or where somebody logged in to a platform elsewhere before."""
+    """Where it was saved; empty where it could not be, or where somebody logged in to a platform elsewhere, or to this
+    one as a user, before."""
     try:
         before = load_profile()
     except Invalid:
@@ -169,8 +170,11 @@ def save_own_profile(url: str, key: str) -> str:
     if before is not None and not is_loopback(urlsplit(before.url).hostname or ""):
         output.note(f"the profile of {before.url} is kept: set ISOTHERM_URL and ISOTHERM_KEY to speak to this platform")
         return ""
+    if before is not None and before.url == url and before.login is not None:
+        output.note(f"{before.login.name} is logged in to {url}: the profile is kept")
+        return ""
     try:
-        return str(save_profile(Profile(url=url, key=key)))
+        return str(save_profile(Profile(url=url, key=key, device=None if before is None else before.device)))
     except Invalid as exc:
         output.note(f"warning: {exc.message}")
         return ""

@@ -21,7 +21,7 @@ class BlockingWire:
     def __init__(self, profile: Profile, verify: Verify, transport: httpx.BaseTransport | None) -> None:
         self.url = profile.url
         self.reached = False
-        options = client_options(profile)
+        options = client_options(profile, verify)
         own = transport_options(options, verify)
         if transport is None and own is not None:
             transport = httpx.HTTPTransport(**own)

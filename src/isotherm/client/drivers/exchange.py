@@ -11,6 +11,7 @@ from urllib.request import getproxies
 import httpx
 
 from isotherm.base.errors import TimedOut, Unavailable
+from isotherm.client.logins import LoginAuth
 from isotherm.client.profiles import Profile
 from isotherm.client.request import Request
 
@@ -38,11 +39,11 @@ class KeyAuth(httpx.Auth):
         yield request
 
 
-def client_options(profile: Profile) -> dict[str, Any]:
+def client_options(profile: Profile, verify: Verify) -> dict[str, Any]:
     """Redirects are not followed: the key goes to the platform that was named, and nowhere else."""
     return {
         "base_url": profile.url,
-        "auth": KeyAuth(profile.key),
+        "auth": KeyAuth(profile.key) if profile.login is None else LoginAuth(profile, verify),
         "headers": {"User-Agent": f"isotherm/{version('isotherm')}", "Accept-Encoding": "identity"},
         "follow_redirects": False,
         "trust_env": not profile.url.startswith(_loopback),

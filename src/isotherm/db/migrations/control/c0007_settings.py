@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "c0007"
-down_revision = "c0005"
+down_revision = "c0006"
 branch_labels = None
 depends_on = None
 
