@@ -15,13 +15,22 @@ from isotherm.api.app import declared_routes, openapi_document
 from isotherm.api.schemas import (
     AliasWeights,
     KeyRequest,
+    LoginRequest,
+    MemberRequest,
     NamespaceRequest,
+    PasswordRequest,
     PruneRequest,
     QuotaRequest,
     RedriveRequest,
+    RefreshRequest,
+    RegisterRequest,
+    RoleRequest,
     RollbackRequest,
     RolloutRequest,
+    RotateRequest,
     SecretRequest,
+    TokenKeyRequest,
+    UserRequest,
 )
 from isotherm.functions.model import FunctionConfig
 from isotherm.tenancy.policy import PERMISSIONS
@@ -34,6 +43,15 @@ SOURCE = Path(__file__).parents[1] / "src"
 BODIES: dict[Any, dict[str, Any]] = {
     NamespaceRequest: {"name": "team"},
     KeyRequest: {"name": "ci", "role": "developer"},
+    RotateRequest: {"overlap_s": 3600},
+    LoginRequest: {"name": "ada", "password": "correct horse battery"},
+    RefreshRequest: {"refresh_token": "isr_…"},
+    RegisterRequest: {"invitation": "isi_…", "password": "correct horse battery"},
+    PasswordRequest: {"current_password": "correct horse battery", "new_password": "staple gun mosaic"},
+    TokenKeyRequest: {"drop": True},
+    UserRequest: {"name": "ada", "grants": [{"namespace": "team", "role": "developer"}]},
+    RoleRequest: {"role": "viewer"},
+    MemberRequest: {"name": "ada", "role": "developer"},
     QuotaRequest: {"instances": 20, "memory_mb": 4096},
     SecretRequest: {"value": "s3cr3t"},
     FunctionConfig: {"package": "9f2a" * 16, "handler": "app.handler", "memory_mb": 256, "warm": {"spare": 1}},
@@ -49,6 +67,7 @@ PLACES = {
     "number": "3",
     "alias": "live",
     "secret": "db-password",
+    "user_id": "usr_tc14bhy6maxyzmwh4wygs2n46b",
     "key_id": "key_tc14bhy6maxyzmwh4wygs2n46b",
     "rollout_id": "roll_fxn6mr1pnhjffy520q24k73t98",
     "invocation_id": "6f0d2c9e-1b7a-4c52-a9f3-000000000007",
@@ -56,6 +75,8 @@ PLACES = {
 }
 TITLES = {  # of the groups of routes; unlike the summaries, since both are headings
     "platform": "Platform and audit log",
+    "auth": "Logins",
+    "users": "Users and members",
     "namespaces": "Namespaces and keys",
     "quotas": "Quotas of namespaces",
     "secrets": "Secrets of a namespace",
@@ -69,7 +90,8 @@ HEAD = """# REST
 The platform describes itself at `/api/v1/openapi.json` (OpenAPI 3.1), from which this page is made, and at
 `/api/v1/docs`.
 
-- **Keys.** Every route takes `Authorization: Bearer iso_…`. The permission that it needs is named with it, and
+- **Keys and logins.** Every route takes `Authorization: Bearer iso_…`, or the access token of a [login](#logins), but
+  for those that say that they need nothing. The permission that it needs is named with it, and
   [below](#roles) which roles have it. What a key may not see answers 404.
 - **Bodies** are JSON, at most 4 MiB; unknown members are errors. Times are milliseconds since 1970 (`…_at_ms`).
 - **Errors** are `application/problem+json` with a stable `code` ([errors](errors.md)). Any route may answer 400, 401,
@@ -208,7 +230,9 @@ def example(route: Any) -> str:
     """A call of it with curl."""
     path = re.sub(r"{(\w+)}", lambda place: PLACES[place[1]], route.path)
     words = ["curl"] if route.method == "GET" else ["curl", "-X", route.method]
-    words += [f'"$URL{path}"', '-H "Authorization: Bearer $KEY"']
+    words.append(f'"$URL{path}"')
+    if route.permission != "open":
+        words.append('-H "Authorization: Bearer $KEY"')
     if route.body is not None:
         body = BODIES[route.body]
         msgspec.convert(body, route.body, strict=True)

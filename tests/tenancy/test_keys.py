@@ -51,7 +51,7 @@ def test_no_scope_makes_a_key_that_can_make_keys_or_members() -> None:
     everything = parse_scopes(list(WORDS))
     for permission in PERMISSIONS["admin"]:
         if permission.split(".")[0] in ("keys", "members", "users") or permission in (
-            "namespaces.create", "namespaces.delete", "quotas.set", "functions.read_env",
+            "namespaces.create", "namespaces.delete", "quotas.set", "functions.read_env", "invocations.read_event",
         ):  # fmt: skip
             assert not covers(everything, permission, "hello"), permission
         else:
