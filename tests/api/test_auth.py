@@ -146,6 +146,13 @@ async def test_calls_without_a_key_have_a_rate_of_their_own(data_dir: Any) -> No
             assert statuses == [401] * 6 + [429] * 2
             other = await client.post(f"{AUTH}/refresh", json=body, headers={"X-Forwarded-For": "203.0.113.6"})
             assert other.status_code == 401
+            for last, expected in ((1, 401), (2, 429)):  # of one network of IPv6 anybody has all addresses
+                for number in range(6):
+                    headers = {"X-Forwarded-For": f"2001:db8:0:7::{last}:{number}"}
+                    answer = await client.post(f"{AUTH}/refresh", json=body, headers=headers)
+                assert answer.status_code == expected
+            mapped = await client.post(f"{AUTH}/refresh", json=body, headers={"X-Forwarded-For": "::ffff:203.0.113.5"})
+            assert mapped.status_code == 429
     finally:
         await asyncio.to_thread(world.rooms.close)
 

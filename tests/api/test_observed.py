@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -135,6 +136,43 @@ async def test_streams_leave_no_subscription_behind(
     assert (await client.get(f"{HELLO}/revisions/1/progress")).status_code == 200
     assert (await client.get(f"{HELLO}/logs?follow=true&cursor=bad")).status_code == 400
     assert len(world.services.logs) == 0
+
+
+async def followed(world: World, token: str, change: Callable[[], Awaitable[object]]) -> bool:
+    """Whether a stream of logs ends within two seconds of a change."""
+    async with world.client(token) as reader:
+        reading = asyncio.create_task(reader.get(f"{HELLO}/logs?follow=true"))
+        async with asyncio.timeout(10):
+            while not len(world.services.logs):
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        await change()
+        done, _ = await asyncio.wait([reading], timeout=2.5)
+        if not done:
+            world.services.stopping.set()
+        assert (await reading).status_code == 200
+        world.services.stopping.clear()
+    return bool(done)
+
+
+@pytest.mark.usefixtures("revision")
+async def test_a_stream_of_logs_ends_with_the_key_or_the_session_or_the_role_of_who_reads(
+    world: World, client: httpx.AsyncClient
+) -> None:
+    keys = "/api/v1/namespaces/default/keys"
+    key = (await client.post(keys, json={"name": "reader", "role": "viewer"})).json()
+    assert await followed(world, key["token"], lambda: client.delete(f"{keys}/{key['id']}"))
+    key = (await client.post(keys, json={"name": "reader", "role": "viewer"})).json()
+    assert not await followed(world, key["token"], lambda: client.post(keys, json={"name": "other", "role": "viewer"}))
+    grants = [{"namespace": "default", "role": "viewer"}]
+    made = (await client.post("/api/v1/users", json={"name": "ann", "grants": grants})).json()
+    user = f"/api/v1/users/{made['user']['id']}"
+    password = {"invitation": made["invitation"], "password": "correct horse battery"}
+    tokens = (await client.post("/api/v1/auth/register", json=password)).json()
+    member = f"/api/v1/namespaces/default/members/{made['user']['id']}"
+    assert await followed(world, tokens["access_token"], lambda: client.put(member, json={"role": "invoker"}))
+    await client.put(member, json={"role": "viewer"})
+    assert await followed(world, tokens["access_token"], lambda: client.post(f"{user}/logout"))
 
 
 async def test_a_revision_deleted_while_its_progress_is_followed_ends_the_stream(

@@ -108,6 +108,7 @@ class Front:
         signatures = Signatures(self.keys, "local", lambda: self.time_ms())
         planner = Planner(self.routes, self.keys, signatures)
         limits = http_limits(self.settings)
+        self.debugging = Debugging(self.keys, self.routes)
         operations = ApiOperations(
             self.keys,
             signatures,
@@ -116,7 +117,7 @@ class Front:
             self._metrics,
             self.api_path,
             1_000_000,
-            Debugging(self.keys, self.routes),
+            self.debugging,
         )
         self.content = ContentPort(limits, planner)
         self.store = store or SqliteQueue(folder / "queue.db", vault)

@@ -167,6 +167,72 @@ async def test_metrics_take_a_key_that_reads_everywhere(known: Front) -> None:
     assert (await known.get("/metrics", token=scoped(known, "read"), port=known.api)).status == 403
 
 
+async def test_logs_of_everything_are_not_the_metrics(known: Front) -> None:
+    known.keys.put(
+        KeySpec(
+            id="key_logs",
+            digest=token_digest("iso_logs"),
+            principal_id="pr_l",
+            grants=[GrantSpec("*", "viewer")],
+            scopes=["logs"],
+        )
+    )
+    assert (await known.get("/metrics", token="iso_logs", port=known.api)).status == 403
+
+
+async def test_the_debugger_tells_nobody_who_may_not_debug_whether_a_function_is_there(known: Front) -> None:
+    async def refused(name: str, token: str) -> tuple[int, str]:
+        path = f"/api/v1/namespaces/default/functions/{name}/debugger"
+        answer = await known.get(path, method="POST", token=token, port=known.api)
+        return answer.status, answer.json()["detail"].replace(name, "?")
+
+    known.key("viewer", "default", "iso_viewer")
+    known.key("admin", "other", "iso_foreign")
+    for key, status in ((scoped(known, "deploy:own*"), 403), ("iso_viewer", 403), ("iso_foreign", 404)):
+        assert await refused("hello", key) == await refused("absent", key)
+        assert (await refused("hello", key))[0] == status
+    assert (await refused("hello", scoped(known, "deploy:hel*")))[0] == 409
+    assert (await refused("hel", scoped(known, "deploy:hel*")))[0] == 404
+
+
+@pytest.mark.parametrize("out", ["key removed", "role taken", "nothing"])
+async def test_a_debugger_is_cut_off_within_a_second_where_its_key_or_role_is_gone(known: Front, out: str) -> None:
+    known.function("dev", ECHO, development=True, debug=True, warm={"max_instances": 1})
+    await known.invoke("dev", 1)
+    user(known, "developer")
+    key = scoped(known, "deploy")
+    wire = await known.wire(known.api)
+    made = key if out == "key removed" else token()
+    wire.send(
+        b"POST /api/v1/namespaces/default/functions/dev/debugger HTTP/1.1\r\nHost: test\r\n"
+        b"Transfer-Encoding: chunked\r\nAuthorization: Bearer " + made.encode() + b"\r\n\r\n"
+    )
+    assert (await wire.reply(head=True)).status == 200
+    assert len(known.debugging._open) == 1
+    if out == "key removed":
+        known.keys.remove(f"key_{key}")
+    elif out == "role taken":
+        user(known, "viewer")
+    known.api.tick()
+    assert len(known.debugging._open) == (1 if out == "nothing" else 0)
+    if out != "nothing":
+        assert await wire.ended()
+
+
+async def test_who_was_let_in_is_looked_up_again_by_key_or_session(known: Front) -> None:
+    keys, made = known.keys, token(life_s=900)
+    key = scoped(known, "deploy")
+    by_key, by_token = (keys.principal(f"Bearer {each}".encode()) for each in (key, made))
+    assert keys.renewed(by_key) is by_key
+    user(known, "viewer")
+    renewed = keys.renewed(by_token)
+    assert renewed is not None
+    assert (renewed.may_view("default", None), renewed.may_deploy("default", "hello")) == (True, False)
+    user(known, ended=["ses_1"])
+    keys.remove(f"key_{key}")
+    assert (keys.renewed(by_key), keys.renewed(by_token)) == (None, None)
+
+
 async def test_which_keys_were_used_is_told_once_and_again_when_used_again(known: Front) -> None:
     known.keys.take_used()
     assert known.keys.take_used() == {}

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from isotherm.base.errors import Conflict, Forbidden, Invalid, IsothermError, TooManyRequests, Unauthenticated
-from isotherm.tenancy.attempts import OF_NAME, Limits, locked_until_ms
+from isotherm.tenancy.attempts import OF_DEVICE, OF_NAME, Limits, locked_until_ms
 from isotherm.tenancy.logins import Logins
 from isotherm.tenancy.model import Grant, Principal, Tokens
 from isotherm.tenancy.passwords import Hasher, check_password
@@ -28,10 +29,10 @@ def login(house: House, name: str = "ann", password: str = PASSWORD, **where: st
     return house.logins.login(name, password, address=where.get("address", HERE), device=where.get("device"))
 
 
-def fail(house: House, name: str = "ann", times: int = 1, **where: str) -> None:
+def fail(house: House, name: str = "ann", times: int = 1, password: str = "wrong", **where: str) -> None:
     for _ in range(times):
         with pytest.raises(Unauthenticated):
-            login(house, name, "wrong", **where)
+            login(house, name, password, **where)
 
 
 def who(house: House, tokens: Tokens) -> Principal:
@@ -366,13 +367,13 @@ def test_a_disabled_user_who_is_enabled_again_logs_in_again(house: House) -> Non
 def test_a_change_of_password_takes_the_current_one_and_ends_all_sessions(house: House) -> None:
     one, other = house.user("ann"), login(house)
     me = who(house, one)
-    with pytest.raises(Unauthenticated, match="current password"):
-        house.logins.change_password(me, "wrong", NEW, address=HERE)
+    with pytest.raises(Forbidden, match="current password"):
+        house.logins.change_password(me, "wrong", NEW)
     with pytest.raises(Invalid, match="12 to 256"):
-        house.logins.change_password(me, PASSWORD, "short", address=HERE)
+        house.logins.change_password(me, PASSWORD, "short")
     with pytest.raises(Invalid, match="a key has no password"):
-        house.logins.change_password(house.admin, PASSWORD, NEW, address=HERE)
-    house.logins.change_password(me, PASSWORD, NEW, address=HERE)
+        house.logins.change_password(house.admin, PASSWORD, NEW)
+    house.logins.change_password(me, PASSWORD, NEW)
     for tokens in (one, other):
         with pytest.raises(Unauthenticated):
             who(house, tokens)
@@ -382,11 +383,57 @@ def test_a_change_of_password_takes_the_current_one_and_ends_all_sessions(house:
 
 def test_changing_a_password_is_no_way_to_guess_it_without_end(house: House) -> None:
     me = who(house, house.user("ann"))
-    for _ in range(OF_NAME.free + 1):
-        with pytest.raises(Unauthenticated):
-            house.logins.change_password(me, "wrong", NEW, address=HERE)
+    mine = who(house, login(house))
+    for _ in range(OF_DEVICE.free + 1):
+        with pytest.raises(Forbidden):
+            house.logins.change_password(me, "wrong", NEW)
     with pytest.raises(TooManyRequests):
-        house.logins.change_password(me, PASSWORD, NEW, address=HERE)
+        house.logins.change_password(me, PASSWORD, NEW)
+    house.logins.change_password(mine, PASSWORD, NEW)
+
+
+def test_who_guesses_at_logins_keeps_nobody_who_is_logged_in_from_another_password(house: House) -> None:
+    me = who(house, house.user("ann"))
+    fail(house, times=OF_NAME.free + 1)
+    with pytest.raises(TooManyRequests):
+        login(house)
+    house.logins.change_password(me, PASSWORD, NEW)
+
+
+def meanwhile(house: House, monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """It happens while a password is looked at."""
+    verify = house.logins._hasher.verify
+
+    def slow(stored: str | None, password: str) -> bool:
+        monkeypatch.undo()
+        happens()
+        return verify(stored, password)
+
+    monkeypatch.setattr(house.logins._hasher, "verify", slow)
+
+
+def test_who_is_shut_out_while_the_password_is_looked_at_is_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = house.user("ann")
+    meanwhile(house, monkeypatch, lambda: house.users.disable(house.admin, tokens.principal_id))
+    fail(house, password=PASSWORD)
+    house.users.enable(house.admin, tokens.principal_id)
+    me = who(house, login(house))
+    for happens in (house.users.end_sessions, house.users.disable):
+        meanwhile(house, monkeypatch, lambda happens=happens: happens(house.admin, me.id))  # type: ignore[misc]
+        with pytest.raises(Unauthenticated, match="session is over"):
+            house.logins.change_password(me, PASSWORD, NEW)
+    house.users.enable(house.admin, me.id)
+    login(house)
+
+
+def test_a_password_that_was_reset_while_it_was_changed_stays_reset(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = who(house, house.user("ann"))
+    meanwhile(house, monkeypatch, lambda: house.users.reset(house.admin, me.id))
+    with pytest.raises(Unauthenticated, match="session is over"):
+        house.logins.change_password(me, PASSWORD, NEW)
+    assert house.users.get(house.admin, me.id).state == "invited"
 
 
 def test_roles_that_change_count_at_once_for_tokens_of_before(house: House) -> None:

@@ -1,5 +1,6 @@
 """One call: who makes it, whether it is allowed, and what the endpoint may use. The guard runs before all parsing."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from isotherm.tenancy.model import ANONYMOUS, Permission, Principal
 from isotherm.tenancy.policy import covers
 from isotherm.wire.scopes import ANY_FUNCTION
 
-__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices", "authenticate", "client_address"]
+__all__ = ["Call", "Guard", "RoutePermission", "ToCall", "ToServices", "authenticate", "client_address", "readmit"]
 
 RoutePermission = Permission | Literal["any", "open"]  # "any": a key or login is needed, but no role; "open": nothing
 _header_limit = 512
@@ -35,6 +36,7 @@ class Guard:
     function_by_query: bool = False  # the query may name the function
 
     async def __call__(self, request: Request) -> None:
+        request.scope["isotherm.guard"] = self
         request.scope["isotherm.principal"] = await run_in_threadpool(self._admit, request)
 
     def _admit(self, request: Request) -> Principal:
@@ -45,12 +47,18 @@ class Guard:
             return ANONYMOUS
         principal = authenticate(request, services, limits)
         limits.take_call(principal.id)
-        if self.permission != "any":
-            place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
-            services.tenancy.require(principal, self.permission, place, self._function(request))
-            if self.on_platform:
-                services.tenancy.require(principal, self.permission)
+        self.require(principal, request)
         return principal
+
+    def require(self, principal: Principal, request: Request) -> None:
+        """Raises `Forbidden`, `NotFound`."""
+        if self.permission in ("any", "open"):
+            return
+        tenancy = request.app.state.services.tenancy
+        place = request.query_params.get("namespace") if self.by_query else request.path_params.get("ns")
+        tenancy.require(principal, self.permission, place, self._function(request))
+        if self.on_platform:
+            tenancy.require(principal, self.permission)
 
     def _function(self, request: Request) -> str | None:
         if self.any_function:
@@ -90,9 +98,19 @@ def _signer(request: Request, services: ApiServices, caller: str) -> Principal:
 
 
 def client_address(request: Request) -> str:
-    """The last hop that the gateway wrote; without one the peer of a Unix socket, which has no address."""
-    forwarded = request.headers.get("x-forwarded-for", "")
-    return forwarded.rpartition(",")[2].strip()[:64] or "local"
+    """The last hop that the gateway wrote; without one the peer of a Unix socket, which has no address.
+
+    Of IPv6 the network of 64 bits: whoever has one address of it has all.
+    """
+    written = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64]
+    try:
+        address = ipaddress.ip_address(written)
+    except ValueError:
+        return written or "local"
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False) if mapped is None else mapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,21 @@ class Call:
         """Where the path names no function: raises `absent` where the caller's scopes are not about this one."""
         if not covers(self.principal.scopes, permission, function):
             raise absent
+
+
+def readmit(call: Call) -> Principal:
+    """The caller as of now, where the guard would let it in again; an access token that only got old is no matter.
+
+    Raises `Unauthenticated`, `Forbidden`, `NotFound`.
+    """
+    principal, services = call.principal, call.services
+    if principal.session is not None:
+        principal = services.logins.renewed(principal)
+    elif principal.key is not None:
+        principal = services.tenancy.authenticate_signer(principal.key)
+    guard: Guard = call.request.scope["isotherm.guard"]
+    guard.require(principal, call.request)
+    return principal
 
 
 async def _call(request: Request) -> Call:

@@ -41,6 +41,7 @@ class EventLog:
         self._events = EventRecorder(datastore)
         self._snapshots = SnapshotRecorder(datastore)
         self._listeners: Listeners[[]] = Listeners("a change of desired state")
+        self.desired_changes = 0  # that this process made
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
@@ -59,6 +60,7 @@ class EventLog:
             except PersistenceError as exc:
                 raise self.database.failed(exc.__cause__ or exc) from exc
         if take_noted(session):
+            self.desired_changes += 1  # only ever compared, so that a lost count of two at once does no harm
             self._listeners.tell()
 
     def time_ms(self, session: Session) -> int:

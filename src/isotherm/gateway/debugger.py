@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from isotherm.base.errors import Conflict, Forbidden, Invalid, IsothermError, NotFound, Unauthenticated, Unavailable
 from isotherm.gateway.connection import ClientConnection
-from isotherm.gateway.keys import KeyRing
+from isotherm.gateway.keys import KeyRing, Principal
 from isotherm.gateway.messages import status_line
 from isotherm.gateway.names import Reference
 from isotherm.gateway.request import Request
@@ -33,6 +33,7 @@ class Debugging:
     def __init__(self, keys: KeyRing, routes: RouteTable) -> None:
         self._keys = keys
         self._routes = routes
+        self._open: set[DebugExchange] = set()
 
     def exchange(self, connection: ClientConnection, request: Request) -> "DebugExchange | None":
         """None where the path is another's. Raises what the request is refused with."""
@@ -40,28 +41,41 @@ class Debugging:
         if match is None:
             return None
         namespace, name = (unquote(part.decode("latin-1")) for part in match.groups())
-        revision, principal_id = self._revision(request, namespace, name)
+        principal, revision = self._revision(request, namespace, name)
         if not connection.chunked:
             raise Invalid("a debugger's bytes come in chunks: send `Transfer-Encoding: chunked`")
-        return DebugExchange(connection, request, revision, principal_id)
+        return DebugExchange(connection, request, revision, principal, self._open)
 
-    def _revision(self, request: Request, namespace: str, name: str) -> tuple[RevisionPool, str]:
+    def tick(self) -> None:
+        """End those whose key or session is over, or has no such role any more."""
+        for each in list(self._open):
+            principal, spec = self._keys.renewed(each.principal), each.revision.spec
+            if principal is None or not principal.may_deploy(spec.namespace, spec.name):
+                each.cut(Unauthenticated("this key or login may not debug any more"))
+
+    def _revision(self, request: Request, namespace: str, name: str) -> tuple[Principal, RevisionPool]:
         given = request.header(b"authorization")
         if given is None:
             raise Unauthenticated("a key is needed: send `Authorization: Bearer KEY`")
         principal = self._keys.principal(given)
+        absent = NotFound(f"there is no function {namespace}/{name}", namespace=namespace, name=name)
+        if not principal.knows(namespace):
+            raise absent
+        if not principal.may_deploy(namespace, name):  # whether the function is there or not
+            raise Forbidden(
+                f"this key may not debug {namespace}/{name}; it takes the role developer and, of a key with scopes, "
+                "the scope deploy"
+            )
         route = self._routes.find(namespace, name)
-        if route is None or not principal.knows(namespace):
-            raise NotFound(f"there is no function {namespace}/{name}", namespace=namespace, name=name)
-        if not principal.may_deploy(namespace, name):
-            raise Forbidden(f"this key may not debug functions of {namespace}; use one with the role developer")
+        if route is None:
+            raise absent
         revision = self._routes.target(route, Reference(namespace, name, None)).pick()
         if not (revision.spec.debug and revision.spec.development):
             raise Conflict(
                 f"{namespace}/{name} is not deployed to be debugged; `isotherm dev DIR --debug` deploys code so",
                 name=name,
             )
-        return revision, principal.id
+        return principal, revision
 
 
 class DebugExchange:
@@ -71,12 +85,18 @@ class DebugExchange:
     digest: str | None = None
 
     def __init__(
-        self, connection: ClientConnection, request: Request, revision: RevisionPool, principal_id: str
+        self,
+        connection: ClientConnection,
+        request: Request,
+        revision: RevisionPool,
+        principal: Principal,
+        open_: set["DebugExchange"],
     ) -> None:
         self._connection = connection
         self._request = request
-        self._revision = revision
-        self._principal_id = principal_id
+        self.revision = revision
+        self.principal = principal
+        self._open = open_  # where it is from its turn to its end
         self._stream: DebugStream | None = None
         self._early: list[bytes] = []  # what came before its turn
         self._unread_bytes = 0
@@ -86,17 +106,18 @@ class DebugExchange:
 
     def begin(self) -> None:
         """It is this request's turn."""
-        instance = self._revision.debugged()
+        instance = self.revision.debugged()
         if instance is None:
             self._refuse(Unavailable("no instance of the function is ready yet; try again", retry_after_s=0.5))
             return
+        self._open.add(self)
         self._connection.on_left = self._left
         self._connection.download = self
         self._connection.transport.write(HEAD)
         self._stream = instance.attach(self)
-        spec = self._revision.spec
-        line = f"a debugger was attached by {self._principal_id}"
-        self._revision.outcomes.line(spec, instance.id, line, stream="platform")
+        spec = self.revision.spec
+        line = f"a debugger was attached by {self.principal.id}"
+        self.revision.outcomes.line(spec, instance.id, line, stream="platform")
         early, self._early = self._early, []
         for data in early:
             self.feed(data)
@@ -147,7 +168,7 @@ class DebugExchange:
     def _finish(self) -> None:
         if self._over:
             return
-        self._over = True
+        self._end()
         connection = self._connection
         connection.on_left = connection.download = None
         if self._stream is None:
@@ -158,11 +179,15 @@ class DebugExchange:
 
     def _left(self) -> None:
         """The client is gone."""
-        self._over = True
+        self._end()
         if self._stream is not None:
             self._stream.close()
 
     def _refuse(self, error: IsothermError) -> None:
-        self._over = True
+        self._end()
         self._request.keep_alive = False
         self._connection.reply_error(error)
+
+    def _end(self) -> None:
+        self._over = True
+        self._open.discard(self)

@@ -33,7 +33,9 @@ MINUTE_MS = 60_000
 class Principal:
     """What a key or a user may do, by namespace and, where scopes narrow it, by function."""
 
-    __slots__ = ("_deploy", "_invoke", "_scopes", "_view", "expires_at_ms", "home_namespace", "id", "used_s")
+    __slots__ = (
+        "_deploy", "_invoke", "_scopes", "_view", "expires_at_ms", "home_namespace", "id", "proof", "used_s",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,8 +44,11 @@ class Principal:
         home_namespace: str,
         expires_at_ms: int | None,
         scopes: tuple[Scope, ...] | None = None,
+        *,
+        proof: str | Claims,
     ) -> None:
         self.id = principal_id
+        self.proof = proof  # the id of a key, or what an access token says
         self.home_namespace = home_namespace
         self.expires_at_ms = NEVER_MS if expires_at_ms is None else expires_at_ms
         self.used_s = 0.0  # monotonic, of the last call
@@ -61,6 +66,10 @@ class Principal:
 
     def may_deploy(self, namespace: str, function: str) -> bool:
         return (namespace in self._deploy or ANY in self._deploy) and self._covers(("deploy",), function)
+
+    def may_view_all(self) -> bool:
+        """Names and numbers of all functions, which are no log lines: metrics."""
+        return ANY in self._view and self._covers(("read",), None)
 
     def knows(self, namespace: str) -> bool:
         """Whether it has any role there; to others a namespace looks empty."""
@@ -154,6 +163,15 @@ class KeyRing:
             raise Unauthenticated("the key or access token has expired; make a new key with `isotherm keys`, or log in")
         return found
 
+    def renewed(self, principal: Principal) -> Principal | None:
+        """Who was let in a while ago, as of now; that an access token got old since is no matter. None: is out."""
+        proof = principal.proof
+        if isinstance(proof, Claims):
+            return self._user_of(proof) if self._is_going_on(proof) else None
+        key = self._by_digest.get(self._digests.get(proof, ""))
+        found = None if key is None else self._holder(key)
+        return None if found is None or found.expires_at_ms <= self._time_ms() else found
+
     def take_used(self) -> dict[str, int]:
         """Keys that opened something since this was last asked, with the minute, ms."""
         now_ms, now_s = self._time_ms(), monotonic()
@@ -209,14 +227,16 @@ class KeyRing:
         found = self._used.get(key.id)
         if found is None:
             scopes = parse_scopes(key.scopes)
-            found = Principal(key.principal_id, key.grants, key.home_namespace, key.expires_at_ms, scopes)
+            found = Principal(key.principal_id, key.grants, key.home_namespace, key.expires_at_ms, scopes, proof=key.id)
             self._used[key.id] = found
         return found
 
     def _user(self, token: bytes) -> Principal:
-        claims = self._tokens.check(token.decode("latin-1"), self._is_going_on)
+        return self._user_of(self._tokens.check(token.decode("latin-1"), self._is_going_on))
+
+    def _user_of(self, claims: Claims) -> Principal:
         user = self._users[claims.sub]
-        return Principal(user.id, user.grants, user.home_namespace, claims.exp * 1000)
+        return Principal(user.id, user.grants, user.home_namespace, claims.exp * 1000, proof=claims)
 
     def _is_going_on(self, claims: Claims) -> bool:
         """Whether the session that a token is of has not ended."""

@@ -107,6 +107,10 @@ class ApiOperations:
         headers = decoded_headers(request.headers) if signed.chunked else request.headers
         return Vouched(target, caller, [each for each in headers if each[0].lower() not in SIGNING_HEADERS])
 
+    def tick(self) -> None:
+        """About every second."""
+        self._debugging.tick()
+
     def serve(self, connection: ClientConnection, request: Request) -> None:
         connection.request_id = ""
         path = request.url.partition(b"?")[0]
@@ -138,8 +142,8 @@ class ApiOperations:
             principal = self._keys.principal(given)
         else:
             raise Unauthenticated("metrics need a key that may view all namespaces: send `Authorization: Bearer KEY`")
-        if not principal.may_view("*", None):
-            raise Forbidden("metrics need a key that may view all namespaces")
+        if not principal.may_view_all():
+            raise Forbidden("metrics need a key that may view all namespaces and, where it has scopes, the scope read")
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

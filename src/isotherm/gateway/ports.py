@@ -36,6 +36,9 @@ class Operations(Protocol):
     def serve(self, connection: ClientConnection, request: Request) -> None:
         """Answer anything but an Invoke."""
 
+    def tick(self) -> None:
+        """About every second: who is on an open connection, and may not be any more."""
+
 
 class FunctionPort(ABC):
     """What both ports have: connections, the clock, and calls of functions."""
@@ -220,6 +223,10 @@ class ApiPort(FunctionPort):
         super().__init__(limits, planner, now=now)
         self._operations = operations
         self._events = events
+
+    def tick(self) -> None:
+        super().tick()
+        self._operations.tick()
 
     def admit(self, connection: RequestReader, request: Request) -> BodyStream | None:
         if not isinstance(connection, ClientConnection):

@@ -64,6 +64,10 @@ class Attempts:
             return Place(((self._digest(f"device:{device}"), OF_DEVICE),))
         return Place(((self.of_name(name), OF_NAME), (self._digest(f"address:{address}"), OF_ADDRESS)))
 
+    def place_of_session(self, session_id: str) -> Place:
+        """Of somebody who is logged in: others can neither count there nor lock it."""
+        return Place(((self._digest(f"session:{session_id}"), OF_DEVICE),))
+
     def of_name(self, name: str) -> str:
         return self._digest(f"name:{name}")
 

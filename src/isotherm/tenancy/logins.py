@@ -22,7 +22,7 @@ from isotherm.tenancy.passwords import Hasher, check_password
 from isotherm.tenancy.sessions import ENDED_MS, IDLE_MS, LIFE_MS, Sessions
 from isotherm.tenancy.signing import Signing
 from isotherm.tenancy.user_history import UserHistory
-from isotherm.tenancy.user_store import UserRow
+from isotherm.tenancy.user_store import SessionRow, UserRow
 from isotherm.tenancy.users import Users, is_user_name
 
 __all__ = ["LoginCounts", "Logins"]
@@ -73,17 +73,21 @@ class Logins:
             claims = self.signing.claims(session, token)
             row = user_store.find_session(session, claims.sid)
             user = user_store.find_user(session, claims.sub)
-        good = (
-            row is not None
-            and row.ended_at_ms is None
-            and row.user_id == claims.sub
-            and user is not None
-            and user.state == "active"
-            and user.version == claims.ver
-        )
-        if not good or user is None:
-            raise Unauthenticated("this session is over; log in again")
-        return Principal(id=user.id, grants=user.grants, home_namespace=policy.home_of(user.grants), session=claims.sid)
+        if row is None or user is None or user.version != claims.ver or not _goes_on(row, user):
+            raise _over()
+        return _principal(user, row)
+
+    def renewed(self, principal: Principal) -> Principal:
+        """A user as of now, who was let in before: that the access token got old meanwhile is no matter.
+
+        Raises `Unauthenticated` where the session is over.
+        """
+        with self._log.database.read() as session:
+            row = None if principal.session is None else user_store.find_session(session, principal.session)
+            user = user_store.find_user(session, principal.id)
+        if row is None or user is None or not _goes_on(row, user):
+            raise _over()
+        return _principal(user, row)
 
     def login(self, name: str, password: str, *, address: str, device: str | None = None) -> Tokens:
         """Raises `Unauthenticated` whatever is wrong of name, password and user, `TooManyRequests` while locked."""
@@ -96,7 +100,8 @@ class Logins:
         with self._log.transaction() as session:
             self._check_place(session, place)  # others may have failed meanwhile
             now = _named(session, name)
-            if good and now is not None and user is not None and now.password == user.password:
+            unchanged = user is not None and now is not None and now.password == user.password
+            if good and now is not None and unchanged and now.state == "active":
                 return self._begin(session, now, place, password, device)
             self._note_failure(session, place, user)
         raise Unauthenticated("the name or the password is not right, or this login was disabled")
@@ -149,22 +154,31 @@ class Logins:
             history = self._users.history(session, now.id)
             return self._set_password(session, now, history, stored, by_invitation=True)
 
-    def change_password(self, principal: Principal, current: str, new: str, *, address: str) -> None:
-        """All sessions end. Raises `Invalid` (a key has no password; the new one), `Unauthenticated` (the current one),
-        `TooManyRequests`."""
+    def change_password(self, principal: Principal, current: str, new: str) -> None:
+        """All sessions end. What is wrong counts for this session alone: who guesses at logins hinders nobody here.
+
+        Raises `Invalid` (a key has no password; the new one), `Forbidden` (the current one), `TooManyRequests`,
+        `Unauthenticated` (the session ended meanwhile).
+        """
         if principal.session is None:
             raise Invalid("a key has no password; log in as a user to change yours")
         with self._log.database.read() as session:
             user = self._users.existing(session, principal.id)
-            place = self._attempts.place(user.name, address, None)
+            place = self._attempts.place_of_session(principal.session)
             self._check_place(session, place)
         check_password(new, user.name)
         if not self._verify(user, current):
             with self._log.transaction() as session:
+                self._check_place(session, place)
                 self._note_failure(session, place, user)
-            raise Unauthenticated("the current password is not right")
+            raise Forbidden("the current password is not right")
         stored = self._hasher.hash(new)
         with self._log.transaction() as session:
+            self._check_place(session, place)
+            now = self._users.existing(session, user.id)
+            if (now.version, now.state, now.password) != (user.version, "active", user.password):
+                raise _over()  # an admin has shut out, or reset, whoever sent this
+            self._attempts.succeeded(session, place)
             history = self._users.history(session, user.id)
             self._store_password(session, user, history, stored, by_invitation=False)
             self._users.changed(session, principal, history)
@@ -286,6 +300,20 @@ class Logins:
         history = self._users.history(session, row.user_id)
         history.lock(row.failures, row.until_ms)
         self._log.save(session, history, by=ANONYMOUS.id, namespace=None)
+
+
+def _goes_on(row: SessionRow, user: UserRow) -> bool:
+    """Whether a session is its user's, and neither has ended."""
+    mine = row.user_id == user.id and row.version == user.version
+    return mine and row.ended_at_ms is None and user.state == "active"
+
+
+def _principal(user: UserRow, row: SessionRow) -> Principal:
+    return Principal(id=user.id, grants=user.grants, home_namespace=policy.home_of(user.grants), session=row.id)
+
+
+def _over() -> Unauthenticated:
+    return Unauthenticated("this session is over; log in again")
 
 
 def _own(user: UserRow) -> Principal:

@@ -95,6 +95,7 @@ class Principal:
     home_namespace: str = DEFAULT_NAMESPACE
     scopes: tuple[Scope, ...] | None = None  # of a key; None: all that the grants allow
     session: str | None = None  # of a user
+    key: str | None = None  # id of the key
 
 
 ANONYMOUS = Principal(id="anonymous", grants=())  # on the few routes that need nothing

@@ -77,6 +77,7 @@ class Tenancy:
             grants=(Grant(row.key.namespace, row.key.role),),
             home_namespace=_home(row.key),
             scopes=parse_scopes(row.key.scopes),
+            key=row.key.id,
         )
 
     def require(

@@ -104,8 +104,7 @@ def logout(call: ToCall, body: Annotated[RefreshRequest, Depends(_refresh_body)]
 async def change_password(call: ToCall, body: Annotated[PasswordRequest, Depends(_password_body)]) -> Response:
     """Of the user who is logged in; a key has none."""
     work = call.services.logins.change_password
-    address = client_address(call.request)
-    await _desk(call.request).run(work, call.principal, body.current_password, body.new_password, address=address)
+    await _desk(call.request).run(work, call.principal, body.current_password, body.new_password)
     await _settle(call)
     return no_content()
 

@@ -23,6 +23,7 @@ from isotherm.api.answers import (
 from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
 from isotherm.api.schemas import InvocationList, LogList
+from isotherm.api.staying import Stay
 from isotherm.base.errors import NotFound
 from isotherm.base.ids import FUNCTION_PATTERN
 from isotherm.bus.fanout import Lost, Subscription
@@ -66,12 +67,12 @@ async def _progress_lines(
     history: list[ProgressStep | Finished],
     rest: Subscription[ProgressStep | Finished],
 ) -> AsyncIterator[list[Any]]:
-    functions, looks = call.services.functions, 0
+    functions, looks, stay = call.services.functions, 0, Stay(call)
     if history:
         yield history
     if any(isinstance(line, Finished) for line in history):
         return
-    while not call.services.stopping.is_set():
+    while not call.services.stopping.is_set() and not await stay.is_over():
         if looks % _recheck == 0:  # at first, and now and then: another process may have settled it
             try:
                 now = await run_in_threadpool(functions.revision, call.principal, ns, name, number)
@@ -143,11 +144,13 @@ async def read_logs(
 async def read_on(
     call: Call, rest: Subscription[LogLine], history: list[LogLine], invocation: str | None
 ) -> AsyncIterator[list[LogLine]]:
-    """`history`, then what comes, until the process drains; a line in both is shown once."""
+    """`history`, then what comes, until the process drains or the caller may not any more; a line in both is shown
+    once."""
     yield history
     shown = Counter(history)  # what was stored while we subscribed comes by both ways
+    stay = Stay(call)
     async for batch in rest.batches(_look_up_s):
-        if call.services.stopping.is_set():
+        if call.services.stopping.is_set() or await stay.is_over():
             return
         lines = [_lost_line(item) if isinstance(item, Lost) else item for item in batch]
         lines = [line for line in lines if _is_wanted(line, invocation, shown)]
