@@ -3,36 +3,15 @@
 A table of routes that is new joins here: an entry for each in a table like `CONTROL`, and the table in `missing`.
 """
 
-from dataclasses import dataclass
-
 from isotherm.api.app import OPEN_PATHS, declared_routes
+from isotherm.aws.lambda_api.table import BY_HOST
+from isotherm.aws.service_model import ServiceModel
+from isotherm.gateway.debugger import DEBUGGER_SUFFIX
 from isotherm.gateway.operations import PATHS
-from isotherm.gateway.ports import INVOKES
+from tests.e2e.aws_ways import AWS
+from tests.e2e.way import ANY_ROLE, EVERYBODY, LOGGED_IN, Way
 
-__all__ = ["CONTENT", "CONTROL", "EVERYBODY", "GATEWAY", "INVOKING", "LOGGED_IN", "Way", "missing"]
-
-EVERYBODY, LOGGED_IN, ANY_ROLE = "everybody", "logged in", "any role"
-
-
-@dataclass(frozen=True)
-class Way:
-    """`roles` (admin, developer, viewer, invoker) let in: in the namespace, or everywhere where there is none in the
-    path or it is `platform`. `answers` are what who is let in gets; names of what would be changed are of nothing.
-    `scopes` reach it; `loose`: also with a pattern, though it names no function.
-    """
-
-    roles: str
-    answers: int | tuple[int, ...]
-    scopes: str = ""
-    platform: bool = False
-    query: bool = False  # the namespace is in the query
-    loose: bool = False
-    without: int = 401  # what who sends no key at all gets: AWS's services say 403 then
-
-    @property
-    def allowed(self) -> tuple[int, ...]:
-        return self.answers if isinstance(self.answers, tuple) else (self.answers,)
-
+__all__ = ["BY_URL", "CONTENT", "CONTROL", "GATEWAY", "INVOKING", "missing"]
 
 _ns = "/api/v1/namespaces/{ns}"
 _fn = _ns + "/functions/{name}"
@@ -110,6 +89,7 @@ CONTROL = {
     f"GET {_fn}/logs": Way("ADV", 200, "read logs"),
     f"GET {_ns}/invocations": Way("ADV", 200, "read logs queue"),
     f"GET {_ns}/invocations/{{invocation_id}}": Way("ADV", 404, "read logs queue", loose=True),
+    f"GET {_ns}/invocations/{{invocation_id}}/event": Way("AD", 404),
     f"GET {_ns}/invocations/{{invocation_id}}/explanation": Way("ADV", 404, "read logs queue", loose=True),
     f"GET {_ns}/queues": Way("ADV", 200, "read logs queue"),
     f"GET {_ns}/calls": Way("ADV", 200, "read logs queue"),
@@ -120,31 +100,53 @@ CONTROL = {
     f"POST {_fn}/queue/redrive": Way("AD", 404, "queue"),
 }
 
-# What the gateway answers itself on the API port, by the prefixes and paths that it knows.
+# What the gateway answers itself on the API port: calls of functions, by the templates of the operations of AWS's.
+_invoke = Way("ADI", 200, "invoke", without=403)
+_arn = "arn:aws:lambda:local:{ns}:function:{name}"
 INVOKING = {
-    "POST /2015-03-31/functions/{ns}%2F{name}/invocations": Way("ADI", 200, "invoke", without=403),
-    "POST /2015-03-31/functions/arn:aws:lambda:local:{ns}:function:{name}/invocations": Way(
-        "ADI", 200, "invoke", without=403
+    "POST /2015-03-31/functions/{ns}%2F{name}/invocations": _invoke,
+    "POST /2015-03-31/functions/{ns}%2F{name}/invocations?Qualifier=live": _invoke,
+    "POST /2015-03-31/functions/{ns}%2F{name}:1/invocations": _invoke,
+    "POST /2015-03-31/functions/{ns}%2F{name}/invocations#dry": _invoke.replaced(
+        answers=204, headers=(("X-Amz-Invocation-Type", "DryRun"),)
     ),
-    "POST /2021-11-15/functions/{ns}%2F{name}/response-streaming-invocations": Way("ADI", 200, "invoke", without=403),
+    "POST /2015-03-31/functions/{ns}%2F{name}/invocations#event": _invoke.replaced(
+        answers=202, headers=(("X-Amz-Invocation-Type", "Event"),)
+    ),
+    f"POST /2015-03-31/functions/{_arn}/invocations": _invoke,
+    "POST /2021-11-15/functions/{ns}%2F{name}/response-streaming-invocations": _invoke,
+    f"POST {_fn}/debugger": Way("AD", 409, "deploy", bearer=True),  # none of them is a development function
 }
 GATEWAY = {
     "GET /healthz": Way(EVERYBODY, 200),
     "GET /readyz": Way(EVERYBODY, 200),
     "GET /metrics": Way("ADV", 200, "read"),
 }
+# By a signature in the URL, which `GetFunction` gives, and which these do not have.
+BY_URL = {f"GET /aws/lambda/code/{{ns}}/{'0' * 64}.zip": Way(EVERYBODY, 403)}
 # The content port, whose every path is a function's.
 CONTENT = {
     "GET /@{ns}/{name}/": Way("ADI", 200, "invoke"),
     "POST /@{ns}/{name}/some/path": Way("ADI", 200, "invoke"),
     "GET /@{ns}/{name}:live/": Way("ADI", 200, "invoke"),
+    "GET /@{ns}/{name}:1/": Way("ADI", 200, "invoke"),
 }
 
 
 def missing() -> set[str]:
     """Ways that the platform has and no table, or the other way round."""
     routes = {f"{route.method} {route.path}" for route in declared_routes()} | {f"GET {path}" for path in OPEN_PATHS}
-    prefixes = {f"/{way.split('/')[1]}/functions/".encode() for way in INVOKING}
+    model = ServiceModel("lambda")
+    operations = set(model.operations) - BY_HOST.table.keys()
+    templates = {model.operation(name).http["requestUri"].partition("{")[0] for name in BY_HOST.table}
+    invoking = {f"/{way.split('/')[1]}/functions/" for way in INVOKING if way.startswith("POST /20")}
     paths = {way.removeprefix("GET ").encode() for way in GATEWAY}
-    unlike = (routes ^ CONTROL.keys(), prefixes ^ set(INVOKES), paths ^ PATHS)
+    debugging = {way.rpartition("/")[2] for way in INVOKING if way.startswith("POST /api/")}
+    unlike = (
+        routes ^ CONTROL.keys(),
+        operations ^ AWS.keys(),
+        templates ^ invoking,
+        paths ^ PATHS,
+        debugging ^ {DEBUGGER_SUFFIX.decode()[1:]},
+    )
     return {str(way) for each in unlike for way in each}

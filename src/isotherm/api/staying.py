@@ -1,4 +1,4 @@
-"""Whether the caller of an answer that goes on and on may still have it: revoked means out, not out at the next call."""
+"""Whether the caller of a stream may still have it: revoked means out, and not out with the next call."""
 
 import time
 from typing import Final

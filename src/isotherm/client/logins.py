@@ -1,8 +1,9 @@
-"""Logins of users: tokens are kept in the profile, and refreshed by themselves."""
+"""Logins of users: refreshed by themselves; those of the saved profile are kept there, others in memory."""
 
 import asyncio
 import fcntl
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from isotherm.client.model import Tokens
 from isotherm.client.profiles import Login, Profile, load_profile, profile_path, save_profile
 from isotherm.client.request import UNREADABLE
 
-__all__ = ["LoginAuth", "log_in", "log_out", "register", "signed_in"]
+__all__ = ["LoginAuth", "end_session", "log_in", "log_out", "register", "signed_in"]
 
 TIMEOUT_S = 30.0
 EARLY_MS = 30_000  # before its end a token is taken for over: a request may take a while to get there
@@ -30,6 +31,7 @@ class LoginAuth(httpx.Auth):
     def __init__(self, profile: Profile, verify: Any = True) -> None:
         self._profile = profile
         self._verify = verify
+        self._lock = threading.Lock()  # a refresh token is good once, also where no file is there to be locked
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         sent = self._put(request, self._token(None))
@@ -50,7 +52,8 @@ class LoginAuth(httpx.Auth):
         return token
 
     def _token(self, refused: str | None) -> str:
-        profile = self._profile = signed_in(self._profile, refused=refused, verify=self._verify)
+        with self._lock:
+            profile = self._profile = signed_in(self._profile, refused=refused, verify=self._verify)
         return "" if profile.login is None else profile.login.access_token
 
     async def _waited_for(self, refused: str | None) -> str:
@@ -64,15 +67,16 @@ class LoginAuth(httpx.Auth):
 def signed_in(profile: Profile, *, refused: str | None = None, verify: Any = True) -> Profile:
     """The profile of a login with an access token that is good now. `refused`: one that is not.
 
-    One process refreshes at a time, since a refresh token is good once: the others take what it saved. Raises
-    `Unauthenticated` where the session is over, `Unavailable`.
+    One process refreshes at a time, since a refresh token is good once: the others take what it saved. Where the saved
+    profile has become somebody else's, or was never this one, it stays as it is. Raises `Unauthenticated` where the
+    session is over, `Unavailable`.
     """
     if _is_fresh(profile, refused) or profile.login is None:
         return profile
     with _locked():
-        saved = load_profile()
-        if saved is not None and saved.login is not None and saved.url == profile.url:
-            profile = msgspec.structs.replace(saved, namespace=profile.namespace)
+        saved = _saved_of(profile.url, profile.login)
+        if saved is not None:
+            profile = msgspec.structs.replace(profile, login=saved.login)
         login = profile.login
         if _is_fresh(profile, refused) or login is None:
             return profile
@@ -83,14 +87,22 @@ def signed_in(profile: Profile, *, refused: str | None = None, verify: Any = Tru
                 f"your login at {profile.url} is over: run `isotherm login {profile.url} --user {login.name}`"
             ) from exc
         profile = msgspec.structs.replace(profile, login=_login(login.name, tokens, login.device))
-        save_profile(
-            msgspec.structs.replace(profile, namespace=profile.namespace if saved is None else saved.namespace)
-        )
+        if saved is not None:
+            save_profile(msgspec.structs.replace(saved, login=profile.login))
         return profile
 
 
+def _saved_of(url: str, login: Login) -> Profile | None:
+    """The saved profile, where it is a login of the same user."""
+    saved = load_profile()
+    if saved is None or saved.login is None or saved.url != url or saved.login.name != login.name:
+        return None
+    return saved
+
+
 def log_in(url: str, name: str, password: str, *, verify: Any = True) -> Login:
-    """Raises what the platform refused it with, `Unavailable`."""
+    """For `Client(url, login=…)`; saves nothing. Raises what the platform refused it with, `Unavailable`."""
+    url = url.rstrip("/")
     saved = load_profile()
     device = None
     if saved is not None and saved.url == url:
@@ -100,24 +112,30 @@ def log_in(url: str, name: str, password: str, *, verify: Any = True) -> Login:
 
 
 def register(url: str, name: str | None, password: str, invitation: str | None, *, verify: Any = True) -> Login:
-    """Choose a password, with an invitation or where registration is open. Raises what it was refused with."""
+    """Choose a password, with an invitation or where registration is open; as `log_in`."""
+    url = url.rstrip("/")
     body = {"password": password, "name": name, "invitation": invitation}
     given = {key: value for key, value in body.items() if value is not None}
     return _login(name or "", _call(url, "register", given, verify), None)
+
+
+def end_session(url: str, login: Login, *, verify: Any = True) -> None:
+    """Also with a login that was refreshed since. Raises `Unavailable`."""
+    _send(url.rstrip("/"), "logout", {"refresh_token": login.refresh_token}, verify)
 
 
 def log_out(profile: Profile, *, verify: Any = True) -> None:
     """End the session of a saved profile, and forget its tokens; the device's stays."""
     login = profile.login
     if login is not None:
-        _send(profile.url, "logout", {"refresh_token": login.refresh_token}, verify)
+        end_session(profile.url, login, verify=verify)
     device = profile.device if login is None else login.device
     save_profile(Profile(url=profile.url, namespace=profile.namespace, device=device))
 
 
 def _login(name: str, tokens: Tokens, device: str | None) -> Login:
     return Login(
-        name=name,
+        name=name.strip().lower(),
         access_token=tokens.access_token,
         expires_at_ms=tokens.expires_at_ms,
         refresh_token=tokens.refresh_token,
@@ -136,8 +154,12 @@ def _is_fresh(profile: Profile, refused: str | None) -> bool:
 @contextmanager
 def _locked() -> Iterator[None]:
     path = profile_path().with_name("profile.lock")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # where nothing can be saved, nothing is shared
+        yield
+        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

@@ -44,7 +44,9 @@ def profile_path() -> Path:
     return Path(base) / "isotherm" / "profile.json"
 
 
-def find_profile(namespace: str | None = None, *, url: str | None = None, key: str | None = None) -> Profile:
+def find_profile(
+    namespace: str | None = None, *, url: str | None = None, key: str | None = None, login: Login | None = None
+) -> Profile:
     """The platform to speak to: what is given, then the environment, then the saved profile.
 
     A key and a login are used for the platform they are of alone. Raises `Unauthenticated` where there is neither,
@@ -53,7 +55,10 @@ def find_profile(namespace: str | None = None, *, url: str | None = None, key: s
     saved = load_profile()
     named = os.environ.get("ISOTHERM_URL")
     url = (url or named or (saved.url if saved else DEFAULT_URL)).rstrip("/")
-    login: Login | None = None
+    if login is not None and key is not None:
+        raise Invalid("a key or a login, not both")
+    if login is not None:
+        key = ""
     if key is None and (named is None or named.rstrip("/") == url):
         key = os.environ.get("ISOTHERM_KEY")
     if key is None and saved is not None and saved.url.rstrip("/") == url:
@@ -78,6 +83,7 @@ def save_profile(profile: Profile) -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        os.fchmod(fd, 0o600)  # one that was left behind may have another mode
         with os.fdopen(fd, "wb") as stream:
             stream.write(msgspec.json.encode(profile))
         fresh.replace(path)

@@ -22,7 +22,7 @@ from isotherm.client.drivers.blocking import BlockingWire
 from isotherm.client.drivers.exchange import Verify
 from isotherm.client.functions import AsyncFunctions, Functions
 from isotherm.client.observing import AsyncEvents, AsyncInvocations, AsyncPlatform, Events, Invocations, Platform
-from isotherm.client.profiles import find_profile
+from isotherm.client.profiles import Login, find_profile
 from isotherm.client.revisions import Aliases, AsyncAliases, AsyncPackages, AsyncRevisions, Packages, Revisions
 from isotherm.client.rollouts import AsyncRollouts, Rollouts
 from isotherm.client.session import RETRY_S, Session
@@ -37,7 +37,8 @@ class AsyncClient:
 
     `url`, `key` and `namespace`: what is not said is that of `ISOTHERM_URL`, `ISOTHERM_KEY` and `ISOTHERM_NAMESPACE`,
     else of the profile that `isotherm login` or `isotherm up` saved. A key is sent to the platform it belongs to alone.
-    The login of a user in the profile is refreshed by itself.
+    The login of a user in the profile is refreshed by itself, and so is a `login` that `client.logins.log_in` came to:
+    then in memory alone.
 
     `timeout_s` bounds each request in place of its own limit (30 s; longer for calls, uploads and deploys). `retry_s`
     is for how long a request is sent again that may be, once the platform was reached; 0: never. `verify` False: do not
@@ -52,12 +53,13 @@ class AsyncClient:
         key: str | None = None,
         namespace: str | None = None,
         *,
+        login: Login | None = None,
         timeout_s: float | None = None,
         retry_s: float = RETRY_S,
         verify: Verify = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        profile = find_profile(namespace, url=url, key=key)
+        profile = find_profile(namespace, url=url, key=key, login=login)
         self._bind(Session(AsyncWire(profile, verify, transport), profile.namespace, timeout_s, retry_s))
 
     def _bind(self, session: Session) -> None:
@@ -117,7 +119,8 @@ class Client:
 
     `url`, `key` and `namespace`: what is not said is that of `ISOTHERM_URL`, `ISOTHERM_KEY` and `ISOTHERM_NAMESPACE`,
     else of the profile that `isotherm login` or `isotherm up` saved. A key is sent to the platform it belongs to alone.
-    The login of a user in the profile is refreshed by itself.
+    The login of a user in the profile is refreshed by itself, and so is a `login` that `client.logins.log_in` came to:
+    then in memory alone.
 
     `timeout_s` bounds each request in place of its own limit (30 s; longer for calls, uploads and deploys). `retry_s`
     is for how long a request is sent again that may be, once the platform was reached; 0: never. `verify` False: do not
@@ -132,12 +135,13 @@ class Client:
         key: str | None = None,
         namespace: str | None = None,
         *,
+        login: Login | None = None,
         timeout_s: float | None = None,
         retry_s: float = RETRY_S,
         verify: Verify = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        profile = find_profile(namespace, url=url, key=key)
+        profile = find_profile(namespace, url=url, key=key, login=login)
         self._bind(Session(BlockingWire(profile, verify, transport), profile.namespace, timeout_s, retry_s))
 
     def _bind(self, session: Session) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from isotherm.base.clock import Clock
-from isotherm.base.errors import Forbidden, NotFound
+from isotherm.base.errors import NotFound
 from isotherm.events.service import EventLog
 from isotherm.functions import store
 from isotherm.functions.finding import find_function
@@ -168,11 +168,16 @@ class Heads:
                 self._workloads.remove_setting(session, principal.id, workload, place, kind)
             return self._seen(session, principal, workload, qualifier)
 
-    def all_env(self, principal: Principal, seen: Seen) -> dict[str, str]:
-        """The variables in clear, to make another revision with them. Raises `Forbidden`."""
-        if seen.env is None:
-            raise Forbidden("this key may not read the variables of the function, so it cannot keep them")
-        return seen.env
+    def to_change(self, principal: Principal, seen: Seen) -> FunctionConfig:
+        """The configuration with the variables in clear, to make another revision with them: never to be shown.
+
+        Who deploys keeps what is there, also where the key's scopes do not let it read values. Raises `Forbidden`.
+        """
+        spec = seen.revision.spec
+        self._tenancy.require(principal, "functions.deploy", spec.namespace, spec.name)
+        with self._log.database.read() as session:
+            env = self._workloads.env(session, seen.workload.id, spec.number)
+        return config_of(seen.revision, env)
 
     def _seen(
         self,

@@ -112,6 +112,8 @@ class EventSources:
         with self._log.transaction() as session:
             found = self._found(session, principal, mapping_id, "functions.deploy")
             after = change(found)
+            if after is not None and after.function != found.function:
+                self._tenancy.require(principal, "functions.deploy", found.namespace, after.function)
             mine = event_sources.c.id == mapping_id
             if after is None:
                 session.execute(sqlalchemy.delete(event_sources).where(mine))

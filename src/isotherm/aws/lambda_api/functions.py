@@ -171,9 +171,8 @@ def _sha256(digest: str) -> str:
 
 
 def _config(call: Call, seen: Seen) -> FunctionConfig:
-    """What the head has, to be made anew with something else in it. Raises `Forbidden` without its variables."""
-    call.services.heads.all_env(call.principal, seen)
-    return seen.config
+    """What the head has, to be made anew with something else in it."""
+    return call.services.heads.to_change(call.principal, seen)
 
 
 def _deploy(call: Call, ref: FunctionRef, config: FunctionConfig, notes: dict[str, Any]) -> None:

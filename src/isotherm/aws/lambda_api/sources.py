@@ -108,6 +108,10 @@ def update_event_source_mapping(call: Call) -> dict[str, Any]:
 
     def change(source: EventSource) -> EventSource:
         values: dict[str, Any] = {"values": source.values | _values(call)}
+        if ref is not None and ref.namespace != source.namespace:
+            raise AwsError(
+                "InvalidParameterValueException", "A mapping stays in its namespace; make another one for this function"
+            )
         if ref is not None:
             values |= {"function": ref.name, "qualifier": ref.qualifier}
         if "Enabled" in call.given:
