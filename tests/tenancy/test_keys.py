@@ -1,5 +1,7 @@
 """Keys: scopes narrow their role, rotation overlaps, and when they were used."""
 
+from dataclasses import replace
+
 import pytest
 
 from isotherm.base.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -43,8 +45,11 @@ def test_a_scope_gives_nothing_beyond_the_role(house: House) -> None:
 
 
 def test_a_scope_that_the_role_gives_nothing_of_is_refused(house: House) -> None:
-    with pytest.raises(Invalid, match="role invoker may do nothing of what the scope deploy"):
+    with pytest.raises(Invalid, match="role invoker does not do what the scope deploy"):
         holder(house, "deploy", role="invoker")
+    for word in ("deploy", "queue", "secrets"):  # a viewer sees something of each, which is not what they are for
+        with pytest.raises(Invalid, match=f"role viewer does not do what the scope {word}"):
+            holder(house, word, role="viewer")
 
 
 def test_no_scope_makes_a_key_that_can_make_keys_or_members() -> None:
@@ -81,7 +86,9 @@ def test_a_rotated_key_and_its_successor_are_both_good_for_a_while(house: House)
     assert (fresh.key.principal_id, fresh.key.role, fresh.key.scopes, fresh.key.name) == (
         former.key.principal_id, "developer", ["read"], "ci",
     )  # fmt: skip
-    assert house.tenancy.authenticate(former.token) == house.tenancy.authenticate(fresh.token)
+    one, other = (house.tenancy.authenticate(each.token) for each in (former, fresh))
+    assert (one.key, other.key) == (former.key.id, fresh.key.id)
+    assert replace(one, key=other.key) == other
     house.clock.advance(61)
     with pytest.raises(Unauthenticated, match="expired"):
         house.tenancy.authenticate(former.token)

@@ -10,7 +10,7 @@ from isotherm.base.errors import Invalid, IsothermError
 from isotherm.cli.connect import connect
 from isotherm.cli.develop import register as register_develop
 from isotherm.cli.limits import quotas, revisions
-from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace, QueueDatabaseUrl
+from isotherm.cli.options import DatabaseUrl, FunctionName, Json, Limit, Namespace, QueueDatabaseUrl, RoleName
 from isotherm.cli.output import output
 from isotherm.cli.queue import queue
 from isotherm.cli.rollout import BakeS, MinSamples, Shadow, StepS, Steps, Strategy, Watch, plan_of
@@ -378,7 +378,7 @@ def list_keys(namespace: Namespace = None, json_: Json = False) -> None:
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    role: Annotated[str, typer.Option("--role", "-r", help="admin, developer, viewer or invoker.")] = "invoker",
+    role: Annotated[RoleName, typer.Option("--role", "-r", help="What the key may do.")] = "invoker",
     expires: Annotated[str | None, typer.Option(help="When it ends, such as 12h or 30d; default: never.")] = None,
     scope: Annotated[
         list[str] | None,

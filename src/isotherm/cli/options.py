@@ -1,13 +1,16 @@
 """Arguments and flags that many commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from isotherm.cli.output import output
 
-__all__ = ["DataFolder", "DatabaseUrl", "FunctionName", "Json", "Limit", "Namespace", "QueueDatabaseUrl"]
+__all__ = ["DataFolder", "DatabaseUrl", "FunctionName", "Json", "Limit", "Namespace", "QueueDatabaseUrl", "RoleName"]
+
+
+RoleName = Literal["admin", "developer", "viewer", "invoker"]
 
 
 def _set_json(value: bool) -> bool:

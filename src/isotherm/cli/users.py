@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 import typer
 
 from isotherm.cli.connect import connect
-from isotherm.cli.options import Json, Namespace
+from isotherm.cli.options import Json, Namespace, RoleName
 
 __all__ = ["register_logins", "users"]
 
 users = typer.Typer(help="People: invite, give roles, disable, reset.", no_args_is_help=True)
 Url = Annotated[str, typer.Argument(help="URL of the platform.")]
 Who = Annotated[str, typer.Argument(metavar="USER", help="Name or id of the user.", show_default=False)]
-Role = Annotated[str, typer.Option("--role", "-r", help="admin, developer, viewer or invoker.")]
+Role = Annotated[RoleName, typer.Option("--role", "-r", help="What the user may do.")]
 Everywhere = Annotated[bool, typer.Option("--everywhere", help="In all namespaces, and on the platform itself.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read passwords from standard input, a line each.")]
 
@@ -91,7 +91,8 @@ def show(user: Who, json_: Json = False) -> None:
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the user types to log in.")],
     role: Annotated[
-        str | None, typer.Option("--role", "-r", help="admin, developer, viewer or invoker; default: none yet.")
+        RoleName | None,
+        typer.Option("--role", "-r", help="What the user may do; default: nothing yet."),
     ] = None,
     everywhere: Everywhere = False,
     namespace: Namespace = None,

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import msgspec
 
-from isotherm.base.errors import IsothermError, Unauthenticated, Unavailable, error_from_problem
+from isotherm.base.errors import Invalid, IsothermError, Unauthenticated, Unavailable, error_from_problem
 from isotherm.client.model import Tokens
 from isotherm.client.profiles import Login, Profile, load_profile, profile_path, save_profile
 from isotherm.client.request import UNREADABLE
 
-__all__ = ["LoginAuth", "end_session", "log_in", "log_out", "register", "signed_in"]
+__all__ = ["LoginAuth", "end_session", "is_private", "log_in", "log_out", "register", "signed_in"]
 
 TIMEOUT_S = 30.0
 EARLY_MS = 30_000  # before its end a token is taken for over: a request may take a while to get there
@@ -119,6 +119,11 @@ def register(url: str, name: str | None, password: str, invitation: str | None, 
     return _login(name or "", _call(url, "register", given, verify), None)
 
 
+def is_private(url: str) -> bool:
+    """Whether what is sent there is read by nobody on the way."""
+    return url.startswith(("https://", *_loopback))
+
+
 def end_session(url: str, login: Login, *, verify: Any = True) -> None:
     """Also with a login that was refreshed since. Raises `Unavailable`."""
     _send(url.rstrip("/"), "logout", {"refresh_token": login.refresh_token}, verify)
@@ -177,6 +182,8 @@ def _call(url: str, verb: str, body: Mapping[str, str], verify: Any) -> Tokens:
 
 def _send(url: str, verb: str, body: Mapping[str, str], verify: Any) -> bytes:
     """One call that needs no key; redirects are not followed."""
+    if not url.startswith(("http://", "https://")):
+        raise Invalid(f"the URL of a platform begins with https:// or http://, which {url[:200]!r} does not")
     try:
         with httpx.Client(timeout=TIMEOUT_S, verify=verify, trust_env=not url.startswith(_loopback)) as http:
             headers = {"User-Agent": f"isotherm/{version('isotherm')}"}

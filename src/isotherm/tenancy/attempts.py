@@ -7,6 +7,7 @@ Somebody who guesses on purpose locks a name for a quarter of an hour at most, t
 owner out: a login from a device that logged in before (it has a token for this) is counted for that device alone.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,9 +77,11 @@ class Attempts:
         rows = user_store.find_attempts(session, [digest for digest, _ in place.counts])
         until_ms = max((row.until_ms for row in rows), default=0)
         if until_ms > now_ms:
+            wait_s = (until_ms - now_ms) / 1000
             raise TooManyRequests(
-                "too many wrong passwords; wait, or log in from where you logged in before",
-                retry_after_s=(until_ms - now_ms) / 1000,
+                f"too many wrong passwords: try again in {math.ceil(wait_s)} s, or where you logged in before; an "
+                "admin can end it with `isotherm users unlock`",
+                retry_after_s=wait_s,
             )
 
     def failed(self, session: Session, place: Place, user_id: str | None, now_ms: int) -> bool:

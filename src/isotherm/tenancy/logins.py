@@ -142,7 +142,10 @@ class Logins:
             user = self._invited(session, invitation)
         if user is None:
             self._denials.count(ANONYMOUS.id, "register", None)
-            raise Unauthenticated("this invitation is not good: it was used, has expired, or was replaced by another")
+            raise Unauthenticated(
+                "this invitation is not good: it was used, has expired, or was replaced by another. An admin makes "
+                "another one with `isotherm users reset NAME`"
+            )
         if name is not None and name.strip().lower() != user.name:
             raise Invalid("the invitation is for another name; leave the name out", key="name")
         check_password(password, user.name)

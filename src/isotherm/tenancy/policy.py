@@ -7,7 +7,7 @@ from isotherm.tenancy.model import DEFAULT_NAMESPACE, EVERYWHERE, Grant, Permiss
 from isotherm.wire.desired import Role
 from isotherm.wire.scopes import Scope, ScopeWord
 
-__all__ = ["PERMISSIONS", "SCOPES", "Verdict", "covers", "home_of", "judge", "permissions_of"]
+__all__ = ["PERMISSIONS", "PURPOSE", "SCOPES", "Verdict", "covers", "home_of", "judge", "permissions_of"]
 
 Verdict = Literal["allowed", "forbidden", "hidden"]
 
@@ -63,6 +63,17 @@ SCOPES: Final[dict[ScopeWord, frozenset[Permission]]] = {
     "queue": frozenset({"calls.read", "calls.manage", "invocations.read"}),
     "secrets": frozenset({"secrets.read", "secrets.set", "secrets.delete"}),
     "audit": frozenset({"events.read"}),
+}
+# What each word is for. A role without it would make a key that looks as if it opened what it does not.
+PURPOSE: Final[dict[ScopeWord, Permission]] = {
+    "read": "calls.read",  # which all roles have
+    "logs": "logs.read",
+    "invoke": "functions.invoke",
+    "deploy": "functions.deploy",
+    "delete": "functions.delete",
+    "queue": "calls.manage",
+    "secrets": "secrets.set",
+    "audit": "events.read",
 }
 _always: Final[frozenset[Permission]] = frozenset({"platform.read", "namespaces.read"})
 _home_order: Final = (DEFAULT_NAMESPACE, EVERYWHERE)

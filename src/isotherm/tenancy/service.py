@@ -397,8 +397,8 @@ def _home(key: Key) -> str:
 def _check_reach(scopes: tuple[Scope, ...], role: Role) -> None:
     """A scope that the role gives nothing of would be a key that opens nothing, and nobody would know why."""
     for scope in scopes:
-        if not policy.SCOPES[scope.word] & policy.PERMISSIONS[role]:
-            raise Invalid(f"the role {role} may do nothing of what the scope {scope} is for", scope=str(scope))
+        if policy.PURPOSE[scope.word] not in policy.PERMISSIONS[role]:
+            raise Invalid(f"the role {role} does not do what the scope {scope} is for", scope=str(scope))
 
 
 def _out_of_scope(permission: Permission, where: str, namespace: str | None, function: str | None) -> Forbidden:

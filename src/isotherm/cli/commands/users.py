@@ -33,11 +33,13 @@ __all__ = [
 
 def log_in(url: str, name: str, from_stdin: bool, namespace: str | None) -> None:
     """Log in with name and password, and save the tokens."""
+    _note_plain(url)
     _save(url, logins.log_in(url, name, read_password(f"Password of {name}", from_stdin=from_stdin)), namespace)
 
 
 def register(url: str, name: str | None, invitation: str | None, from_stdin: bool, namespace: str | None) -> None:
     """Choose a password with an invitation, or where registration is open, and log in."""
+    _note_plain(url)
     if name is None and invitation is None:
         invitation = read_password("Invitation", from_stdin=False)
     password = read_password("New password", from_stdin=from_stdin, confirm=True)
@@ -159,8 +161,10 @@ def revoke(client: Client, who: str, everywhere: bool) -> None:
 
 def remove(client: Client, who: str, yes: bool) -> None:
     user_id = _id(client, who)
-    if not yes and not output.json and not typer.confirm(f"Delete the user {who}?", err=True):
-        raise Invalid("users rm: not deleted")
+    if not yes and not output.json:
+        if not output.live:
+            raise Invalid(f"users rm {who}: nobody is there to ask; pass --yes")
+        typer.confirm(f"Delete the user {who}?", abort=True, err=True)
     client.users.delete(user_id)
     _say({"deleted": user_id}, f"deleted the user {who}")
 
@@ -176,6 +180,11 @@ def read_password(prompt: str, *, from_stdin: bool, confirm: bool = False) -> st
     if not text:
         raise Invalid(f"{prompt.lower()}: it is empty")
     return text
+
+
+def _note_plain(url: str) -> None:
+    if not logins.is_private(url):
+        output.note(f"{url} is not https: whoever is on the way there reads the password and the tokens")
 
 
 def _save(url: str, login: Login, namespace: str | None) -> None:
