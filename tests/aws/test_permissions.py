@@ -5,6 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from isotherm.aws.lambda_api.table import TABLE
+from isotherm.tenancy.model import Principal
 from isotherm.tenancy.policy import PERMISSIONS
 from isotherm.wire.desired import Role
 from tests.aws.conftest import ROLE, Desk
@@ -12,6 +13,7 @@ from tests.house import zipped
 
 ZIP = zipped(app="x = 1")
 ARN = "arn:aws:lambda:local:default:function:hello"
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:q"
 URL_OPEN = {"StatementId": "s", "Action": "lambda:InvokeFunctionUrl", "Principal": "*"}
 # What each operation needs beside the name of the function.
 NEEDS: dict[str, dict[str, Any]] = {
@@ -21,7 +23,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     },
     "AddPermission": URL_OPEN,
     "CreateAlias": {"Name": "PROD", "FunctionVersion": "1"},
-    "CreateEventSourceMapping": {"EventSourceArn": "arn:aws:sqs:eu-west-1:123456789012:q"},
+    "CreateEventSourceMapping": {"EventSourceArn": QUEUE},
     "CreateFunction": {"FunctionName": "other", "Role": ROLE, "Runtime": "python3.11", "Handler": "app.handler",
                        "Code": {"ZipFile": ZIP}},
     "CreateFunctionUrlConfig": {"AuthType": "NONE"},
@@ -94,3 +96,41 @@ def test_a_foreign_tenant_cannot_tell_a_function_from_one_that_does_not_exist(de
     known, absent = [(status, str(body).replace("absent", "hello")) for status, body in answers]
     assert known == absent
     assert known[0] in (403, 404)
+
+
+def narrowed(desk: Desk, *scopes: str) -> Principal:
+    house = desk.house
+    made = house.tenancy.create_key(house.admin, "default", name="ci", role="developer", scopes=list(scopes))
+    return house.tenancy.authenticate(made.token)
+
+
+def test_a_key_for_deploys_keeps_variables_that_it_cannot_read(desk: Desk) -> None:
+    desk.create(Environment={"Variables": {"TOKEN": "hidden-value"}})
+    ci = narrowed(desk, "deploy:hel*")
+    for name, given in (
+        ("UpdateFunctionCode", {"ZipFile": zipped(app="x = 2")}),
+        ("UpdateFunctionConfiguration", {"Timeout": 7}),
+    ):
+        status, body = desk.ask(name, ci, FunctionName="hello", **given)
+        assert status == 200, body
+        assert "hidden-value" not in str(body)
+        desk.finish()
+    _, shown = desk.ask("GetFunctionConfiguration", FunctionName="hello")
+    assert (shown["Timeout"], shown["Environment"]) == (7, {"Variables": {"TOKEN": "hidden-value"}})
+    assert desk.ask("UpdateFunctionCode", narrowed(desk, "deploy:other"), FunctionName="hello", ZipFile=ZIP)[0] == 403
+
+
+def test_a_mapping_is_pointed_only_at_what_one_may_deploy(desk: Desk) -> None:
+    for name in ("hello", "other"):
+        desk.create(name)
+    desk.house.tenancy.create_namespace(desk.house.admin, "team")
+    _, made = desk.ask("CreateEventSourceMapping", FunctionName="hello", EventSourceArn=QUEUE)
+    ci = narrowed(desk, "read", "deploy:hel*")
+    assert desk.ask("UpdateEventSourceMapping", ci, UUID=made["UUID"], BatchSize=5)[0] == 202
+    status, body = desk.ask("UpdateEventSourceMapping", ci, UUID=made["UUID"], FunctionName="other")
+    assert (status, "deploy" in str(body)) == (403, True)
+    assert desk.ask("UpdateEventSourceMapping", UUID=made["UUID"], FunctionName="other")[0] == 202
+    desk.house.deploy_ready("there", "team")
+    foreign = "arn:aws:lambda:local:team:function:there"
+    status, body = desk.ask("UpdateEventSourceMapping", UUID=made["UUID"], FunctionName=foreign)
+    assert (status, "stays in its namespace" in str(body)) == (400, True)

@@ -125,3 +125,13 @@ def test_a_profile_is_its_owners_alone_whatever_was_left_behind() -> None:
     left.chmod(0o644)
     save_profile(Profile(url=URL, key="iso_y"))
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_password_goes_nowhere_without_a_whole_url_and_plain_http_is_known_as_such() -> None:
+    with pytest.raises(Invalid, match="begins with https"):
+        logins.log_in("platform.example", "ann", "a password")
+    assert [logins.is_private(url) for url in (URL, "http://127.0.0.1:7070", "http://platform.example")] == [
+        True, True, False,
+    ]  # fmt: skip
+    assert not logins.is_private("http://127.0.0.1.platform.example")
+    assert not logins.is_private("http://localhost@platform.example")

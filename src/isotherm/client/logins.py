@@ -15,14 +15,13 @@ import msgspec
 
 from isotherm.base.errors import Invalid, IsothermError, Unauthenticated, Unavailable, error_from_problem
 from isotherm.client.model import Tokens
-from isotherm.client.profiles import Login, Profile, load_profile, profile_path, save_profile
+from isotherm.client.profiles import Login, Profile, is_loopback, load_profile, profile_path, save_profile
 from isotherm.client.request import UNREADABLE
 
 __all__ = ["LoginAuth", "end_session", "is_private", "log_in", "log_out", "register", "signed_in"]
 
 TIMEOUT_S = 30.0
 EARLY_MS = 30_000  # before its end a token is taken for over: a request may take a while to get there
-_loopback = ("http://127.0.0.1", "http://localhost", "http://[::1]", "https://127.0.0.1", "https://localhost")
 
 
 class LoginAuth(httpx.Auth):
@@ -121,7 +120,7 @@ def register(url: str, name: str | None, password: str, invitation: str | None, 
 
 def is_private(url: str) -> bool:
     """Whether what is sent there is read by nobody on the way."""
-    return url.startswith(("https://", *_loopback))
+    return url.startswith("https://") or is_loopback(url)
 
 
 def end_session(url: str, login: Login, *, verify: Any = True) -> None:
@@ -185,7 +184,7 @@ def _send(url: str, verb: str, body: Mapping[str, str], verify: Any) -> bytes:
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"the URL of a platform begins with https:// or http://, which {url[:200]!r} does not")
     try:
-        with httpx.Client(timeout=TIMEOUT_S, verify=verify, trust_env=not url.startswith(_loopback)) as http:
+        with httpx.Client(timeout=TIMEOUT_S, verify=verify, trust_env=not is_loopback(url)) as http:
             headers = {"User-Agent": f"isotherm/{version('isotherm')}"}
             response = http.post(f"{url}/api/v1/auth/{verb}", json=dict(body), headers=headers)
     except httpx.HTTPError as exc:

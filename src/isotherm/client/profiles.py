@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from isotherm.base.errors import Invalid, Unauthenticated
 
-__all__ = ["Login", "Profile", "find_profile", "load_profile", "profile_path", "save_profile"]
+__all__ = ["Login", "Profile", "find_profile", "is_loopback", "load_profile", "profile_path", "save_profile"]
 
 DEFAULT_URL = "http://127.0.0.1:7070"
 
@@ -74,6 +75,14 @@ def find_profile(
         raise Invalid("the key has characters that no key has; was it cut out of its line whole?")
     default = os.environ.get("ISOTHERM_NAMESPACE") or (saved.namespace if saved else "default")
     return Profile(url=url, key=key or "", login=login, namespace=namespace or default)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether it is on this machine; no proxy is asked for the way, and nobody is on it."""
+    try:
+        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        return False
 
 
 def save_profile(profile: Profile) -> Path:

@@ -12,14 +12,13 @@ import httpx
 
 from isotherm.base.errors import TimedOut, Unavailable
 from isotherm.client.logins import LoginAuth
-from isotherm.client.profiles import Profile
+from isotherm.client.profiles import Profile, is_loopback
 from isotherm.client.request import Request
 
 __all__ = ["CONNECT_S", "Verify", "arguments", "client_options", "translated", "transport_options"]
 
 CONNECT_S = 5.0
 Verify = bool | ssl.SSLContext  # whether a certificate is checked, and by what
-_loopback = ("http://127.0.0.1", "http://localhost", "http://[::1]", "https://127.0.0.1", "https://localhost")
 # A stream may rest for long: the kernel tells whether its other end is still there.
 _keep_alive = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
     (socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -46,7 +45,7 @@ def client_options(profile: Profile, verify: Verify) -> dict[str, Any]:
         "auth": KeyAuth(profile.key) if profile.login is None else LoginAuth(profile, verify),
         "headers": {"User-Agent": f"isotherm/{version('isotherm')}", "Accept-Encoding": "identity"},
         "follow_redirects": False,
-        "trust_env": not profile.url.startswith(_loopback),
+        "trust_env": not is_loopback(profile.url),
     }
 
 
