@@ -16,8 +16,8 @@ INSTALL = "## Install"
 # Beside what the page shows: what it says about a newcomer's first hour, in words that its commands have to have.
 COVERED = [
     "pip install", "isotherm up", "isotherm init", "isotherm deploy", "isotherm test", "isotherm invoke", "curl",
-    "isotherm logs", "isotherm rollback", "--steps", "--async", "isotherm queue redrive", "isotherm triggers", "isotherm secrets set",
-    "isotherm explain",
+    "isotherm logs", "isotherm rollback", "--steps", "--async", "isotherm queue redrive", "isotherm triggers",
+    "isotherm secrets set", "isotherm explain",
 ]  # fmt: skip
 
 
