@@ -1,8 +1,8 @@
 """Run the tests in three passes and sum them in the last line.
 
-First what shares nothing, on all cores. Then, one at a time, what makes namespaces and cgroups (`root`) and counts them.
-Last the platforms (`e2e`), two at a time, file by file: each has a folder and ports of its own, and waits more than it
-works. Exits 1 where a test failed.
+First what shares nothing, on all cores. Then, one at a time, what makes namespaces and cgroups, and counts them
+(`root`). Last the platforms (`e2e`), two at a time, file by file: each has a folder and ports of its own, and waits
+more than it works. Exits 1 where a test failed.
 """
 
 import argparse
