@@ -73,6 +73,19 @@ def test_registration_is_closed_unless_it_is_opened(house: House) -> None:
         logins.register(name="EVE", password=PASSWORD, invitation=None)
 
 
+def test_who_registers_by_themselves_and_waits_for_a_role_is_no_more_than_a_bound(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isotherm.tenancy.logins.MAX_WITHOUT_ROLE", 2)
+    house.users.registration = "open"
+    first = house.logins.register(name="one", password=PASSWORD, invitation=None)
+    house.logins.register(name="two", password=PASSWORD, invitation=None)
+    with pytest.raises(TooManyRequests, match="wait for a role"):
+        house.logins.register(name="three", password=PASSWORD, invitation=None)
+    house.users.set_role(house.admin, "default", first.principal_id, "viewer")
+    house.logins.register(name="three", password=PASSWORD, invitation=None)
+
+
 def test_who_may_invite_into_a_namespace_follows_the_setting(house: House) -> None:
     house.tenancy.create_namespace(house.admin, "team")
     admin = house.principal("admin", "team")

@@ -28,6 +28,7 @@ from isotherm.tenancy.users import Users, is_user_name
 __all__ = ["LoginCounts", "Logins"]
 
 _purpose = "tenancy.password"
+MAX_WITHOUT_ROLE = 10_000  # where anybody may register: each user is known to each host
 _kept_attempts = 50_000
 _told_at_once = 100
 
@@ -252,6 +253,12 @@ class Logins:
         if name is None:
             raise Invalid("choose a name, or give an invitation", key="name")
         check_password(password, name.strip().lower())
+        with self._log.database.read() as session:
+            if user_store.count_without_role(session, MAX_WITHOUT_ROLE) >= MAX_WITHOUT_ROLE:
+                raise TooManyRequests(
+                    "too many users wait for a role: an admin has to give some one, or to delete them",
+                    retry_after_s=3600.0,
+                )
         stored = self._hasher.hash(password)
         with self._log.transaction() as session:
             user, history = self._users.make(session, name, (), registered=True)

@@ -20,6 +20,7 @@ __all__ = [
     "SessionRow",
     "TokenKeyRow",
     "UserRow",
+    "count_without_role",
     "delete_attempts",
     "delete_old_attempts",
     "delete_token_keys",
@@ -207,6 +208,13 @@ def list_users(
     if states is not None:
         query = query.where(users.c.state.in_(states))
     return _with_grants(session, session.execute(query).all())
+
+
+def count_without_role(session: Session, most: int) -> int:
+    """Users whom nobody has given a role yet, counted up to `most`."""
+    query = sqlalchemy.select(users.c.id).outerjoin(grants, grants.c.user_id == users.c.id)
+    found = query.where(grants.c.user_id.is_(None)).limit(most).subquery()
+    return int(session.execute(sqlalchemy.select(sqlalchemy.func.count()).select_from(found)).scalar_one())
 
 
 def list_members(session: Session, namespace: str, *, after: str = "", limit: int) -> list[UserRow]:
