@@ -274,7 +274,10 @@ class _Bridge:
 def _check_program(program: str) -> None:
     """Raises `ImportProblem`."""
     if not os.path.isfile(program):
-        message = "the package has no file bootstrap, which the runtime provided starts"
+        message = (
+            "the package has no file bootstrap, which the runtime provided starts: build it first, or see what "
+            ".isothermignore leaves out"
+        )
     elif not os.access(program, os.X_OK):
         message = "bootstrap is not executable; `chmod +x bootstrap` before it is packed"
     else:
