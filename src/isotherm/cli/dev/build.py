@@ -71,6 +71,13 @@ class Builder:
         took("build")
         return Built(number=revision.number, url=revision.url, changed=changed, steps_ms=taken)
 
+    def content(self) -> str | None:
+        """A digest of all that a build depends on; None where it cannot be read now."""
+        try:
+            return hashlib.sha256((self._folder / MANIFEST).read_bytes() + self._packer.pack()).hexdigest()
+        except (OSError, IsothermError):
+            return None
+
     def stale(self) -> bool:
         """Whether the folder holds something else than what was built last."""
         try:

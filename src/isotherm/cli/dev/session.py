@@ -56,6 +56,7 @@ class Session:
         self._began_ms = time.time_ns() // 1_000_000
         self._shown_ms = 0
         self._there = False  # whether there is a revision that has calls
+        self._failed: str | None = None  # what the last build that failed was of
 
     def run(self) -> None:
         """Until `q`, Ctrl-C or SIGTERM; then the function is deleted."""
@@ -107,20 +108,24 @@ class Session:
 
     def _reload(self, names: list[str]) -> None:
         waited_ms = _since_save_ms(self._folder, names)
+        if names and self._failed is not None and self._builder.content() == self._failed:
+            return  # one save may be told of twice; its error was said
         built = self._build(names, waited_ms)
         if built is not None and built.changed and self._bridge is not None:
             self._bridge.drop()
 
     def _build(self, names: list[str] | None, waited_ms: float | None = None) -> Built | None:
         """Deploy what the folder holds now; None, and the former code goes on, where it cannot be."""
+        content = self._builder.content()
         try:
             built = self._builder.build(Silent() if output.json or names is not None else Plain(output))
         except IsothermError as error:
+            self._failed = content
             self._screen.error(error)
             if self._there:
                 self._screen.event("kept", "the former code goes on; save again to try again")
             return None
-        self._there = True
+        self._there, self._failed = True, None
         steps = ({} if waited_ms is None else {"watch": waited_ms}) | built.steps_ms
         total_ms = sum(steps.values())
         if names is None:
