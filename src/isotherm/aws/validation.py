@@ -66,7 +66,7 @@ def _elements(
     *,
     hidden: bool = False,
 ) -> Iterator[str]:
-    """One fault of the whole where any element is wrong, with all that is asked of each. `hidden`: without its value."""
+    """One fault of the whole where any element is wrong, with all that is asked; `hidden`: without its value."""
     if any(any(_broken(model, shape, each, skip)) for each in elements):
         asked = ", ".join([*_asked(shape), "Member must not be null"])
         yield _fault(value, where, f"{what} must satisfy constraint: [{asked}]", hidden=hidden)
