@@ -14,12 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 from blockbuster import blockbuster_ctx
+from hypothesis import settings
 
 from tests.databases import databases, postgres
 
 __all__ = ["databases", "postgres"]
 
 IN_CI = bool(os.environ.get("CI"))
+
+settings.register_profile("untimed")  # how long an example takes says something of the machine alone
+settings.load_profile("untimed")
 
 # Rooms whose code runs on an event loop that must never wait for a disk, a lock or another process.
 LOOPS = {"api", "bus", "controllers", "gateway", "host", "pool", "replay"}

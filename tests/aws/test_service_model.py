@@ -26,7 +26,7 @@ from tests.aws.shapes import values
 model = ServiceModel("lambda", LOOSE)
 OPERATIONS = sorted(model.operations)
 STREAMED = ("InvokeWithResponseStream",)  # its answer is a stream of events, which the host writes
-quick = settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=4, suppress_health_check=list(HealthCheck))
 
 
 @functools.cache

@@ -71,7 +71,7 @@ def test_a_history_replays_to_its_state(log: EventLog) -> None:
     assert value(log) == (3, 6)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     every=st.integers(1, 7),
     commands=st.lists(st.lists(st.one_of(st.none(), st.integers(-9, 9)), max_size=5), max_size=12),

@@ -175,7 +175,7 @@ def test_zip64_is_refused() -> None:
 good = pack(("app.py", b"def handler(event, context): return event\n"), ("lib/data.bin", bytes(range(256)) * 8))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, len(good) - 1), st.integers(0, 255)), min_size=1, max_size=8))
 def test_damage_anywhere_is_refused_cleanly_or_harmless(damage: list[tuple[int, int]]) -> None:
     content = bytearray(good)
@@ -190,14 +190,14 @@ def test_damage_anywhere_is_refused_cleanly_or_harmless(damage: list[tuple[int, 
         assert archive.testzip() is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_refused_cleanly(content: bytes) -> None:
     with pytest.raises(InvalidPackage):
         inspect(content)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(
         st.lists(st.text("abcxyz.-_ é", min_size=1, max_size=8), min_size=1, max_size=4).map("/".join),

@@ -169,7 +169,7 @@ def test_a_sweep_takes_many_functions_in_turn(house: House, monkeypatch: pytest.
     assert all(len(numbers(house, name)) == 1 for name in "abcde")
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(
     steps=st.lists(st.sampled_from(["deploy", "ready", "fail", "alias", "rollback", "day", "sweep"]), max_size=25),
     data=st.data(),

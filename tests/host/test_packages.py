@@ -99,7 +99,7 @@ def test_names_that_clash_are_refused(tmp_path: Path) -> None:
             unpack(zipped(fill), tmp_path / "code", LIMIT)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 255))
 def test_any_bytes_are_unpacked_or_refused(tmp_path: Path, junk: bytes, at: int, value: int) -> None:
     good = bytearray(zipped(lambda archive: archive.writestr("app.py", "print(1)" * 20)).getvalue())

@@ -168,7 +168,7 @@ def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(
     assert records.logs("default", "hello").items == [line("one")]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
         st.tuples(st.sampled_from(["rev_1", "rev_2"]), st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=30

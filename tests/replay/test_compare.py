@@ -217,7 +217,7 @@ def test_what_one_run_lacks_is_shown_as_missing() -> None:
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_comparison_the_other_way_round_is_its_mirror(a: int, b: int) -> None:
     one, other = cells_of(latencies(a)), cells_of(latencies(b, factor=1.1))
     there = difference_interval(one, other, 90.0, miss=0.05, paired=True)

@@ -198,9 +198,7 @@ def test_deltas_from_any_version_add_up_to_the_whole(
     Feed.databases = databases
     Feed.folder = staticmethod(folder)  # type: ignore[method-assign]  # each run of the machine has its own
     case = Feed.TestCase
-    case.settings = settings(
-        max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    case.settings = settings(max_examples=15, stateful_step_count=30, suppress_health_check=list(HealthCheck))
     case().runTest()
 
 
