@@ -21,7 +21,7 @@ from isotherm.aws.lambda_api.names import FunctionRef, LayerRef, Names, parse_fu
     ],
 )
 def test_functions_are_named_in_all_of_awss_forms(text: str, qualifier: str | None, found: FunctionRef) -> None:
-    assert parse_function(text, "home", qualifier) == found
+    assert parse_function(text, "home", "eu-west-1", qualifier) == found
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,20 @@ def test_functions_are_named_in_all_of_awss_forms(text: str, qualifier: str | No
 )
 def test_what_names_no_function_is_refused(text: str, qualifier: str | None) -> None:
     with pytest.raises(AwsError) as error:
-        parse_function(text, "home", qualifier)
+        parse_function(text, "home", "eu-west-1", qualifier)
+    assert error.value.code == "InvalidParameterValueException"
+
+
+def test_a_function_of_another_region_is_not_reachable() -> None:
+    with pytest.raises(AwsError, match=r"'eu-west-1' are not reachable in this region \('local'\)") as error:
+        parse_function("arn:aws:lambda:eu-west-1:team:function:f", "home", "local")
+    assert (error.value.code, error.value.status) == ("ResourceNotFoundException", 404)
+
+
+def test_a_name_has_64_characters_at_most() -> None:
+    assert parse_function("f" * 64, "home", "local").name == "f" * 64
+    with pytest.raises(AwsError, match="length less than or equal to 64") as error:
+        parse_function("f" * 65, "home", "local")
     assert error.value.code == "InvalidParameterValueException"
 
 
@@ -43,4 +56,4 @@ def test_layers_are_named_by_name_and_arn() -> None:
 
 def test_a_functions_arn_leads_back_to_it() -> None:
     names = Names("local")
-    assert parse_function(names.function("team", "f", "PROD"), "home") == FunctionRef("team", "f", "PROD")
+    assert parse_function(names.function("team", "f", "PROD"), "home", "local") == FunctionRef("team", "f", "PROD")

@@ -147,9 +147,26 @@ BROKEN = {
         "PublishVersion",
         {"FunctionName": "f", "Description": "x" * 300},
     ),
-    "Map keys must satisfy constraint: [Member must have length less than or equal to 128]": (
+    "Map keys must satisfy constraint: [Member must have length less than or equal to 128, Member must have length "
+    "greater than or equal to 1, Member must satisfy regular expression pattern: ": (
         "TagResource",
         {"Resource": ARN, "Tags": {"k" * 200: "v"}},
+    ),
+    "Value '{2=1.5}' at 'routingConfig.additionalVersionWeights' failed to satisfy constraint: Map value must satisfy "
+    "constraint: [Member must have value less than or equal to 1.0, Member must have value greater than or equal to "
+    "0.0, Member must not be null]": (
+        "CreateAlias",
+        {
+            "FunctionName": "f",
+            "Name": "a",
+            "FunctionVersion": "1",
+            "RoutingConfig": {"AdditionalVersionWeights": {"2": 1.5}},
+        },
+    ),
+    "Value '[arm32]' at 'architectures' failed to satisfy constraint: Member must satisfy constraint: [Member must "
+    "satisfy enum value set: [x86_64, arm64], Member must not be null]": (
+        "UpdateFunctionCode",
+        {"FunctionName": "f", "Architectures": ["arm32"]},
     ),
     "Value '1' at 'ephemeralStorage.size' failed": (
         "CreateFunction",
@@ -165,6 +182,16 @@ def test_what_breaks_a_constraint_is_told_in_awss_words(text: str) -> None:
         check_input(model, model.operation(operation), sent)
     assert error.value.code == "ValidationException"
     assert text in error.value.message
+
+
+def test_a_variables_value_is_not_told() -> None:
+    with pytest.raises(AwsError, match=r"Value at 'environment\.variables' failed") as error:
+        check_input(
+            model,
+            model.operation("UpdateFunctionConfiguration"),
+            {"FunctionName": "f", "Environment": {"Variables": {"no-name": "hush"}}},
+        )
+    assert "hush" not in error.value.message
 
 
 def test_what_is_right_passes() -> None:

@@ -1,6 +1,7 @@
 """Which runtimes a machine has is found by asking its programs; what is too old or broken is none."""
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,19 @@ def test_without_node_there_are_python_and_provided(tmp_path: Path) -> None:
     node = runtimes.find_node()
     assert node is not None
     assert node.npm is None
+
+
+def test_a_runtime_that_is_not_here_may_have_a_stand_in() -> None:
+    assert runtimes.stand_ins("python3.8=python3.11, nodejs22.x=nodejs20.x,") == {
+        "python3.8": "python3.11",
+        "nodejs22.x": "nodejs20.x",
+    }
+    assert runtimes.stand_ins("") == {}
+
+
+def test_the_whole_version_of_a_runtime_is_that_of_its_program(tmp_path: Path) -> None:
+    program(tmp_path / "bin/node", "echo v22.11.0")
+    assert runtimes.version_of("nodejs22") == "22.11.0"
+    assert runtimes.version_of("nodejs20") is None
+    assert runtimes.version_of(runtimes.own_python()) == platform.python_version()
+    assert runtimes.version_of(runtimes.PROVIDED) is None

@@ -99,7 +99,7 @@ def test_the_get_started_scenario_of_a_function(aws: Any, name: str) -> None:
     assert made["ResponseMetadata"]["HTTPStatusCode"] == 201
     assert made["State"] == "Pending"
     assert made["StateReasonCode"] == "Creating"
-    assert made["FunctionArn"] == f"arn:aws:lambda:local:default:function:{name}:1"
+    assert made["FunctionArn"] == f"arn:aws:lambda:local:default:function:{name}"
     assert made["Version"] == "1"
     assert made["Role"] == ROLE
     assert made["Handler"] == "lambda_function.lambda_handler"

@@ -239,7 +239,7 @@ async def test_large_bodies_are_checked_as_they_come(front: Front, framed: str, 
     for path in (INVOKE, "/seen/"):
         assert refusal(await post(path, body[:-2] + b'y"')) == (403, "InvalidSignatureException")
         assert refusal(await post(path, body, token="iso_nobody")) == (403, "UnrecognizedClientException")
-        assert refusal(await post(path, body * 2)) == (413, "RequestTooLargeException")
+        assert refusal(await post(path, body * 2)) == (413, "RequestEntityTooLargeException")
     assert front.api.buffered_bytes == front.content.buffered_bytes == 0
 
 

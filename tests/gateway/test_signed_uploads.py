@@ -47,7 +47,7 @@ async def test_without_a_digest_it_is_collected_within_the_limit_of_whole_ones(s
     assert (await put(streaming, signed("/digest", method="PUT", body=small), small)).json() == found(small)
     assert refusal(await put(streaming, signed("/digest", method="PUT", body=small), small + b"y"))[0] == 403
     reply = await put(streaming, signed("/digest", method="PUT", body=LARGE), LARGE)
-    assert refusal(reply) == (413, "RequestTooLargeException")
+    assert refusal(reply) == (413, "RequestEntityTooLargeException")
 
 
 async def test_the_handler_is_told_that_another_body_broke_off(streaming: Front) -> None:

@@ -115,10 +115,7 @@ class AwsFront:
 
 
 def _refusal(request: Request, error: IsothermError) -> AwsError:
-    fault = fault_of(error)
-    if fault.code == "UnrecognizedClientException" and "authorization" not in request.headers:
-        return AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
-    return fault
+    return fault_of(error, nameless="authorization" not in request.headers)
 
 
 def _url(request: Request) -> str:

@@ -9,6 +9,7 @@ from isotherm.aws.service_model import ServiceModel
 __all__ = ["check_input", "enum_text"]
 
 _shown = 1000
+_made_of_others = ("structure", "list", "map")
 
 
 def check_input(model: ServiceModel, operation: Any, given: dict[str, Any], skip: frozenset[str] = frozenset()) -> None:
@@ -43,15 +44,46 @@ def _value(model: ServiceModel, shape: Any, value: Any, where: str, skip: frozen
         yield _fault(value, where, constraint)
     if kind == "structure" and not getattr(shape, "is_document_type", False):
         yield from _structure(model, shape, value, where, skip)
-    elif kind == "list":
+    elif kind == "list" and shape.member.type_name in _made_of_others:
         for at, each in enumerate(value, 1):
             yield from _value(model, shape.member, each, f"{where}.{at}.member", skip)
+    elif kind == "list":
+        yield from _elements(model, shape.member, value, value, where, "Member", skip)
     elif kind == "map":
-        for key, each in value.items():
-            for constraint in _broken(model, shape.key, key, skip):
-                yield _fault(value, where, f"Map keys must satisfy constraint: [{constraint}]")
-            for constraint in _broken(model, shape.value, each, skip):
-                yield _fault(value, where, f"Map value must satisfy constraint: [{constraint}]")
+        hidden = any(each.metadata.get("sensitive") for each in (shape, shape.key, shape.value))
+        yield from _elements(model, shape.key, list(value), value, where, "Map keys", skip, hidden=hidden)
+        yield from _elements(model, shape.value, list(value.values()), value, where, "Map value", skip, hidden=hidden)
+
+
+def _elements(
+    model: ServiceModel,
+    shape: Any,
+    elements: list[Any],
+    value: Any,
+    where: str,
+    what: str,
+    skip: frozenset[str],
+    *,
+    hidden: bool = False,
+) -> Iterator[str]:
+    """One fault of the whole where any element is wrong, with all that is asked; `hidden`: without its value."""
+    if any(any(_broken(model, shape, each, skip)) for each in elements):
+        asked = ", ".join([*_asked(shape), "Member must not be null"])
+        yield _fault(value, where, f"{what} must satisfy constraint: [{asked}]", hidden=hidden)
+
+
+def _asked(shape: Any) -> Iterator[str]:
+    """All constraints of a shape, in AWS's order."""
+    meta = shape.metadata
+    what = "length" if shape.type_name in ("string", "blob") else "value"
+    if "max" in meta:
+        yield f"Member must have {what} less than or equal to {meta['max']}"
+    if "min" in meta:
+        yield f"Member must have {what} greater than or equal to {meta['min']}"
+    if "pattern" in meta:
+        yield f"Member must satisfy regular expression pattern: {meta['pattern']}"
+    if "enum" in meta:
+        yield enum_text(list(meta["enum"]))
 
 
 def _broken(model: ServiceModel, shape: Any, value: Any, skip: frozenset[str]) -> Iterator[str]:
@@ -81,15 +113,18 @@ def _joined(where: str, name: str) -> str:
     return f"{where}.{lower}" if where else lower
 
 
-def _fault(value: Any, where: str, constraint: str) -> str:
+def _fault(value: Any, where: str, constraint: str, *, hidden: bool = False) -> str:
+    if hidden:
+        return f"Value at '{where}' failed to satisfy constraint: {constraint}"
     if value is None:
         return f"Value null at '{where}' failed to satisfy constraint: {constraint}"
     text = "java.nio.HeapByteBuffer" if isinstance(value, bytes) else _java(value)
-    shown = f"Value at '{where}'" if isinstance(value, dict) else f"Value '{text[:_shown]}' at '{where}'"
-    return f"{shown} failed to satisfy constraint: {constraint}"
+    return f"Value '{text[:_shown]}' at '{where}' failed to satisfy constraint: {constraint}"
 
 
 def _java(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_java, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}={_java(each)}' for key, each in value.items())}}}"
     return str(value).lower() if isinstance(value, bool) else str(value)

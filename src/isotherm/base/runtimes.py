@@ -2,6 +2,7 @@
 
 import functools
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -9,7 +10,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["LEAST_NODE", "PROVIDED", "Node", "find_node", "is_node", "own_python", "runtimes"]
+__all__ = [
+    "LEAST_NODE",
+    "PROVIDED",
+    "Node",
+    "find_node",
+    "is_node",
+    "own_python",
+    "runtimes",
+    "stand_ins",
+    "version_of",
+]
 
 PROVIDED = "provided"
 LEAST_NODE = 18  # the first with all that the front end stands on
@@ -45,6 +56,20 @@ def runtimes() -> list[str]:
     """The runtimes that instances can have here; the first is taken where a manifest names none."""
     node = find_node()
     return [own_python(), *([] if node is None else [node.name]), PROVIDED]
+
+
+def stand_ins(text: str) -> dict[str, str]:
+    """Of the setting `lambda_runtimes`: by the runtime that is asked for, the one that runs in its place."""
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {asked.strip(): there.strip() for asked, _, there in pairs if asked.strip() and there.strip()}
+
+
+def version_of(runtime: str) -> str | None:
+    """The whole version of a runtime of this machine; None of `provided`, and of one that is not here."""
+    if runtime == own_python():
+        return platform.python_version()
+    node = find_node() if is_node(runtime) else None
+    return node.version if node is not None and node.name == runtime else None
 
 
 @functools.cache

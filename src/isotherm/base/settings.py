@@ -85,6 +85,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lambda_egress: Annotated[
         Literal["deny", "open"], Meta(description="What functions may reach that clients of AWS's API make")
     ] = "deny"
+    lambda_runtimes: Annotated[
+        str,
+        Meta(
+            description="Runtimes that are not here and what runs in their place when clients of AWS's API ask for "
+            "them, between commas: python3.8=python3.11,nodejs22.x=nodejs20.x"
+        ),
+    ] = ""
     max_package_mb: Annotated[int, Meta(description="Largest zip of code, MB", ge=1)] = 50
     max_unpacked_mb: Annotated[int, Meta(description="Largest unpacked code, MB", ge=1)] = 250
     build_timeout_s: Annotated[float, Meta(description="Time for installing dependencies", gt=0)] = 600.0

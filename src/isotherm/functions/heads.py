@@ -88,7 +88,7 @@ class Heads:
         with self._log.database.read() as session:
             self._tenancy.existing_namespace(session, namespace)
             rows = workload_store.list_workloads(session, "function", namespace, after=after, limit=limit)
-            return [self._seen(session, principal, row, None, {}) for row in rows if row.latest is not None]
+            return [self._seen(session, principal, row, None) for row in rows if row.latest is not None]
 
     def versions(self, principal: Principal, namespace: str, name: str, *, after: int, limit: int) -> list[Seen]:
         """Published ones by number, those after `after`. Raises `NotFound`, `Forbidden`."""
@@ -185,12 +185,10 @@ class Heads:
         principal: Principal,
         workload: WorkloadRow,
         qualifier: str | None,
-        versions: dict[int, int] | None = None,
     ) -> Seen:
-        """`versions` where they are known, or nobody asks for them."""
         if workload.latest is None:
             raise NotFound(f"{workload.name!r} has no revision yet", name=workload.name)
-        versions = self._workloads.versions(session, workload.id) if versions is None else versions
+        versions = self._workloads.versions(session, workload.id)
         version: int | None = None
         alias: AliasRow | None = None
         revision = workload.latest

@@ -5,56 +5,17 @@ get problem objects.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
-from isotherm.base.errors import (
-    Forbidden,
-    Invalid,
-    IsothermError,
-    MalformedRequest,
-    MethodNotAllowed,
-    NotFound,
-    RequestTimeout,
-    SignatureRefused,
-    TooLarge,
-    TooManyRequests,
-    Unauthenticated,
-    UnsupportedMediaType,
-)
+from isotherm.base.errors import IsothermError
 from isotherm.gateway.request import Request
-from isotherm.sigv4.model import Reason
 from isotherm.sigv4.parsing import is_signed
+from isotherm.wire.aws_errors import aws_members, aws_name
 
 __all__ = ["AwsForm", "aws_form", "wants_aws_form"]
 
 lambda_path = re.compile(rb"/20[0-9]{2}-[0-9]{2}-[0-9]{2}/")  # each of Lambda's paths begins with a date
-
-SIGNATURES: Final[Mapping[Reason, str]] = {
-    "incomplete": "IncompleteSignatureException",
-    "unknown_key": "UnrecognizedClientException",
-    "session_token": "UnrecognizedClientException",
-    "scope": "InvalidSignatureException",
-    "unsigned_header": "InvalidSignatureException",
-    "early": "InvalidSignatureException",
-    "expired": "InvalidSignatureException",
-    "mismatch": "InvalidSignatureException",
-    "payload": "InvalidSignatureException",
-}
-NAMES: Final[tuple[tuple[type[IsothermError], str, int], ...]] = (
-    (Unauthenticated, "MissingAuthenticationTokenException", 403),
-    (Forbidden, "AccessDeniedException", 403),
-    (NotFound, "ResourceNotFoundException", 404),
-    (MethodNotAllowed, "UnknownOperationException", 404),
-    (RequestTimeout, "RequestTimeoutException", 408),
-    (TooLarge, "RequestTooLargeException", 413),
-    (UnsupportedMediaType, "UnsupportedMediaTypeException", 415),
-    (TooManyRequests, "TooManyRequestsException", 429),
-    (MalformedRequest, "InvalidRequestContentException", 400),
-    (Invalid, "InvalidParameterValueException", 400),
-)
 
 
 class AwsForm(msgspec.Struct, frozen=True):
@@ -76,17 +37,10 @@ def wants_aws_form(request: Request, own_paths: tuple[bytes, ...]) -> bool:
 
 
 def aws_form(error: IsothermError) -> AwsForm:
-    """The error by the name that AWS has for it."""
-    name, status = next(((name, status) for kind, name, status in NAMES if isinstance(error, kind)), ("", 0))
-    if isinstance(error, SignatureRefused):
-        name = SIGNATURES[error.data["reason"]]
-    status = status or error.status
+    """The error by the name that AWS has for it. Who comes with a key that is no signature gets problem objects, so
+    one that is not authenticated here has sent nothing."""
+    name, status = aws_name(error, nameless=True)
     kind = "User" if status < 500 else "Service"
-    members = {"Type": kind, "message": error.message, "Message": error.message}
-    if isinstance(error, TooManyRequests):
-        members["Reason"] = str(error.data.get("reason") or "CallerRateLimitExceeded")
-    return AwsForm(
-        status,
-        name or ("ServiceException" if status >= 500 else "InvalidParameterValueException"),
-        msgspec.json.encode(members),
-    )
+    members = {"Type": kind, "message": error.message, "Message": error.message} | aws_members(error)
+    members.pop("retryAfterSeconds", None)  # travels as a header
+    return AwsForm(status, name, msgspec.json.encode(members))

@@ -9,6 +9,7 @@ __all__ = [
     "INVOKE_PREFIX",
     "STREAM_PREFIX",
     "Reference",
+    "arn_region",
     "is_invoke",
     "parse_invoke_target",
     "parse_reference",
@@ -31,6 +32,7 @@ arn = re.compile(
 )
 partial_arn = re.compile(rf"(?:({space_body}|[0-9]{{12}}):)?function:({name_body})(?::({qualifier_body}))?")
 qualifier_only = re.compile(qualifier_body)
+region_in_arn = re.compile(r"/20[0-9-]{8}/functions/arn:aws[a-z-]*:lambda:([a-z0-9-]{1,32}):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ def parse_reference(text: str) -> Reference | None:
     if namespace is not None and namespace.isdigit():
         namespace = None
     return Reference(namespace, name, None if qualifier == LATEST else qualifier)
+
+
+def arn_region(path: str) -> str | None:
+    """The region in the ARN that an Invoke's path names its function by; None where there is none."""
+    found = region_in_arn.match(path)
+    return None if found is None else found[1]
 
 
 def is_invoke(url: bytes) -> bool:

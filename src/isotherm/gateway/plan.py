@@ -10,7 +10,7 @@ from isotherm.base.errors import Forbidden, Invalid, MalformedRequest, NotFound,
 from isotherm.gateway.cors import cors_lines, preflight_head
 from isotherm.gateway.keys import NEVER_MS, KeyRing, Principal, is_own
 from isotherm.gateway.messages import HOP_BY_HOP
-from isotherm.gateway.names import STREAM_PREFIX, Reference, parse_invoke_target, split_content_url
+from isotherm.gateway.names import STREAM_PREFIX, Reference, arn_region, parse_invoke_target, split_content_url
 from isotherm.gateway.request import Request
 from isotherm.gateway.routes import RouteTable
 from isotherm.gateway.signed import Signatures, SignedHead
@@ -104,11 +104,8 @@ class Planner:
         principal, signed = self._caller(request, INVOKE_SERVICES)
         if reference is None:
             raise NotFound("no function has this name: NAME, NAMESPACE/NAME or an ARN, with an optional qualifier")
-        namespace = reference.namespace or principal.home_namespace
-        route = self.routes.find(namespace, reference.name)
-        _check(principal, route, Reference(namespace, reference.name, reference.qualifier))
-        assert route is not None
-        plan = Plan(self.routes.target(route, reference), principal, self.routes.generation)
+        target = self._invoked(unquote(path), reference, principal, aws=signed is not None)
+        plan = Plan(target, principal, self.routes.generation)
         plan.invoke = True
         plan.signed = signed
         kind = (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1")
@@ -124,6 +121,25 @@ class Planner:
         plan.client_context = _client_context(request)
         plan.head = f'",{plan.client_context}]'
         return plan
+
+    def _invoked(self, path: str, reference: Reference, principal: Principal, *, aws: bool) -> Target:
+        """What an Invoke calls. Raises `NotFound`, for AWS's clients in AWS's words; `Forbidden`."""
+        namespace = reference.namespace or principal.home_namespace
+        region = self._signatures.region
+        asked = arn_region(path)
+        if asked is not None and asked != region:
+            raise NotFound(f"Functions from '{asked}' are not reachable in this region ('{region}')")
+        route = self.routes.find(namespace, reference.name)
+        try:
+            _check(principal, route, Reference(namespace, reference.name, reference.qualifier))
+            assert route is not None
+            return self.routes.target(route, reference)
+        except NotFound as exc:
+            if not aws:
+                raise
+            arn = f"arn:aws:lambda:{region}:{namespace}:function:{reference.name}"
+            qualifier = "" if reference.qualifier is None else f":{reference.qualifier}"
+            raise NotFound(f"Function not found: {arn}{qualifier}", **exc.data) from exc
 
     def check_signer(self, request: Request, services: tuple[str, ...]) -> bool:
         """Whether a request is signed. Raises `SignatureRefused` where its head tells already that it is in vain."""

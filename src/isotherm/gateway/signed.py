@@ -73,14 +73,14 @@ class Signatures:
 
     def __init__(self, keys: KeyRing, region: str, time_ms: Callable[[], int]) -> None:
         self._keys = keys
-        self._region = region
+        self.region = region
         self.time_ms = time_ms
 
     def head(self, request: Request, services: Collection[str]) -> SignedHead:
         """A request of which `is_signed_request` holds, for one of these services. Raises `SignatureRefused`."""
         sent = sent_headers(request.headers)
         signature = parse_signature(request.url, sent)
-        check_scope(signature, self._region, services)  # first: then signing keys are made for few places only
+        check_scope(signature, self.region, services)  # first: then signing keys are made for few places only
         check_time(signature, self.time_ms() / 1000.0)
         signer = self._keys.signer(signature)
         check_coverage(signature, sent)

@@ -7,6 +7,7 @@ from isotherm.aws.lambda_api.call import Call, Operations
 from isotherm.aws.lambda_api.configuration import revision_id
 from isotherm.aws.lambda_api.names import FunctionRef
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
+from isotherm.base.errors import NotFound
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.workloads.model import LIVE, AliasRow, Weight
 from isotherm.workloads.settings_model import NoteSetting, UrlSetting
@@ -23,7 +24,7 @@ operations = Operations("Aliases")
 )
 def create_alias(call: Call) -> dict[str, Any]:
     ref, name = call.unqualified(), call.text("Name")
-    seen = call.services.heads.see(call.principal, ref.namespace, ref.name)
+    seen = _function(call, ref)
     if name == LIVE or _there(call, ref, name):
         raise AwsError(
             "ResourceConflictException",
@@ -91,6 +92,17 @@ def delete_alias(call: Call) -> dict[str, Any]:
     return {}
 
 
+def _function(call: Call, ref: FunctionRef) -> Seen:
+    """Raises `AwsError`, which names the version that an alias was to be of."""
+    try:
+        return call.services.heads.see(call.principal, ref.namespace, ref.name)
+    except NotFound as exc:
+        if "namespace" in exc.data:
+            raise
+        arn = call.names.function(ref.namespace, ref.name, call.text("FunctionVersion"))
+        raise AwsError("ResourceNotFoundException", f"Function not found: {arn}", 404) from exc
+
+
 def _there(call: Call, ref: FunctionRef, name: str) -> bool:
     _, rows = call.services.heads.aliases(call.principal, ref.namespace, ref.name, after="", limit=1000)
     return any(row.name == name for row in rows)
@@ -111,6 +123,10 @@ def _weights(call: Call, seen: Seen, version: str, routing: dict[str, Any] | Non
     if len(extra) > 1:
         raise AwsError(
             "InvalidParameterValueException", "Number of items in AdditionalVersionWeights cannot be greater than 1"
+        )
+    if version == HEAD and extra:
+        raise AwsError(
+            "InvalidParameterValueException", "$LATEST is not supported for an alias pointing to more than 1 version"
         )
     main = _number(call, seen, version)
     shares = [(_number(call, seen, other), float(share)) for other, share in extra.items() if share > 0]
@@ -172,7 +188,8 @@ def _shown(call: Call, seen: Seen, row: AliasRow) -> dict[str, Any]:
     others = {_version(versions, w.number): round(w.weight, 9) for w in row.weights if w.number != main.number}
     if others:
         shown["RoutingConfig"] = {"AdditionalVersionWeights": others}
-    return shown | {"RevisionId": revision_id(f"{seen.workload.id}:{shown}")}
+    set_at = note.updated_at_ms if isinstance(note, NoteSetting) else 0
+    return shown | {"RevisionId": revision_id(f"{seen.workload.id}:{shown}:{set_at}")}
 
 
 def _version(versions: dict[int, int], number: int) -> str:

@@ -59,14 +59,20 @@ class Call:
 
     def function(self, member: str = "FunctionName") -> FunctionRef:
         """The function that is named, with its qualifier. Raises `AwsError`."""
-        return parse_function(self.text(member), self.home, self.given.get("Qualifier") or None)
+        return parse_function(self.text(member), self.home, self.names.region, self.given.get("Qualifier") or None)
+
+    def parsed(self, text: str) -> FunctionRef:
+        """A function that is named anywhere else. Raises `AwsError`."""
+        return parse_function(text, self.home, self.names.region)
 
     def unqualified(self, member: str = "FunctionName") -> FunctionRef:
         """The function that is named; a version or alias in the name is not this operation's."""
         found = self.function(member)
         if found.qualifier is not None:
             raise AwsError(
-                "InvalidParameterValueException", "This operation does not support a version or an alias in the name"
+                "InvalidParameterValueException",
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+                "operation. Please specify either a function name or an unqualified function ARN.",
             )
         return found
 

@@ -14,6 +14,7 @@ from isotherm.workloads.settings_model import ProvisionedSetting, ReservedSettin
 __all__ = ["operations"]
 
 operations = Operations("Concurrency")
+_no_version = "The function resource provided must be an alias or a published version."
 _none = "No Provisioned Concurrency Config found for this function"
 
 
@@ -62,7 +63,8 @@ def delete_function_concurrency(call: Call) -> dict[str, Any]:
     "PutProvisionedConcurrencyConfig", "functions.deploy", note="Instances that each host keeps warm of the version"
 )
 def put_provisioned_concurrency_config(call: Call) -> dict[str, Any]:
-    ref = _qualified(call)
+    ref = _qualified(call, "Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+    _check_free(call, ref)
     wanted = call.given["ProvisionedConcurrentExecutions"]
 
     def change(seen: Seen, _before: Setting | None) -> Setting:
@@ -124,14 +126,32 @@ def list_provisioned_concurrency_configs(call: Call) -> dict[str, Any]:
     return answer
 
 
-def _qualified(call: Call) -> FunctionRef:
+def _qualified(call: Call, refusal: str = _no_version) -> FunctionRef:
     ref = call.function()
     if ref.qualifier in (None, HEAD):
-        raise AwsError(
-            "InvalidParameterValueException",
-            "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
-        )
+        raise AwsError("InvalidParameterValueException", refusal)
     return ref
+
+
+def _check_free(call: Call, ref: FunctionRef) -> None:
+    """Raises `AwsError` where the version has instances of its own already by its number, or by an alias."""
+
+    def see(qualifier: str) -> Seen:
+        return call.services.heads.see(call.principal, ref.namespace, ref.name, qualifier)
+
+    asked = str(ref.qualifier)
+    seen = see(asked)
+    for row in seen.settings:
+        if not isinstance(row.setting, ProvisionedSetting) or row.qualifier == asked:
+            continue
+        if seen.alias is not None and row.qualifier == str(seen.version):
+            raise AwsError(
+                "ResourceConflictException",
+                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version",
+                409,
+            )
+        if seen.alias is None and not row.qualifier.isdigit() and see(row.qualifier).version == seen.version:
+            raise AwsError("ResourceConflictException", "Version is pointed by a Provisioned Concurrency alias", 409)
 
 
 def _setting(seen: Seen, ref: FunctionRef) -> ProvisionedSetting:

@@ -1,9 +1,10 @@
 """A function's configuration, from AWS's words to ours and back."""
 
 import base64
+import hashlib
 import platform
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -12,13 +13,24 @@ import msgspec
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call
 from isotherm.aws.lambda_api.members import check_members, kept_members
-from isotherm.aws.lambda_api.names import Names, parse_function, parse_layer
-from isotherm.base.runtimes import PROVIDED, is_node
+from isotherm.aws.lambda_api.names import LayerRef, Names, parse_layer
+from isotherm.base.errors import NotFound
+from isotherm.base.runtimes import PROVIDED, is_node, stand_ins, version_of
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.functions.model import FunctionConfig
 from isotherm.workloads.model import RevisionRow
+from isotherm.workloads.settings_model import PolicySetting
 
-__all__ = ["changed", "configuration_of", "created", "moment", "notes_of", "revision_id", "runtime_of"]
+__all__ = [
+    "changed",
+    "configuration_of",
+    "created",
+    "head_revision_id",
+    "moment",
+    "notes_of",
+    "revision_id",
+    "runtime_of",
+]
 
 _ids = uuid.UUID("6f2f0d4e-3c55-4a0e-9d3e-1f6a2f0c7b11")
 _machine = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
@@ -33,6 +45,7 @@ _reserved = frozenset(
     )
 )  # fmt: skip
 _max_instances = 100
+_max_env_bytes = 4096  # of the variables as JSON
 _failures = {
     "import_failed": "FunctionError.RuntimeInitError",
     "timed_out": "FunctionError.InitTimeout",
@@ -82,7 +95,7 @@ def changed(call: Call, config: FunctionConfig) -> FunctionConfig:
     if "Environment" in given:
         values["env"] = _checked_env(given["Environment"].get("Variables") or {})
     if "Layers" in given:
-        values["layers"] = [_layer_name(call, arn) for arn in given["Layers"]]
+        values["layers"] = _layer_names(call, given["Layers"])
     if "DeadLetterConfig" in given:
         target = given["DeadLetterConfig"].get("TargetArn")
         values["asynchronous"] = msgspec.structs.replace(config.asynchronous, on_failure=_destination(call, target))
@@ -96,13 +109,17 @@ def notes_of(call: Call, before: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("Description", "Runtime", "DeadLetterConfig"):
         if name in call.given:
             notes[name] = call.given[name]
+    if "Environment" in call.given:
+        notes["Environment"] = True  # shown even where nothing is in it
     return notes
 
 
 def runtime_of(call: Call, asked: str) -> str:
     """Ours. Raises `AwsError` where it is not installed here."""
     there = call.services.functions.runtimes
-    name = PROVIDED if asked.startswith("provided") else asked.removesuffix(".x")
+    name = _ours(asked)
+    if name not in there:
+        name = _ours(stand_ins(call.services.settings.lambda_runtimes).get(asked, name))
     if name not in there:
         values = ", ".join(_theirs(runtime) for runtime in there)
         raise AwsError(
@@ -111,6 +128,10 @@ def runtime_of(call: Call, asked: str) -> str:
             "or be a valid ARN (these are the runtimes that this machine has)",
         )
     return name
+
+
+def _ours(runtime: str) -> str:
+    return PROVIDED if runtime.startswith("provided") else runtime.removesuffix(".x")
 
 
 def _theirs(runtime: str) -> str:
@@ -128,15 +149,50 @@ def _checked_env(env: Mapping[str, str]) -> dict[str, str]:
             "provided contains reserved keys that are currently not supported for modification. Reserved keys used "
             f"in this request: {', '.join(used)}",
         )
+    text = msgspec.json.encode(env)
+    if len(text) > _max_env_bytes:
+        raise AwsError(
+            "InvalidParameterValueException",
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {len(text)} bytes of {', '.join(sorted(env))[:200]}",
+        )
     return dict(env)
 
 
-def _layer_name(call: Call, arn: str) -> str:
-    ref = parse_layer(arn, call.home)
-    if ref.version is None:
-        raise AwsError("InvalidParameterValueException", f"{arn} names no version of a layer")
-    call.services.layers.version(call.principal, ref.namespace, ref.name, ref.version)
-    return f"{ref.name}:{ref.version}"
+def _layer_names(call: Call, arns: Sequence[str]) -> list[str]:
+    """NAME:VERSION of each. Raises `AwsError`."""
+    refs = [parse_layer(arn, call.home) for arn in arns]
+    for ref in refs:
+        if ref.region not in ("", call.names.region):
+            raise AwsError(
+                "InvalidParameterValueException",
+                "Layers are not in the same region as the function. Layers are expected to be in region "
+                f"{call.names.region}.",
+            )
+    taken: dict[tuple[str, str], int | None] = {}
+    for ref in refs:
+        place = ref.namespace, ref.name
+        if place in taken:
+            first, second = (call.names.layer(*place, version) for version in (taken[place], ref.version))
+            raise AwsError(
+                "InvalidParameterValueException",
+                "Two different versions of the same layer are not allowed to be referenced in the same function. "
+                f"{first} and {second} are versions of the same layer.",
+            )
+        taken[place] = ref.version
+    return [_layer_name(call, ref) for ref in refs]
+
+
+def _layer_name(call: Call, ref: LayerRef) -> str:
+    try:
+        if ref.version is not None:
+            call.services.layers.version(call.principal, ref.namespace, ref.name, ref.version)
+            return f"{ref.name}:{ref.version}"
+        why = "names no version"
+    except NotFound:
+        why = "does not exist."
+    arn = call.names.layer(ref.namespace, ref.name, ref.version)
+    raise AwsError("InvalidParameterValueException", f"Layer version {arn} {why}")
 
 
 def _destination(call: Call, arn: str | None) -> str | None:
@@ -148,7 +204,7 @@ def _destination(call: Call, arn: str | None) -> str | None:
             "InvalidParameterValueException",
             f"{arn}: this platform delivers to functions only; give the ARN of a function",
         )
-    ref = parse_function(arn, call.home)
+    ref = call.parsed(arn)
     return ref.name if ref.qualifier in (None, HEAD) else f"{ref.name}:{ref.qualifier}"
 
 
@@ -165,6 +221,14 @@ def _architecture() -> str:
 def revision_id(text: str) -> str:
     """A UUID that is another one wherever `text` is."""
     return str(uuid.uuid5(_ids, text))
+
+
+def head_revision_id(seen: Seen) -> str:
+    """Another one after each change, state, publication and change of the policy, as with AWS."""
+    policy = seen.setting(PolicySetting)
+    changed_at = policy.updated_at_ms if isinstance(policy, PolicySetting) else 0
+    newest = max(seen.versions, default=0)
+    return revision_id(f"{seen.revision.spec.id}:{HEAD}:{seen.revision.state}:{newest}:{changed_at}")
 
 
 def moment(at_ms: int) -> str:
@@ -195,14 +259,14 @@ def configuration_of(names: Names, seen: Seen, *, short: bool = False, qualified
         "CodeSha256": base64.b64encode(bytes.fromhex(spec.package)).decode(),
         "Version": version,
         "TracingConfig": {"Mode": (notes.get("TracingConfig") or {}).get("Mode", "PassThrough")},
-        "RevisionId": revision_id(f"{spec.id}:{version}"),
+        "RevisionId": head_revision_id(seen) if version == HEAD else revision_id(f"{spec.id}:{version}"),
         "PackageType": "Zip",
         "Architectures": [_architecture()],
         "EphemeralStorage": {"Size": spec.tmp_mb},
         "SnapStart": _snap_start(seen),
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec.name}"} | notes.get("LoggingConfig", {}),
     }
-    if row.env_names:
+    if row.env_names or notes.get("Environment"):
         made["Environment"] = _environment(seen)
     if spec.layers:
         made["Layers"] = [
@@ -211,7 +275,16 @@ def configuration_of(names: Names, seen: Seen, *, short: bool = False, qualified
         ]
     if (notes.get("DeadLetterConfig") or {}).get("TargetArn"):
         made["DeadLetterConfig"] = notes["DeadLetterConfig"]
-    return made if short else made | _state(seen)
+    return made if short else made | _runtime_version(names, spec.runtime) | _state(seen)
+
+
+def _runtime_version(names: Names, runtime: str) -> dict[str, Any]:
+    """An ARN of its own for each version of each runtime; none of `provided`, which comes with the code."""
+    version = version_of(runtime)
+    if version is None:
+        return {}
+    digest = hashlib.sha256(f"{runtime} {version}".encode()).hexdigest()
+    return {"RuntimeVersionConfig": {"RuntimeVersionArn": f"arn:aws:lambda:{names.region}::runtime:{digest}"}}
 
 
 def _environment(seen: Seen) -> dict[str, Any]:

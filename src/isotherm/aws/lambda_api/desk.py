@@ -8,13 +8,14 @@ import structlog
 from isotherm.aws.fault import AwsError, fault_of
 from isotherm.aws.lambda_api.absent import ABSENT
 from isotherm.aws.lambda_api.call import Call, Operation, Services
+from isotherm.aws.lambda_api.missing import missing
 from isotherm.aws.lambda_api.names import LOOSE, Names
 from isotherm.aws.lambda_api.table import TABLE
 from isotherm.aws.parsing import parse_input
 from isotherm.aws.serializing import HttpAnswer, error_answer, output_answer
 from isotherm.aws.service_model import Matched, ServiceModel
 from isotherm.aws.validation import check_input
-from isotherm.base.errors import IsothermError
+from isotherm.base.errors import IsothermError, NotFound
 from isotherm.tenancy.model import Principal
 from isotherm.tenancy.service import Tenancy
 from isotherm.wire.scopes import ANY_FUNCTION
@@ -22,8 +23,8 @@ from isotherm.wire.scopes import ANY_FUNCTION
 __all__ = ["AwsRequest", "LambdaApi"]
 
 _log = structlog.get_logger(__name__)
-# Operations check these themselves, with words of their own.
-_own_checks = frozenset(("Runtime", "CompatibleRuntimes"))
+# Operations that check a shape's enum themselves, with words of their own.
+_own_checks = dict.fromkeys(("CreateFunction", "UpdateFunctionConfiguration"), frozenset(("Runtime",)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,20 @@ class LambdaApi:
             raise _not_here(matched.operation.name)
         self._let_in(principal, operation)
         given = parse_input(matched.operation, matched.path, request.query, request.headers, request.body)
-        check_input(self.model, matched.operation, given, _own_checks)
-        output = operation.run(Call(self._services, principal, given, request.url, operation.name, self._names))
+        check_input(self.model, matched.operation, given, _own_checks.get(operation.name, frozenset()))
+        call = Call(self._services, principal, given, request.url, operation.name, self._names)
+        try:
+            output = operation.run(call)
+        except NotFound as exc:
+            raise self._missing(call, exc) from exc
         return output_answer(matched.operation, output)
+
+    def _missing(self, call: Call, error: NotFound) -> AwsError:
+        """In AWS's words, where it is a function, a version or an alias that is not there."""
+        member = next((name for name in ("FunctionName", "Resource") if call.given.get(name)), None)
+        if member is None or "namespace" in error.data:
+            return fault_of(error)
+        return missing(call.operation, self._names, call.function(member))
 
     def _let_in(self, principal: Principal, operation: Operation) -> None:
         """Before anything of the request is read: whoever may do this nowhere learns nothing of what it would be.

@@ -1,7 +1,9 @@
 """Create, see, change and delete functions."""
 
 import base64
+import io
 import time
+import zipfile
 from typing import Any
 from urllib.parse import quote
 
@@ -9,11 +11,11 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
-from isotherm.aws.lambda_api.configuration import changed, configuration_of, created, notes_of, revision_id
+from isotherm.aws.lambda_api.configuration import changed, configuration_of, created, head_revision_id, notes_of
 from isotherm.aws.lambda_api.members import check_members
 from isotherm.aws.lambda_api.names import FunctionRef
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
-from isotherm.base.errors import InvalidPackage
+from isotherm.base.errors import InvalidPackage, TooLarge
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.functions.model import FunctionConfig, Making, Package
 from isotherm.workloads.model import WorkloadRow
@@ -45,7 +47,9 @@ def create_function(call: Call) -> dict[str, Any]:
         call.services.heads.change_setting(
             call.principal, ref.namespace, ref.name, None, TagsSetting, lambda *_: setting
         )
-    return _published(call, ref) if call.given.get("Publish") else _head(call, ref)
+    if not call.given.get("Publish"):
+        return _head(call, ref)
+    return _published(call, ref) | {"FunctionArn": call.names.function(ref.namespace, ref.name)}
 
 
 @operations.add("GetFunction", "functions.read", note="`Code.Location` is a URL of this platform, good for ten minutes")
@@ -80,8 +84,9 @@ def list_functions(call: Call) -> dict[str, Any]:
     seen = call.services.heads.page(call.principal, call.home, after=after, limit=size + 1)
     answer: dict[str, Any] = {"Functions": []}
     for each in seen[:size]:
-        answer["Functions"].append(configuration_of(call.names, each, short=True))
-        if call.given.get("FunctionVersion") == "ALL":
+        everything = call.given.get("FunctionVersion") == "ALL"
+        answer["Functions"].append(configuration_of(call.names, each, short=True, qualified=everything))
+        if everything:
             answer["Functions"] += _all_versions(call, each)
     if len(seen) > size:
         answer["NextMarker"] = marker_of(seen[size - 1].workload.name)
@@ -96,10 +101,10 @@ def update_function_code(call: Call) -> dict[str, Any]:
     package = function_package(call, ref.namespace, call.given)
     config = msgspec.structs.replace(_config(call, seen), package=package.digest, install=False)
     if call.given.get("DryRun"):
-        _check_still(call, ref)(seen.workload)
+        _check_still(call, ref, seen)(seen.workload)
         shown = configuration_of(call.names, seen)
         return shown | {"CodeSha256": _sha256(package.digest), "CodeSize": package.size_bytes}
-    _deploy(call, ref, config, seen.revision.notes)
+    _deploy(call, ref, config, seen, seen.revision.notes)
     return _published(call, ref) if call.given.get("Publish") else _head(call, ref)
 
 
@@ -108,7 +113,7 @@ def update_function_configuration(call: Call) -> dict[str, Any]:
     ref = call.unqualified()
     seen = call.services.heads.see(call.principal, ref.namespace, ref.name)
     config = changed(call, _config(call, seen))
-    _deploy(call, ref, config, notes_of(call, seen.revision.notes))
+    _deploy(call, ref, config, seen, notes_of(call, seen.revision.notes))
     return _head(call, ref)
 
 
@@ -142,8 +147,18 @@ def function_package(call: Call, namespace: str, code: Any) -> Package:
         raise AwsError("InvalidParameterValueException", "Please provide the code as ZipFile.")
     try:
         return call.services.functions.upload_package(call.principal, namespace, content)
+    except TooLarge as exc:
+        limit = exc.data.get("limit_bytes")
+        if "unpacked_bytes" in exc.data:
+            raise AwsError(
+                "InvalidParameterValueException", f"Unzipped size must be smaller than {limit} bytes"
+            ) from exc
+        raise AwsError(
+            "RequestEntityTooLargeException", f"Zipped size must be smaller than {limit} bytes", 413
+        ) from exc
     except InvalidPackage as exc:
-        raise AwsError("InvalidParameterValueException", f"{_bad_zip} ({exc.message})") from exc
+        no_zip = not zipfile.is_zipfile(io.BytesIO(content))
+        raise AwsError("InvalidParameterValueException", _bad_zip if no_zip else f"{_bad_zip} ({exc.message})") from exc
 
 
 def code_url(call: Call, namespace: str, digest: str) -> str:
@@ -175,21 +190,22 @@ def _config(call: Call, seen: Seen) -> FunctionConfig:
     return call.services.heads.to_change(call.principal, seen)
 
 
-def _deploy(call: Call, ref: FunctionRef, config: FunctionConfig, notes: dict[str, Any]) -> None:
-    making = Making(head=True, notes=notes, check=_check_still(call, ref))
+def _deploy(call: Call, ref: FunctionRef, config: FunctionConfig, seen: Seen, notes: dict[str, Any]) -> None:
+    making = Making(head=True, notes=notes, check=_check_still(call, ref, seen))
     call.services.functions.deploy(call.principal, ref.namespace, ref.name, config, making=making)
 
 
-def _check_still(call: Call, ref: FunctionRef) -> Any:
-    """Whether the head is what the caller thinks that it is, and nothing is under way."""
+def _check_still(call: Call, ref: FunctionRef, seen: Seen) -> Any:
+    """Whether the head is what the caller thinks that it is, and nothing is under way. `seen`: as it was just now."""
     asked = call.given.get("RevisionId")
+    stale = bool(asked) and asked != head_revision_id(seen)
 
     def check(there: WorkloadRow | None) -> None:
         if there is None or there.latest is None:
             raise AwsError(
                 "ResourceNotFoundException", f"Function not found: {call.names.function(ref.namespace, ref.name)}", 404
             )
-        if asked and asked != revision_id(f"{there.latest.spec.id}:{HEAD}"):
+        if stale or (asked and there.latest.spec.id != seen.revision.spec.id):
             raise AwsError(
                 "PreconditionFailedException",
                 "The Revision Id provided does not match the latest Revision Id. Call the "

@@ -7,14 +7,17 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
-from isotherm.aws.lambda_api.names import FunctionRef, parse_function
+from isotherm.aws.lambda_api.missing import no_invoke_config
+from isotherm.aws.lambda_api.names import FunctionRef
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
+from isotherm.base.errors import NotFound
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.workloads.settings_model import AsyncSetting, Setting
 
 __all__ = ["operations"]
 
 operations = Operations("Asynchronous invocation")
+_services = ("lambda", "sqs", "sns", "events", "s3")  # that AWS knows as destinations
 _least = "You must specify at least one of error handling or destination setting."
 _destinations = "Destinations are functions of the namespace; queues, topics, buckets and event buses are refused"
 
@@ -103,18 +106,34 @@ def _target(call: Call, ref: FunctionRef, member: str, arn: str | None) -> str |
     """NAME[:QUALIFIER]. Raises `AwsError` on what is no function, or not there."""
     if not arn:
         return None
+    if arn.count(":") < 5 or arn.split(":")[2] not in _services:
+        raise AwsError("InvalidParameterValueException", f"The provided destination config {_java(call)} is invalid.")
     if ":lambda:" not in arn or ":function:" not in arn:
         raise AwsError(
             "InvalidParameterValueException",
             f"The destination ARN {arn} of {member} is not supported by this platform: give the ARN of a function",
         )
-    target = parse_function(arn, call.home)
+    target = call.parsed(arn)
     if target.namespace != ref.namespace:
         raise AwsError("InvalidParameterValueException", f"The destination ARN {arn} is of another namespace")
     if target == ref:
         raise AwsError("InvalidParameterValueException", "You can't specify the function as a destination for itself.")
-    call.services.heads.see(call.principal, target.namespace, target.name, target.qualifier)
+    try:
+        call.services.heads.see(call.principal, target.namespace, target.name, target.qualifier)
+    except NotFound as exc:
+        raise AwsError("InvalidParameterValueException", f"The destination ARN {arn} is invalid.") from exc
     return target.name if target.qualifier in (None, HEAD) else f"{target.name}:{target.qualifier}"
+
+
+def _java(call: Call) -> str:
+    """The destinations as AWS writes them out."""
+    given = call.given.get("DestinationConfig") or {}
+    shown = []
+    for member in ("OnSuccess", "OnFailure"):
+        arn = (given.get(member) or {}).get("Destination")
+        lower = member[:1].lower() + member[1:]
+        shown.append(f"{lower}=null" if member not in given else f"{lower}={member}(destination={arn or 'null'})")
+    return f"DestinationConfig({', '.join(shown)})"
 
 
 def _place(ref: FunctionRef) -> str:
@@ -142,6 +161,4 @@ def _shown(call: Call, ref: FunctionRef, setting: AsyncSetting) -> dict[str, Any
 
 
 def _missing(call: Call) -> AwsError:
-    ref = call.function()
-    arn = call.names.function(ref.namespace, ref.name, _place(ref) or HEAD)
-    return AwsError("ResourceNotFoundException", f"The function {arn} doesn't have an EventInvokeConfig", 404)
+    return AwsError("ResourceNotFoundException", no_invoke_config(call.names, call.function()), 404)

@@ -12,6 +12,7 @@ from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
 from isotherm.aws.lambda_api.configuration import revision_id
 from isotherm.aws.lambda_api.functions import code_url, function_package
+from isotherm.aws.lambda_api.missing import GONE
 from isotherm.aws.lambda_api.names import LayerRef, parse_layer
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.base.errors import NotFound
@@ -42,7 +43,7 @@ def publish_layer_version(call: Call) -> dict[str, Any]:
 
 @operations.add("GetLayerVersion", "functions.read")
 def get_layer_version(call: Call) -> dict[str, Any]:
-    return _whole(call, _found(call, _ref(call), call.given["VersionNumber"]))
+    return _whole(call, _found(call, _ref(call), _number(call)))
 
 
 @operations.add("GetLayerVersionByArn", "functions.read")
@@ -88,7 +89,7 @@ def list_layer_versions(call: Call) -> dict[str, Any]:
 @operations.add("DeleteLayerVersion", "functions.delete", note="Functions that have it keep it, as in AWS")
 def delete_layer_version(call: Call) -> dict[str, Any]:
     ref = _ref(call)
-    call.services.layers.delete(call.principal, ref.namespace, ref.name, call.given["VersionNumber"])
+    call.services.layers.delete(call.principal, ref.namespace, ref.name, _number(call))
     return {}
 
 
@@ -122,7 +123,10 @@ def add_layer_version_permission(call: Call) -> dict[str, Any]:
 @operations.add("GetLayerVersionPolicy", "functions.read", state="stored", note=_kept)
 def get_layer_version_policy(call: Call) -> dict[str, Any]:
     ref, version = _ref(call), call.given["VersionNumber"]
-    found = _found(call, ref, version)
+    try:
+        found = call.services.layers.version(call.principal, ref.namespace, ref.name, version)
+    except NotFound as exc:
+        raise _no_version(call, ref, version) from exc
     if not found.statements:
         raise AwsError("ResourceNotFoundException", "No policy is associated with the given resource.", 404)
     statements = [_shown(call, ref, version, each) for each in found.statements]
@@ -153,15 +157,27 @@ def _found(call: Call, ref: LayerRef, version: int) -> LayerVersion:
     try:
         return call.services.layers.version(call.principal, ref.namespace, ref.name, version)
     except NotFound as exc:
-        raise AwsError("ResourceNotFoundException", "The resource you requested does not exist.", 404) from exc
+        raise AwsError("ResourceNotFoundException", GONE, 404) from exc
 
 
 def _permit(call: Call, ref: LayerRef, version: int, change: Any) -> list[LayerStatement]:
     try:
         return call.services.layers.permit(call.principal, ref.namespace, ref.name, version, change)
     except NotFound as exc:
-        arn = call.names.layer(ref.namespace, ref.name, version)
-        raise AwsError("ResourceNotFoundException", f"Layer version {arn} does not exist.", 404) from exc
+        raise _no_version(call, ref, version) from exc
+
+
+def _no_version(call: Call, ref: LayerRef, version: int) -> AwsError:
+    arn = call.names.layer(ref.namespace, ref.name, version)
+    return AwsError("ResourceNotFoundException", f"Layer version {arn} does not exist.", 404)
+
+
+def _number(call: Call) -> int:
+    """The version that is asked for. Raises `AwsError`."""
+    number: int = call.given["VersionNumber"]
+    if number < 1:
+        raise AwsError("InvalidParameterValueException", "Layer Version Cannot be less than 1")
+    return number
 
 
 def _matches(call: Call, layer: LayerVersion) -> bool:
@@ -221,5 +237,8 @@ def _check_revision(call: Call, there: Sequence[LayerStatement]) -> None:
     asked = call.given.get("RevisionId")
     if asked and asked != _revision(there):
         raise AwsError(
-            "PreconditionFailedException", "The Revision Id provided does not match the latest Revision Id.", 412
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve "
+            "the latest Revision Id",
+            412,
         )

@@ -4,7 +4,7 @@ In ARNs the account is the namespace; twelve digits stand for the caller's own.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isotherm.aws.fault import AwsError
 
@@ -17,14 +17,15 @@ LOOSE = {
     r"\d{12}": _account,
     r"\p{L}\p{Z}\p{N}_": r"\w\s",
 }
-_name = r"[A-Za-z0-9_-]{1,64}"
+_name = r"[A-Za-z0-9_-]+"
+_longest = 64
 _qualifier = r"(?:\$LATEST|[A-Za-z0-9_-]{1,128})"
 _function = re.compile(
-    rf"(?:(?:arn:aws[a-z-]*:lambda:[a-z0-9-]*:)?(?:(?P<account>{_account}):)?function:)?"
+    rf"(?:(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]*):)?(?:(?P<account>{_account}):)?function:)?"
     rf"(?P<name>{_name})(?::(?P<qualifier>{_qualifier}))?"
 )
 _layer = re.compile(
-    rf"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]*:(?P<account>{_account}):layer:)?"
+    rf"(?:arn:aws[a-z-]*:lambda:(?P<region>[a-z0-9-]*):(?P<account>{_account}):layer:)?"
     rf"(?P<name>[A-Za-z0-9_-]{{1,140}})(?::(?P<version>[0-9]+))?"
 )
 
@@ -41,16 +42,29 @@ class LayerRef:
     namespace: str
     name: str
     version: int | None
+    region: str = field(default="", compare=False)  # where the ARN says that it is; empty: it says nothing
 
 
-def parse_function(text: str, home: str, qualifier: str | None = None) -> FunctionRef:
-    """A function; `qualifier` is the one that was given apart, `home` the caller's namespace.
+def parse_function(text: str, home: str, region: str, qualifier: str | None = None) -> FunctionRef:
+    """A function; `qualifier` is the one that was given apart, `home` the caller's namespace, `region` the platform's.
 
-    Raises `AwsError` where it is no name, or the two qualifiers are unlike.
+    Raises `AwsError` where it is no name, is of another region, or the two qualifiers are unlike.
     """
     found = _function.fullmatch(text)
     if found is None:
         raise AwsError("InvalidParameterValueException", f"Invalid function name: {text[:200]}")
+    if len(found["name"]) > _longest:
+        raise AwsError(
+            "InvalidParameterValueException",
+            f"1 validation error detected: Value '{text[:200]}' at 'functionName' failed to satisfy constraint: Member "
+            f"must have length less than or equal to {_longest}",
+        )
+    if found["region"] and found["region"] != region:
+        raise AwsError(
+            "ResourceNotFoundException",
+            f"Functions from '{found['region']}' are not reachable in this region ('{region}')",
+            404,
+        )
     inner = found["qualifier"]
     if inner is not None and qualifier is not None and inner != qualifier:
         raise AwsError(
@@ -66,7 +80,12 @@ def parse_layer(text: str, home: str) -> LayerRef:
     if found is None:
         raise AwsError("InvalidParameterValueException", f"Invalid layer name: {text[:200]}")
     version = found["version"]
-    return LayerRef(_namespace(found["account"], home), found["name"], None if version is None else int(version))
+    return LayerRef(
+        _namespace(found["account"], home),
+        found["name"],
+        None if version is None else int(version),
+        found["region"] or "",
+    )
 
 
 def _namespace(account: str | None, home: str) -> str:

@@ -7,7 +7,8 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
-from isotherm.aws.lambda_api.configuration import configuration_of, revision_id
+from isotherm.aws.lambda_api.configuration import configuration_of, head_revision_id, revision_id
+from isotherm.aws.lambda_api.missing import GONE
 from isotherm.aws.lambda_api.names import FunctionRef
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.workloads.settings_model import PolicySetting, Setting, Statement
@@ -16,7 +17,7 @@ __all__ = ["operations"]
 
 operations = Operations("Permissions")
 _max_bytes = 20480
-_missing = "The resource you requested does not exist."
+_service_domains = (".amazonaws.com", ".amazonaws.com.cn", ".amazon.com", ".alexa.com")
 _stale = (
     "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest "
     "Revision Id"
@@ -32,10 +33,12 @@ _stale = (
 )
 def add_permission(call: Call) -> dict[str, Any]:
     ref, statement = call.function(), _statement(call)
+    if ref.qualifier == HEAD:
+        raise AwsError("InvalidParameterValueException", "We currently do not support adding policies for $LATEST.")
 
     def change(seen: Seen, before: Setting | None) -> Setting:
         there = list(before.statements) if isinstance(before, PolicySetting) else []
-        _check_revision(call, seen, before)
+        _check_revision(call, ref, seen, before)
         if any(each.sid == statement.sid for each in there):
             raise AwsError(
                 "ResourceConflictException",
@@ -63,8 +66,8 @@ def get_policy(call: Call) -> dict[str, Any]:
     seen = call.services.heads.see(call.principal, ref.namespace, ref.name, ref.qualifier)
     found = seen.setting(PolicySetting, _place(ref))
     if not isinstance(found, PolicySetting):
-        raise AwsError("ResourceNotFoundException", _missing, 404)
-    return {"Policy": _policy(call, ref, found), "RevisionId": _revision(found)}
+        raise AwsError("ResourceNotFoundException", GONE, 404)
+    return {"Policy": _policy(call, ref, found), "RevisionId": _revision(seen, ref, found)}
 
 
 @operations.add("RemovePermission", "functions.deploy")
@@ -74,7 +77,7 @@ def remove_permission(call: Call) -> dict[str, Any]:
     def change(seen: Seen, before: Setting | None) -> Setting | None:
         if not isinstance(before, PolicySetting):
             raise AwsError("ResourceNotFoundException", "No policy is associated with the given resource.", 404)
-        _check_revision(call, seen, before)
+        _check_revision(call, ref, seen, before)
         rest = [each for each in before.statements if each.sid != sid]
         if len(rest) == len(before.statements):
             raise AwsError("ResourceNotFoundException", f"Statement {sid} is not found in resource policy.", 404)
@@ -92,6 +95,11 @@ def _statement(call: Call) -> Statement:
     shown: Any = principal
     if principal != "*":
         is_service = "." in principal and not principal.startswith("arn:")
+        if is_service and not principal.endswith(_service_domains):
+            raise AwsError(
+                "InvalidParameterValueException",
+                "The provided principal was invalid. Please check the principal and try again.",
+            )
         kind = "Service" if is_service else "AWS"
         shown = {kind: f"arn:aws:iam::{principal}:root" if principal.isdigit() else principal}
     condition: dict[str, dict[str, Any]] = {}
@@ -131,16 +139,17 @@ def _policy(call: Call, ref: FunctionRef, policy: PolicySetting) -> str:
     return json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements}, separators=(",", ":"))
 
 
-def _revision(policy: PolicySetting) -> str:
-    return revision_id(msgspec.json.encode(policy).decode())
+def _revision(seen: Seen, ref: FunctionRef, policy: PolicySetting) -> str:
+    """A function's policy is a part of the function, whose revision it shares."""
+    return revision_id(msgspec.json.encode(policy).decode()) if _place(ref) else head_revision_id(seen)
 
 
-def _check_revision(call: Call, seen: Seen, before: Setting | None) -> None:
+def _check_revision(call: Call, ref: FunctionRef, seen: Seen, before: Setting | None) -> None:
     """`RevisionId` is that of the policy or, before there is one, the function's."""
     asked = call.given.get("RevisionId")
     known = [configuration_of(call.names, seen)["RevisionId"]]
     if isinstance(before, PolicySetting):
-        known.append(_revision(before))
+        known.append(_revision(seen, ref, before))
     if asked and asked not in known:
         raise AwsError("PreconditionFailedException", _stale, 412)
 

@@ -7,10 +7,8 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
-from isotherm.aws.lambda_api.names import parse_function
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.base.errors import NotFound
-from isotherm.functions.heads import HEAD
 from isotherm.functions.source_model import EventSource
 
 __all__ = ["operations"]
@@ -33,12 +31,14 @@ _stream_defaults: dict[str, Any] = {
     "BisectBatchOnFunctionError": False,
     "MaximumRetryAttempts": -1,
     "TumblingWindowInSeconds": 0,
+    "DestinationConfig": {"OnFailure": {}},
+    "LastProcessingResult": "No records processed",
 }
 
 
 @operations.add("CreateEventSourceMapping", "functions.deploy", state="stored", note=_kept)
 def create_event_source_mapping(call: Call) -> dict[str, Any]:
-    ref = parse_function(call.text("FunctionName"), call.home)
+    ref = call.parsed(call.text("FunctionName"))
     source = call.text("EventSourceArn")
     if not source and not call.given.get("SelfManagedEventSource"):
         raise AwsError("InvalidParameterValueException", "Unrecognized event source.")
@@ -85,7 +85,7 @@ def get_event_source_mapping(call: Call) -> dict[str, Any]:
 @operations.add("ListEventSourceMappings", "functions.read", state="stored", note=_kept)
 def list_event_source_mappings(call: Call) -> dict[str, Any]:
     size, after = size_of(call.given.get("MaxItems"), 100), position_of(call.given.get("Marker"))
-    ref = parse_function(call.text("FunctionName"), call.home) if call.given.get("FunctionName") else None
+    ref = call.parsed(call.text("FunctionName")) if call.given.get("FunctionName") else None
     found = call.services.sources.page(
         call.principal,
         call.home if ref is None else ref.namespace,
@@ -102,7 +102,7 @@ def list_event_source_mappings(call: Call) -> dict[str, Any]:
 
 @operations.add("UpdateEventSourceMapping", "functions.deploy", state="stored", note=_kept)
 def update_event_source_mapping(call: Call) -> dict[str, Any]:
-    ref = parse_function(call.text("FunctionName"), call.home) if call.given.get("FunctionName") else None
+    ref = call.parsed(call.text("FunctionName")) if call.given.get("FunctionName") else None
     if ref is not None:
         call.services.heads.see(call.principal, ref.namespace, ref.name, ref.qualifier)
 
@@ -147,10 +147,16 @@ def _service(source: str) -> str:
     return parts[2] if len(parts) > 2 else ""
 
 
+def _asked_by(service: str) -> str:
+    """What AWS says of a state that a user asked for."""
+    return "User action" if service in _streams else "USER_INITIATED"
+
+
 def _shown(call: Call, source: EventSource, state: str | None = None) -> dict[str, Any]:
     service = _service(source.source)
-    qualifier = None if source.qualifier == HEAD else source.qualifier
     shown: dict[str, Any] = dict(_defaults.get(service, {}))
+    if service == "sqs" or service in _streams:
+        shown["FunctionResponseTypes"] = []
     if service in _streams:
         shown |= _stream_defaults
     shown |= {name: value for name, value in source.values.items() if name != "Tags"}
@@ -162,15 +168,16 @@ def _shown(call: Call, source: EventSource, state: str | None = None) -> dict[st
         | {
             "UUID": source.id,
             "EventSourceMappingArn": call.names.event_source(source.namespace, source.id),
-            "FunctionArn": call.names.function(source.namespace, source.function, qualifier),
+            "FunctionArn": call.names.function(source.namespace, source.function, source.qualifier),
             "LastModified": datetime.fromtimestamp(source.updated_at_ms / 1000, UTC),
             "State": state or "Disabled",
-            "StateTransitionReason": (
+            "StateTransitionReason": _asked_by(service)
+            if state is not None
+            else (
                 f"This platform does not read from {service or 'such'} sources yet; the mapping is kept"
                 if source.enabled
-                else "USER_INITIATED"
+                else _asked_by(service)
             ),
-            "LastProcessingResult": "No records processed",
         }
         | ({"EventSourceArn": source.source} if source.source else {})
     )

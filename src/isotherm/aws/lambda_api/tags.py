@@ -6,7 +6,6 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
-from isotherm.aws.lambda_api.names import parse_function
 from isotherm.functions.heads import Seen
 from isotherm.functions.source_model import EventSource
 from isotherm.workloads.settings_model import Setting, TagsSetting
@@ -20,6 +19,8 @@ _most = 50
 @operations.add("TagResource", "functions.deploy", note="Of functions and event source mappings")
 def tag_resource(call: Call) -> dict[str, Any]:
     more = dict(call.given["Tags"])
+    if not more:
+        raise AwsError("InvalidParameterValueException", "An error occurred and the request cannot be processed.")
     own = [name for name in more if name.startswith("aws:")]
     if own:
         raise AwsError("InvalidParameterValueException", "System tags cannot be added/updated by requester.")
@@ -40,7 +41,7 @@ def list_tags(call: Call) -> dict[str, Any]:
     mapping_id = _mapping_of(arn)
     if mapping_id is not None:
         return {"Tags": call.services.sources.get(call.principal, mapping_id).values.get("Tags") or {}}
-    ref = parse_function(arn, call.home)
+    ref = call.parsed(arn)
     found = call.services.heads.see(call.principal, ref.namespace, ref.name).setting(TagsSetting)
     return {"Tags": dict(sorted(found.tags.items())) if isinstance(found, TagsSetting) else {}}
 
@@ -56,9 +57,12 @@ def _change(call: Call, change: Any) -> None:
 
         call.services.sources.change(call.principal, mapping_id, changed)
         return
-    ref = parse_function(arn, call.home)
+    ref = call.parsed(arn)
     if ref.qualifier is not None:
-        raise AwsError("InvalidParameterValueException", "Tags on function aliases and versions are not supported.")
+        raise AwsError(
+            "InvalidParameterValueException",
+            "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+        )
 
     def put(_seen: Seen, before: Setting | None) -> Setting | None:
         tags = change(before.tags if isinstance(before, TagsSetting) else {})
@@ -69,7 +73,7 @@ def _change(call: Call, change: Any) -> None:
 
 def _bounded(tags: dict[str, str]) -> dict[str, str]:
     if len(tags) > _most:
-        raise AwsError("InvalidParameterValueException", f"Number of tags exceeds resource tag limit of {_most}.")
+        raise AwsError("InvalidParameterValueException", "Number of tags exceeds resource tag limit.")
     return tags
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
 from isotherm.aws.lambda_api.configuration import moment
+from isotherm.aws.lambda_api.missing import GONE
 from isotherm.aws.lambda_api.names import FunctionRef
 from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.functions.heads import Seen
@@ -14,7 +15,6 @@ from isotherm.workloads.settings_model import CorsSetting, Setting, UrlSetting
 __all__ = ["operations"]
 
 operations = Operations("Function URLs")
-_missing = "The resource you requested does not exist."
 
 
 @operations.add(
@@ -43,7 +43,7 @@ def create_function_url_config(call: Call) -> dict[str, Any]:
 def update_function_url_config(call: Call) -> dict[str, Any]:
     def change(_seen: Seen, before: Setting | None) -> Setting:
         if not isinstance(before, UrlSetting):
-            raise AwsError("ResourceNotFoundException", _missing, 404)
+            raise AwsError("ResourceNotFoundException", GONE, 404)
         return _made(call, before)
 
     return _put(call, _ref(call), change)
@@ -55,7 +55,7 @@ def get_function_url_config(call: Call) -> dict[str, Any]:
     seen = call.services.heads.see(call.principal, ref.namespace, ref.name, ref.qualifier)
     found = seen.setting(UrlSetting, ref.qualifier or "")
     if not isinstance(found, UrlSetting):
-        raise AwsError("ResourceNotFoundException", _missing, 404)
+        raise AwsError("ResourceNotFoundException", GONE, 404)
     return _shown(call, ref, found)
 
 
@@ -81,7 +81,7 @@ def list_function_url_configs(call: Call) -> dict[str, Any]:
 def delete_function_url_config(call: Call) -> dict[str, Any]:
     def change(_seen: Seen, before: Setting | None) -> None:
         if before is None:
-            raise AwsError("ResourceNotFoundException", _missing, 404)
+            raise AwsError("ResourceNotFoundException", GONE, 404)
 
     ref = _ref(call)
     call.services.heads.change_setting(call.principal, ref.namespace, ref.name, ref.qualifier, UrlSetting, change)
@@ -144,8 +144,9 @@ def _shown(call: Call, ref: FunctionRef, setting: UrlSetting, *, list_item: bool
         "FunctionArn": call.names.function(ref.namespace, ref.name, ref.qualifier),
         "AuthType": "NONE" if setting.open else "AWS_IAM",
         "CreationTime": moment(setting.created_at_ms),
-        "InvokeMode": setting.invoke_mode,
     }
+    if not call.operation.startswith(("Create", "Update")) or "InvokeMode" in call.given:
+        shown["InvokeMode"] = setting.invoke_mode
     if call.operation != "CreateFunctionUrlConfig" or list_item:
         shown["LastModifiedTime"] = moment(setting.updated_at_ms)
     if setting.cors is not None:
