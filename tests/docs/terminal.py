@@ -161,18 +161,21 @@ class Reader:
         deadline = time.monotonic() + LOOKS_S
         while True:
             self.platform.read(0.2)
-            self._addresses()
+            known = self._addresses()
             missed = self._names.missed(step.output, self.platform.text)
-            if missed is None:
+            if missed is None and known:
                 return
             assert time.monotonic() < deadline, self._told(step, missed, self.platform.text)
 
-    def _addresses(self) -> None:
-        """The page has the default ports; these are free ones."""
+    def _addresses(self) -> bool:
+        """The page has the default ports; these are free ones, others after each start. False: not told yet."""
+        known = 0
         for label, shown in (("API", "http://127.0.0.1:7070"), ("functions", "http://127.0.0.1:7071")):
             for line in plain(self.platform.text):
                 if found := re.fullmatch(rf"{label} (http://127\.0\.0\.1:\d+)", line):
                     self._names.know(shown, found[1])
+                    known += 1
+        return known == 2
 
     def stop(self, step: Interrupt) -> None:
         self.platform.interrupt()

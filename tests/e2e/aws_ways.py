@@ -51,7 +51,7 @@ AWS: dict[str, Way] = {
     ),
     "AddPermission": _writes(StatementId="s", Action="lambda:InvokeFunctionUrl", Principal="*"),
     "CreateAlias": _writes(Name="PROD", FunctionVersion="1"),
-    "CreateEventSourceMapping": _writes(EventSourceArn="arn:aws:sqs:eu-west-1:123456789012:q"),
+    "CreateEventSourceMapping": _writes(400, EventSourceArn="arn:aws:sqs:eu-west-1:123456789012:q"),
     "CreateFunction": _writes(
         400, Role=_role, Runtime="python3.11", Handler="app.handler", Code={"ZipFile": NO_ZIP}
     ).replaced(loose=True),
