@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from isotherm.base.errors import Invalid, IsothermError, NotFound, Unavailable
-from isotherm.cli.dev.build import Builder, Built
+from isotherm.cli.dev.build import Builder
 from isotherm.cli.dev.debugger import Bridge
 from isotherm.cli.dev.keys import Keys
 from isotherm.cli.dev.screen import Screen
@@ -110,12 +110,10 @@ class Session:
         waited_ms = _since_save_ms(self._folder, names)
         if names and self._failed is not None and self._builder.content() == self._failed:
             return  # one save may be told of twice; its error was said
-        built = self._build(names, waited_ms)
-        if built is not None and built.changed and self._bridge is not None:
-            self._bridge.drop()
+        self._build(names, waited_ms)
 
-    def _build(self, names: list[str] | None, waited_ms: float | None = None) -> Built | None:
-        """Deploy what the folder holds now; None, and the former code goes on, where it cannot be."""
+    def _build(self, names: list[str] | None, waited_ms: float | None = None) -> None:
+        """Deploy what the folder holds now; the former code goes on where it cannot be."""
         content = self._builder.content()
         try:
             built = self._builder.build(Silent() if output.json or names is not None else Plain(output))
@@ -124,7 +122,7 @@ class Session:
             self._screen.error(error)
             if self._there:
                 self._screen.event("kept", "the former code goes on; save again to try again")
-            return None
+            return
         self._there, self._failed = True, None
         steps = ({} if waited_ms is None else {"watch": waited_ms}) | built.steps_ms
         total_ms = sum(steps.values())
@@ -133,12 +131,13 @@ class Session:
             text = f"{self._screen.good('ready')} in {duration(total_ms)}: {url}"
             self._screen.event("ready", text, name=self.name, url=url, number=built.number, steps_ms=steps)
         elif built.changed:
+            if self._bridge is not None:
+                self._bridge.drop()  # before it is said: whoever attaches then reaches the new code
             what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             text = f"{self._screen.good('reloaded')} {what} in {duration(total_ms)} ({self._screen.steps(steps)})"
             self._screen.event("reloaded", text, files=names, number=built.number, took_ms=total_ms, steps_ms=steps)
         elif not names:
             self._screen.event("unchanged", "nothing has changed", number=built.number)
-        return built
 
     def _invoke(self, line: bytes | None) -> None:
         """With the last event, or this one."""
