@@ -5,8 +5,8 @@ from typing import Any
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
 from isotherm.aws.lambda_api.configuration import moment
+from isotherm.aws.lambda_api.listing import list_settings
 from isotherm.aws.lambda_api.names import FunctionRef
-from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.tenancy.model import SYSTEM
 from isotherm.workloads.settings_model import ProvisionedSetting, ReservedSetting, Setting
@@ -109,21 +109,12 @@ def delete_provisioned_concurrency_config(call: Call) -> dict[str, Any]:
 
 @operations.add("ListProvisionedConcurrencyConfigs", "functions.read")
 def list_provisioned_concurrency_configs(call: Call) -> dict[str, Any]:
-    ref, size = call.unqualified(), size_of(call.given.get("MaxItems"))
-    after = position_of(call.given.get("Marker"))
-    seen = call.services.heads.see(call.principal, ref.namespace, ref.name)
-    rows = [row for row in seen.settings if isinstance(row.setting, ProvisionedSetting) and row.qualifier > after]
-    answer: dict[str, Any] = {"ProvisionedConcurrencyConfigs": []}
-    for row in rows[:size]:
-        each = FunctionRef(ref.namespace, ref.name, row.qualifier)
-        found = call.services.heads.see(call.principal, ref.namespace, ref.name, row.qualifier)
-        arn = call.names.function(ref.namespace, ref.name, row.qualifier)
-        answer["ProvisionedConcurrencyConfigs"].append(
-            {"FunctionArn": arn} | _shown(call, found, each, _setting(found, each))
-        )
-    if len(rows) > size:
-        answer["NextMarker"] = marker_of(rows[size - 1].qualifier)
-    return answer
+    def show(each: FunctionRef, _: ProvisionedSetting) -> dict[str, Any]:
+        found = call.services.heads.see(call.principal, each.namespace, each.name, each.qualifier)
+        arn = call.names.function(each.namespace, each.name, each.qualifier)
+        return {"FunctionArn": arn} | _shown(call, found, each, _setting(found, each))
+
+    return list_settings(call, "ProvisionedConcurrencyConfigs", ProvisionedSetting, show)
 
 
 def _qualified(call: Call, refusal: str = _no_version) -> FunctionRef:

@@ -7,9 +7,9 @@ import msgspec
 
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
+from isotherm.aws.lambda_api.listing import list_settings
 from isotherm.aws.lambda_api.missing import no_invoke_config
 from isotherm.aws.lambda_api.names import FunctionRef
-from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.base.errors import NotFound
 from isotherm.functions.heads import HEAD, Seen
 from isotherm.workloads.settings_model import AsyncSetting, Setting
@@ -49,18 +49,9 @@ def get_function_event_invoke_config(call: Call) -> dict[str, Any]:
 
 @operations.add("ListFunctionEventInvokeConfigs", "functions.read")
 def list_function_event_invoke_configs(call: Call) -> dict[str, Any]:
-    ref, size = call.unqualified(), size_of(call.given.get("MaxItems"))
-    after = position_of(call.given.get("Marker"))
-    seen = call.services.heads.see(call.principal, ref.namespace, ref.name)
-    rows = [row for row in seen.settings if isinstance(row.setting, AsyncSetting) and f"={row.qualifier}" > after]
-    answer: dict[str, Any] = {"FunctionEventInvokeConfigs": []}
-    for row in rows[:size]:
-        assert isinstance(row.setting, AsyncSetting)
-        place = FunctionRef(ref.namespace, ref.name, row.qualifier or None)
-        answer["FunctionEventInvokeConfigs"].append(_shown(call, place, row.setting))
-    if len(rows) > size:
-        answer["NextMarker"] = marker_of(f"={rows[size - 1].qualifier}")
-    return answer
+    return list_settings(
+        call, "FunctionEventInvokeConfigs", AsyncSetting, lambda place, setting: _shown(call, place, setting)
+    )
 
 
 @operations.add("DeleteFunctionEventInvokeConfig", "functions.deploy")

@@ -5,9 +5,9 @@ from typing import Any
 from isotherm.aws.fault import AwsError
 from isotherm.aws.lambda_api.call import Call, Operations
 from isotherm.aws.lambda_api.configuration import moment
+from isotherm.aws.lambda_api.listing import list_settings
 from isotherm.aws.lambda_api.missing import GONE
 from isotherm.aws.lambda_api.names import FunctionRef
-from isotherm.aws.lambda_api.paging import marker_of, position_of, size_of
 from isotherm.functions.heads import Seen
 from isotherm.functions.policy import url_path
 from isotherm.workloads.settings_model import CorsSetting, Setting, UrlSetting
@@ -61,18 +61,12 @@ def get_function_url_config(call: Call) -> dict[str, Any]:
 
 @operations.add("ListFunctionUrlConfigs", "functions.read")
 def list_function_url_configs(call: Call) -> dict[str, Any]:
-    ref, size = call.unqualified(), size_of(call.given.get("MaxItems"))
-    after = position_of(call.given.get("Marker"))
-    seen = call.services.heads.see(call.principal, ref.namespace, ref.name)
-    rows = [row for row in seen.settings if isinstance(row.setting, UrlSetting) and f"={row.qualifier}" > after]
-    answer: dict[str, Any] = {"FunctionUrlConfigs": []}
-    for row in rows[:size]:
-        assert isinstance(row.setting, UrlSetting)
-        place = FunctionRef(ref.namespace, ref.name, row.qualifier or None)
-        answer["FunctionUrlConfigs"].append(_shown(call, place, row.setting, list_item=True))
-    if len(rows) > size:
-        answer["NextMarker"] = marker_of(f"={rows[size - 1].qualifier}")
-    return answer
+    return list_settings(
+        call,
+        "FunctionUrlConfigs",
+        UrlSetting,
+        lambda place, setting: _shown(call, place, setting, list_item=True),
+    )
 
 
 @operations.add(
