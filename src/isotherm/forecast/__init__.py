@@ -1,0 +1,1 @@
+"""What demand is to be expected: many series of counts a minute at once, by several forecasters behind one port."""
