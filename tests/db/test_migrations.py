@@ -20,6 +20,7 @@ from isotherm.workloads.settings_model import TagsSetting
 from tests.databases import Databases
 from tests.db.test_migrate import statements
 from tests.house import House, house
+from tests.records.test_decisions import receipt
 from tests.records.test_records import batch, event, line, make_records, minute, record
 
 __all__ = ["house"]
@@ -71,6 +72,8 @@ def control(house: House) -> Database:
 def records(tmp_path: Path, databases: Databases) -> Database:
     made = make_records(databases, tmp_path, ManualClock())
     made.ingest(batch(1, invocations=[record(1)], logs=[line("one")], minutes=[minute(3)], events=[event(1)]))
+    made.add_receipts([receipt(1)])
+    made.keep_state("foresight", b"state", 1)
     return made._database
 
 

@@ -12,11 +12,12 @@ from isotherm.base.errors import (
     TimedOut,
     Unavailable,
 )
+from isotherm.pool.revision import RevisionPool
 from isotherm.sandbox.drivers.fake import FakeInstance
 from isotherm.sandbox.model import Exit
 from isotherm.wire.telemetry import InvocationRecord
 from isotherm_runtime.frames import HEADER, Kind
-from tests.pool.bench import PoolBench
+from tests.pool.bench import Answer, PoolBench
 
 SLEEPER = """
 import time
@@ -24,12 +25,29 @@ def handler(event, context):
     time.sleep(event or 0)
     return event
 """
+GATED = """
+import os, time
+def handler(event, context):
+    go, size = event
+    if go:
+        open(f"{go}.begun", "w").close()
+        while not os.path.exists(go):
+            time.sleep(0.005)
+    return "x" * size
+"""
 ASYNC = """
 import asyncio
 async def handler(event, context):
     await asyncio.sleep(event or 0)
     return event
 """
+
+
+async def held(bench: PoolBench, revision: RevisionPool, name: str, size: int) -> Answer:
+    """A call of GATED that has begun, and ends once there is a file of that name."""
+    call = bench.call(revision, [str(bench.folder / name), size])
+    await bench.until((bench.folder / f"{name}.begun").exists, "the handler")
+    return call
 
 
 async def test_a_crash_fails_its_call_and_spares_the_next(bench: PoolBench) -> None:
@@ -93,20 +111,22 @@ async def test_an_async_handler_is_cancelled_at_its_deadline_and_its_instance_st
 
 
 async def test_a_stuck_instance_takes_no_new_calls_and_its_others_run_on(bench: PoolBench) -> None:
-    revision = bench.revision(SLEEPER, timeout_s=1.0, concurrency=4, warm={"max_instances": 2})
-    await bench.call(revision, 0).value()
-    stuck = bench.call(revision, 5)
-    await asyncio.sleep(0.5)
-    other = bench.call(revision, 0.7)
+    revision = bench.revision(GATED, timeout_s=60, concurrency=4, warm={"max_instances": 2})
+    stuck = await held(bench, revision, "stuck", 1)
+    bench.clock.skip(40)
+    other = await held(bench, revision, "other", 2)
+    bench.clock.skip(40)
     with pytest.raises(TimedOut):
         await stuck.value()
     (old,) = [each for each in revision.connections.values() if each.stuck]
-    fresh = bench.call(revision, 0)
-    assert await fresh.value() == 0
+    fresh = bench.call(revision, ["", 3])
+    assert await fresh.value() == "xxx"
     assert fresh.call.carrier is not old
-    assert await other.value() == 0.7
+    (bench.folder / "other").touch()
+    assert await other.value() == "xx"
     assert other.call.carrier is old
     await bench.until(lambda: old.id not in revision.connections, "the end of the stuck instance")
+    (bench.folder / "stuck").touch()
 
 
 async def test_a_template_that_dies_is_built_again(bench: PoolBench) -> None:
@@ -201,15 +221,20 @@ async def test_what_the_handler_could_not_say_is_in_its_log(bench: PoolBench) ->
 async def test_a_late_answer_over_the_limit_gives_its_instance_back(bench: PoolBench) -> None:
     small = PoolBench(bench.folder / "small", max_body_mb=0.01)
     small.folder.mkdir()
-    code = "import time\ndef handler(event, context):\n    time.sleep(event[0])\n    return 'x' * event[1]\n"
-    revision = small.revision(code, timeout_s=1.0, concurrency=4, warm={"max_instances": 1})
-    late = small.call(revision, [1.3, 400_000])
-    await asyncio.sleep(0.6)
-    beside = small.call(revision, [0.95, 1])  # while it runs, the instance is not ended for the late one
+    revision = small.revision(GATED, timeout_s=60, concurrency=4, warm={"max_instances": 1})
+    late = await held(small, revision, "late", 400_000)
+    small.clock.skip(40)
+    beside = await held(small, revision, "beside", 1)  # while it runs, the instance is not ended for the late one
+    small.clock.skip(40)
     with pytest.raises(TimedOut):
         await late.value()
+    (connection,) = revision.connections.values()
+    (small.folder / "late").touch()
+    await small.until(lambda: not connection.stuck, "the late answer")
+    (small.folder / "beside").touch()
     assert await beside.value() == "x"
-    assert await small.call(revision, [0, 2]).value() == "xx"
+    assert await small.call(revision, ["", 2]).value() == "xx"
+    assert small.driver.started == 1
     await small.close()
 
 

@@ -13,7 +13,9 @@ from isotherm.wire.desired import RevisionSpec
 from tests.pool.bench import PoolBench
 
 TOKEN = "import os\nTOKEN = os.environ['TOKEN']\n\ndef handler(event, context):\n    return TOKEN\n"
-SLOW = TOKEN.replace("    return", "    import time\n    time.sleep(event)\n    return")
+HELD = TOKEN.replace(
+    "    return", "    import time\n    while not os.path.exists(event):\n        time.sleep(0.005)\n    return"
+)
 PICKY = TOKEN + "if TOKEN == 'wrong-value':\n    raise ValueError(f'{TOKEN} is no good')\n"
 
 
@@ -68,17 +70,19 @@ async def test_whoever_still_knows_the_former_pool_reaches_the_successor(bench: 
 
 
 async def test_running_calls_end_where_they_run_and_waiting_ones_go_over(bench: PoolBench) -> None:
-    spec, switches = with_token(bench, SLOW, warm={"max_instances": 1}), Switches(bench)
-    former = bench.pool.revision(spec)
-    running = bench.call(former, 0.8)
+    spec, switches = with_token(bench, HELD, warm={"max_instances": 1}), Switches(bench)
+    former, first, second = bench.pool.revision(spec), bench.folder / "first", bench.folder / "second"
+    running = bench.call(former, str(first))
     await bench.until(lambda: running.call.carrier is not None, "its start")
-    waiting = bench.call(former, 0.1)
-    gone = bench.call(former, 0)
+    waiting = bench.call(former, str(second))
+    gone = bench.call(former, str(second))
     bench.pool.renew(changed(spec, "second-value"), switches)
     await switches.reach(1)
     former.abandon(gone.call)
+    second.touch()
     assert await waiting.value() == "second-value", "the former's limit of one instance does not hold it up"
     assert not running.done.done()
+    first.touch()
     assert await running.value() == "first-value"
     assert not gone.done.done()
     await bench.until(lambda: len(bench.driver.instances) == 1, "the end of the former instance")

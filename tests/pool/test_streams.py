@@ -10,11 +10,13 @@ from isotherm_runtime.frames import MAX_PIECE_BYTES, WINDOW_BYTES, Flag, Kind, p
 from tests.pool.bench import Answer, PoolBench
 
 PIECES = """
-import time
+import os, time
 def handler(event, context):
     for number in range(event["count"]):
         time.sleep(event.get("pause", 0))
         yield "x" * event.get("size", 1)
+        while not os.path.exists(event.get("go", "/")):
+            time.sleep(0.005)
     if event.get("fail"):
         raise KeyError("late")
 """
@@ -27,10 +29,12 @@ async def begun(bench: PoolBench, answer: Answer, size: int = 1) -> None:
 
 async def test_a_stream_holds_its_slot_until_its_end(bench: PoolBench) -> None:
     revision = bench.revision(PIECES, warm={"max_instances": 1})
-    first = bench.call(revision, {"count": 5, "pause": 0.02})
+    go = bench.folder / "go"
+    first = bench.call(revision, {"count": 5, "go": str(go)})
     await begun(bench, first)
     second = bench.call(revision, {"count": 1})
     assert list(revision.queue) == [second.call]
+    go.touch()
     assert await first.value() == b"xxxxx"
     assert await second.value() == b"x"
     (connection,) = revision.connections.values()

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 
 from isotherm.functions.model import FunctionConfig, WarmConfig
 from isotherm.prices.machines import default_machine
-from isotherm.records.model import Explanation
+from isotherm.records.decision import decision
+from isotherm.records.model import Decision, Explanation
 from isotherm.records.policy import explain
+from isotherm.warming.receipt import Reason, Receipt, RungName
 from isotherm.wire.desired import RevisionSpec, WarmSpec
 from isotherm.wire.telemetry import ColdCause, InvocationRecord, Outcome
-from tests.records.test_records import record
+from tests.records.test_decisions import receipt
+from tests.records.test_records import NOW_MS, record
 
 causes: tuple[ColdCause, ...] = get_args(ColdCause)
 times = st.floats(0, 1e6)
@@ -152,3 +155,57 @@ def test_any_record_can_be_explained(
         assert all(0 <= phase.share <= 1 and phase.ms >= 0 for phase in found.phases)
         settings = [remedy.setting for remedy in found.remedies]
         assert len(settings) == len(set(settings))
+
+
+def decided(called: InvocationRecord, about: Receipt | None, **revision: Any) -> Decision:
+    return decision(called, about, spec(**revision), default_machine(), "foresight")
+
+
+def cold(**fields: Any) -> InvocationRecord:
+    return record(1, **({"cold_cause": "expired", "start_ms": 180.0} | fields))
+
+
+def test_a_decision_is_told_with_its_forecast_its_reason_and_what_the_other_would_have_cost() -> None:
+    about = receipt(0, at_ms=NOW_MS - 200_000, again_ms=NOW_MS + 720_000)
+    found = decided(cold(), about, memory_mb=512)
+    assert found.receipt == about
+    assert found.waited_ms == 180.0
+    assert found.kept_gb_s == pytest.approx(0.5 * 200)
+    assert found.kept_usd == pytest.approx(100 * default_machine().usd_per_gb_s)
+    assert found.summary == (
+        "3.3 minutes before the call the policy put the probability of a call within the minute at 0.8 %, with 0.0081 "
+        "calls on the mean. It let the revision wait cold (before: warm with 1 instance), because the odds of a call "
+        "were not worth its memory at the price of the moment. One GB·minute of idle memory had to avoid 0.0021 cold "
+        "starts then; the budget was platform: idle <= keep_alive. It was to be warm again 12.0 minutes after this "
+        "call. To keep one instance more warm from then until the call would have cost at most 100 GB·s, $0.00028; the "
+        "call waited 180.0 ms for its start instead."
+    )
+
+
+def test_a_revision_that_was_warm_and_too_few_says_how_many() -> None:
+    about = receipt(0, at_ms=NOW_MS - 1500, rung="warm", instances=2, reason="peak")
+    found = decided(cold(cold_cause="scale_out"), about)
+    assert "1.5 s before the call" in found.summary
+    assert "wait warm with 2 instances (before: warm with 1 instance), because so many calls at once" in found.summary
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+@pytest.mark.parametrize("rung", get_args(RungName))
+def test_every_reason_and_rung_is_told_in_words(reason: Reason, rung: RungName) -> None:
+    found = decided(cold(), receipt(0, reason=reason, rung=rung, instances=1))
+    assert ", because " in found.summary
+    assert "{" not in found.summary
+
+
+def test_a_decision_about_a_revision_that_is_gone_tells_no_costs() -> None:
+    found = decision(cold(), receipt(0), None, default_machine(), "foresight")
+    assert (found.kept_gb_s, found.kept_usd, found.waited_ms) == (None, None, 180.0)
+    assert "the call waited 180.0 ms" in found.summary
+
+
+def test_no_decision_says_why_there_is_none() -> None:
+    assert "receipt_days" in decided(cold(), None).summary
+    assert 'warm.policy is "keep_alive"' in decided(cold(), None, warm=WarmSpec(policy="keep_alive")).summary
+    off = decision(cold(), None, spec(), default_machine(), "keep_alive")
+    assert "setting warming is keep_alive" in off.summary
+    assert (off.receipt, off.kept_gb_s, off.waited_ms) == (None, None, 180.0)

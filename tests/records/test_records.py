@@ -168,7 +168,7 @@ def test_a_batch_that_cannot_be_written_leaves_nothing_and_can_come_again(
     assert records.logs("default", "hello").items == [line("one")]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
         st.tuples(st.sampled_from(["rev_1", "rev_2"]), st.integers(0, 2), st.integers(1, 50)), min_size=1, max_size=30
@@ -205,6 +205,45 @@ def test_minutes_of_one_revision_are_read_from_a_minute_on(records: Records) -> 
         records.ingest(batch(100 + number, minutes=mine))
     found = records.revision_minutes("rev_1", since_minute=NOW_MINUTE + 1)
     assert [(each.minute - NOW_MINUTE, each.count) for each in found] == [(2, 3), (1, 2)]
+
+
+def test_minutes_of_a_namespace_are_read_page_by_page(records: Records) -> None:
+    taken = [
+        minute(number + 1, minute=NOW_MINUTE + number % 4, revision_id=f"rev_{number % 3}", name=f"f{number % 2}")
+        for number in range(12)
+    ]
+    records.ingest(batch(minutes=[*taken, minute(5, minute=NOW_MINUTE, namespace="other", revision_id="rev_x")]))
+    for function in (None, "f1"):
+        wanted = sorted(
+            (one.minute, one.name, one.revision_id, one.count)
+            for one in taken
+            if function in (None, one.name) and NOW_MINUTE + 1 <= one.minute < NOW_MINUTE + 3
+        )
+        seen: list[tuple[int, str, str, int]] = []
+        cursor = None
+        while True:
+            page = records.namespace_minutes(
+                "default",
+                function=function,
+                since_minute=NOW_MINUTE + 1,
+                until_minute=NOW_MINUTE + 3,
+                limit=2,
+                cursor=cursor,
+            )
+            seen += [(one.minute, one.name, one.revision_id, one.count) for one in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert seen == wanted
+
+
+def test_a_cursor_of_other_minutes_is_refused(records: Records) -> None:
+    records.ingest(batch(minutes=[minute(minute=NOW_MINUTE + offset) for offset in range(3)]))
+    page = records.namespace_minutes("default", since_minute=NOW_MINUTE, until_minute=NOW_MINUTE + 3, limit=1)
+    with pytest.raises(Invalid, match="cursor"):
+        records.namespace_minutes(
+            "default", since_minute=NOW_MINUTE + 1, until_minute=NOW_MINUTE + 3, cursor=page.next_cursor
+        )
 
 
 def test_histograms_of_another_version_add_up() -> None:

@@ -53,6 +53,11 @@ class Subscription(Generic[T]):
             return lost
         return self._items.popleft()
 
+    def take_all(self) -> list[T]:
+        """All that is there."""
+        items, self._items = list(self._items), deque()
+        return items
+
     async def batches(self, timeout_s: float, limit: int = 256) -> AsyncIterator[list[T | Lost]]:
         """All that is there, at most `limit` at a time; an empty list after `timeout_s` without an item."""
         while True:

@@ -13,6 +13,7 @@ __all__ = [
     "evictions_within",
     "expired",
     "keep_alive_s",
+    "let_go_s",
     "retry_after_s",
     "retry_delay_s",
     "spares_wanted",
@@ -62,6 +63,12 @@ def spares_wanted(*, spare: int, parked: int, starting: int, live: int, limit: i
 def keep_alive_s(configured_s: float, *, referenced: bool) -> float:
     """How long something idle is kept: less where no alias points to its revision any more."""
     return configured_s if referenced else min(configured_s, RETIRED_KEEP_ALIVE_S)
+
+
+def let_go_s(keep_s: float, decided_s: float) -> float:
+    """How long something idle is kept that control's policy decided, so long ago, not to keep: what was used since
+    stays until it decides again, or its keep-alive is over."""
+    return min(keep_s, decided_s)
 
 
 def expired(idle_since_s: Sequence[float], now_s: float, keep_s: float, *, keep_at_least: int, live: int) -> int:

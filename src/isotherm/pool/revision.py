@@ -21,9 +21,11 @@ from isotherm.pool.masking import mask_of
 from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.outcome import Outcomes
 from isotherm.pool.stream import AnswerStream
+from isotherm.pool.templates import TemplateSlot
 from isotherm.pool.tenants import Tenant
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import ColdCause
+from isotherm.wire.warmth import Target
 
 __all__ = ["Host", "RevisionPool"]
 
@@ -64,6 +66,8 @@ class RevisionPool:
     ) -> None:
         self.spec = spec
         self.tenant = tenant
+        self.target: Target | None = None  # what control's policy wants of it; None: its keep-alives decide
+        self.target_since_s = 0.0
         self.provisioned = 0  # instances that are kept because a version or alias of the function asks for them
         self.stats = stats
         self.connections: dict[str, InstanceConnection] = {}
@@ -94,6 +98,39 @@ class RevisionPool:
     def least(self) -> int:
         """Instances that are kept even when idle."""
         return max(self.spec.warm.min_instances, self.provisioned)
+
+    @property
+    def kept(self) -> int:
+        """Instances that are not let go for having been idle."""
+        return self.least if self.target is None else max(self.least, self.target.instances)
+
+    def aim(self, target: Target | None, now_s: float) -> None:
+        """From now on control's policy wants that of it; None: its keep-alives decide."""
+        self.target, self.target_since_s = target, now_s
+
+    def lacking(self) -> int:
+        """Instances that its target wants ready and that are neither there nor on their way."""
+        return self._short() - self.starting
+
+    def lacks(self, slot: TemplateSlot) -> bool:
+        """Whether its target wants anything that is not there."""
+        if self.target is None or self.closing:
+            return False
+        return (
+            self.lacking() > 0
+            or (bool(self.spares) and self._short() > 0)
+            or (self.target.template and slot.template is None and not slot.building)
+        )
+
+    def promote(self) -> bool:
+        """Make a parked spare ready for calls, as one that is warm; whether there was one, and it was needed."""
+        if not self.spares or self._short() <= 0:
+            return False
+        connection = self.spares.pop()
+        connection.phase = READY
+        connection.idle_since_s = self._now()
+        self.list(connection)
+        return True
 
     def under_way(self) -> int:
         """Calls that it has taken and not answered yet."""
@@ -397,7 +434,7 @@ class RevisionPool:
         self.failures = 0
         self.loss = None
         connection.idle_since_s = now_s
-        if not self.queue and len(self.spares) < self.spec.warm.spare:
+        if not self.queue and len(self.spares) < self.spec.warm.spare and self._short() <= 0:
             connection.phase = Phase.SPARE
             self.spares.append(connection)
             return
@@ -502,6 +539,13 @@ class RevisionPool:
         """How long a call runs, of late; None where too few have run to say."""
         window = self.stats.window if self.stats.window.count >= 20 else self.stats.total
         return window.run_ms / window.count / 1000.0 if window.count >= 20 else None
+
+    def _short(self) -> int:
+        """Instances that its target wants beyond those that are ready."""
+        if self.target is None:
+            return 0
+        ready = sum(1 for each in self.connections.values() if each.phase in (READY, Phase.STUCK))
+        return min(self.target.instances, self.spec.warm.max_instances) - ready
 
     def _alive(self) -> bool:
         """Whether an instance is there that takes calls, or soon will."""

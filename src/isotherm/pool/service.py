@@ -10,6 +10,7 @@ from isotherm.base.errors import IsothermError
 from isotherm.base.ids import request_ids
 from isotherm.invocations.recorder import Recorder
 from isotherm.pool import policy
+from isotherm.pool.ahead import Ahead
 from isotherm.pool.connection import InstanceConnection
 from isotherm.pool.egress import EgressBook
 from isotherm.pool.model import Phase, PoolLimits
@@ -24,6 +25,7 @@ from isotherm.sandbox.port import Driver, Template
 from isotherm.telemetry.logging import get_logger
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import WorkloadState
+from isotherm.wire.warmth import Warmth
 
 __all__ = ["Pool"]
 
@@ -67,6 +69,7 @@ class Pool:
         self._by_workload: dict[str, set[RevisionPool]] = {}
         self._refills: set[RevisionPool] = set()
         self._upkeep = Upkeep(self)
+        self._ahead = Ahead(self, now)
         self._renewals = Renewals(self, now)
         self._new_id = request_ids()
         self._log = get_logger("pool")
@@ -96,6 +99,18 @@ class Pool:
         if revision is not None:
             revision.provisioned = instances
             self._hold(revision)
+
+    def steer(self, warmth: Warmth, spec_of: Callable[[str], RevisionSpec | None]) -> None:
+        """What control's policy wants of revisions. `spec_of` gives one that the pool has not met; None: it is gone."""
+        named = {target.revision_id: target for target in warmth.targets}
+        changed = self._ahead.take(warmth.targets, warmth.released, full=warmth.full, valid_s=warmth.valid_s)
+        for revision_id in changed:
+            target = named.get(revision_id)
+            if target is not None and (target.instances or target.template) and revision_id not in self.revisions:
+                spec = spec_of(revision_id)
+                if spec is not None:
+                    self.revision(spec)
+            self._aim(revision_id)
 
     def under_way(self, workload_id: str) -> int:
         """Calls of all revisions of a workload that are not answered yet."""
@@ -162,6 +177,8 @@ class Pool:
 
     def maintain(self, referenced: Callable[[str], bool]) -> None:
         """Every second: keep-alives, spares, minimum instances, memory. `referenced`: does an alias point to it?"""
+        for revision_id in self._ahead.lapse(self._now()):
+            self._aim(revision_id)
         self._upkeep.run(self._now(), referenced)
 
     async def drain(self, timeout_s: float) -> None:
@@ -202,6 +219,22 @@ class Pool:
             asyncio.get_running_loop().call_later(REFILL_DELAY_S, self._refill_all)
         self._refills.add(revision)
 
+    def make_ahead(self, revision: RevisionPool) -> None:
+        self._ahead.want(revision)
+
+    def calls_wait(self) -> bool:
+        return any(revision.queue for revision in self._awake)
+
+    def room_ahead(self, revision: RevisionPool) -> bool:
+        return self._upkeep.make_room(revision, self._starting, self._now(), ahead=True)
+
+    async def start_ahead(self, revision: RevisionPool) -> None:
+        self._count_start(revision, 1)
+        try:
+            await self._start(revision, Place(revision.tenant, revision.spec.memory_mb))
+        finally:
+            self._count_start(revision, -1)
+
     def wake(self, revision: RevisionPool) -> None:
         if not revision.awake:
             revision.awake = True
@@ -226,6 +259,7 @@ class Pool:
         tenant = self.tenants.of(spec.namespace)
         made = RevisionPool(spec, self, tenant, self.limits, stats, self._outcomes, self._now)
         made.provisioned = self._provisioned.get(spec.id, 0)
+        made.aim(self._ahead.target_of(spec.id), self._now())
         self._by_workload.setdefault(spec.workload_id, set()).add(made)
         self.templates[made] = TemplateSlot(
             spec,
@@ -279,6 +313,13 @@ class Pool:
         if self.revisions.get(revision.spec.id) is revision:  # it may have been prepared anew meanwhile
             del self.revisions[revision.spec.id]
             self._recorder.retire(revision.spec.id)
+
+    def _aim(self, revision_id: str) -> None:
+        revision = self.revisions.get(revision_id)
+        if revision is not None:
+            revision.aim(self._ahead.target_of(revision_id), self._now())
+            self._hold(revision)
+            self._ahead.want(revision)
 
     def _hold(self, revision: RevisionPool) -> None:
         """From now on upkeep looks at it, unless it was forgotten meanwhile."""

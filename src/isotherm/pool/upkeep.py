@@ -9,7 +9,7 @@ from isotherm.pool.model import Phase, PoolLimits
 from isotherm.pool.revision import DRAIN_GRACE_S, RevisionPool
 from isotherm.pool.templates import TemplateSlot
 from isotherm.pool.tenants import Shortage, Tenant, Tenants
-from isotherm.wire.telemetry import WorkloadState
+from isotherm.wire.telemetry import ColdCause, WorkloadState
 
 __all__ = ["Estate", "Upkeep"]
 
@@ -30,6 +30,8 @@ class Estate(Protocol):
     def grow(self, revision: RevisionPool, count: int) -> int: ...
 
     def refill_now(self, revision: RevisionPool) -> None: ...
+
+    def make_ahead(self, revision: RevisionPool) -> None: ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object: ...
 
@@ -53,6 +55,8 @@ class Upkeep:
             missing = revision.least - len(revision.connections) - revision.starting
             if used and missing > 0 and now_s >= revision.retry_at_s:
                 self._estate.grow(revision, missing)
+            if used and revision.target is not None:
+                self._estate.make_ahead(revision)
             if self.holds_nothing(revision):
                 self._estate.held.discard(revision)
         for tenant in self._estate.tenants.all():
@@ -64,12 +68,12 @@ class Upkeep:
         """Whether there is nothing to look after until it is called, started or prepared again."""
         slot = self._estate.templates[revision]
         busy = revision.connections or revision.starting or revision.queue or revision.awake
-        return not (busy or slot.template is not None or slot.building or revision.least)
+        return not (busy or slot.template is not None or slot.building or revision.kept)
 
     def make_room(self, revision: RevisionPool, starting: int, now_s: float, *, ahead: bool) -> bool:
         """Whether one more instance may start: by count and by memory, evicting what is idle where that helps.
 
-        `ahead`: nobody waits for it, so that nothing of its namespace has to make room.
+        `ahead`: nobody waits for it, so that nothing else has to make room.
         """
         limits = self._estate.limits
         if len(revision.connections) + revision.starting >= revision.spec.warm.max_instances:
@@ -77,14 +81,14 @@ class Upkeep:
         if self.shortage(revision, now_s, ahead=ahead) is not None:
             return False
         if self._count() + starting >= limits.max_instances:
-            victims = policy.evictions(1, 0, self._idle(but=revision))
+            victims = [] if ahead else policy.evictions(1, 0, self._idle(but=revision))
             if not victims:
                 return False
             self._evict(victims)
         expected = _mean_bytes(revision)
         over = self.used_bytes() + starting * expected + expected - limits.memory_bytes
         if over > 0:
-            victims = policy.evictions(over, 0, self._idle(but=revision))
+            victims = [] if ahead else policy.evictions(over, 0, self._idle(but=revision))
             if not victims and self._count() + starting > 0:
                 return False
             self._evict(victims)
@@ -147,6 +151,7 @@ class Upkeep:
                     memory_bytes=sum(connection.used_bytes for connection in connections) + slot.used_bytes,
                     cpu_s=revision.ended_cpu_s + sum(connection.used_cpu_s for connection in connections),
                     queued=len(revision.queue),
+                    template_bytes=slot.used_bytes,
                     unfit=[] if slot.template is None else list(slot.template.info.unfit),
                     outdated=revision.outdated,
                 )
@@ -163,8 +168,11 @@ class Upkeep:
                 connection.kill(None)
             elif connection.worn_out() and not connection.calls:
                 revision.retire(connection, "replaced")
+        target = revision.target if referenced else None
         keep_s = policy.keep_alive_s(warm.keep_alive_s, referenced=referenced)
-        minimum = revision.least if referenced else 0
+        if target is not None and not target.instances:
+            keep_s = policy.let_go_s(keep_s, now_s - revision.target_since_s)
+        minimum = revision.kept if referenced else 0
         idle = sorted(
             (c for c in revision.connections.values() if c.phase == Phase.READY and not c.calls and not c.stuck),
             key=lambda connection: connection.idle_since_s,
@@ -177,19 +185,22 @@ class Upkeep:
             live=len(revision.connections),
         )
         for connection in idle[:over]:
-            revision.retire(connection, "expired")
+            revision.retire(connection, "expired" if target is None else "let_go")
         slot = self._estate.templates[revision]
         template_keep_s = policy.keep_alive_s(warm.template_keep_alive_s, referenced=referenced)
+        if target is not None and not target.template:
+            template_keep_s = policy.let_go_s(template_keep_s, now_s - revision.target_since_s)
         lent = len(revision.connections) - len(revision.spares)
         unused = not revision.awake and now_s - revision.used_at_s >= template_keep_s
-        if not lent and not revision.starting and not minimum and unused:
-            self._close_template(revision, slot, "expired")
+        wanted = minimum or (target is not None and target.template)
+        if not lent and not revision.starting and not wanted and unused:
+            self._close_template(revision, slot, "expired" if target is None else "let_go")
 
-    def _close_template(self, revision: RevisionPool, slot: TemplateSlot, cause: str) -> None:
+    def _close_template(self, revision: RevisionPool, slot: TemplateSlot, cause: ColdCause) -> None:
         if slot.template is None:
             return
         for spare in list(revision.spares):
-            revision.retire(spare, "evicted" if cause == "evicted" else "expired")
+            revision.retire(spare, cause)
         revision.has_template = False
         self._estate.spawn(slot.release(slot.template))
 

@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 
 from isotherm.prices.machines import MachinePrice
-from isotherm.records.model import Explanation, Phase, Remedy
+from isotherm.records.model import Decision, Explanation, Minute, Phase, Remedy
 from isotherm.wire.desired import RevisionSpec, WarmSpec
 from isotherm.wire.telemetry import ColdCause, InvocationRecord, MinuteAggregate
 
-__all__ = ["explain", "merge_minutes", "over_log_quota"]
+__all__ = ["explain", "merge_minutes", "minute_of", "over_log_quota"]
 
 
 def merge_minutes(aggregates: Iterable[MinuteAggregate]) -> list[MinuteAggregate]:
@@ -21,6 +21,19 @@ def merge_minutes(aggregates: Iterable[MinuteAggregate]) -> list[MinuteAggregate
         key = (one.revision_id, one.minute)
         merged[key] = _sum(merged[key], one) if key in merged else one
     return list(merged.values())
+
+
+def minute_of(one: MinuteAggregate) -> Minute:
+    """What callers are told of it."""
+    return Minute(
+        name=one.name,
+        revision_id=one.revision_id,
+        minute=one.minute,
+        count=one.count,
+        cold=sum(one.cold.values()),
+        errors=one.count - one.outcomes.get("ok", 0),
+        run_ms=one.run_ms,
+    )
 
 
 def over_log_quota(kept: Mapping[str, int], own: Mapping[str, int], other: int | None) -> list[tuple[str, int]]:
@@ -53,6 +66,7 @@ _why_cold: Final[dict[ColdCause, str]] = {
     "scale_out": "all instances were busy: another one was started for this call",
     "evicted": "the last instance had been evicted, since the host was short of memory",
     "expired": "the last instance had been idle for longer than its keep-alive, and was let go",
+    "let_go": "the warming policy had not kept the last instance: it did not expect a call then",
     "replaced": "the last instance had crashed, hung or run out of memory, and had to be replaced",
 }
 
@@ -71,8 +85,10 @@ _outcomes: Final[dict[str, str]] = {
 SPANS = frozenset(("total", "keeper"))  # of a start's steps: each holds others
 
 
-def explain(record: InvocationRecord, spec: RevisionSpec | None, price: MachinePrice) -> Explanation:
-    """`spec` None: the revision is gone; then settings and costs are not known."""
+def explain(
+    record: InvocationRecord, spec: RevisionSpec | None, price: MachinePrice, decided: Decision | None = None
+) -> Explanation:
+    """`spec` None: the revision is gone; then settings and costs are not known. `decided`: why it did not wait warm."""
     cold = None if record.cold_cause is None else _why_cold[record.cold_cause]
     gb = None if spec is None else spec.memory_mb / 1024
     held_s = (record.start_ms + record.run_ms) / 1000
@@ -87,6 +103,7 @@ def explain(record: InvocationRecord, spec: RevisionSpec | None, price: MachineP
         cost_usd=None if gb is None else gb * held_s * price.usd_per_gb_s,
         cold_cost_usd=None if gb is None else gb * record.start_ms / 1000 * price.usd_per_gb_s,
         price=f"{price.name}: {price.usd_per_hour} USD an hour for {price.memory_gb:g} GB, {price.as_of.isoformat()}",
+        decision=decided,
     )
 
 
@@ -144,6 +161,8 @@ def _of_cold(record: InvocationRecord, spec: RevisionSpec | None) -> list[Remedy
             return [_keep_one(warm), _less_memory(spec)]
         case "expired":
             return [_longer_keep_alive(warm), _keep_one(warm)]
+        case "let_go":
+            return [_keep_one(warm)]
         case "replaced":
             return [_more_spares(warm)]
         case None:

@@ -11,9 +11,12 @@ from isotherm.base.errors import Invalid, NotFound
 from isotherm.db.engine import Database
 from isotherm.db.pages import Page, clamp_limit, decode_cursor, encode_cursor
 from isotherm.prices.machines import MachinePrice, default_machine
-from isotherm.records import policy, store
-from isotherm.records.model import Explanation, Retention, Swept
+from isotherm.records import decision_store, policy, store
+from isotherm.records.decision import decision
+from isotherm.records.decisions import Decisions
+from isotherm.records.model import Explanation, Minute, Retention, Swept
 from isotherm.storage.vault import Vault
+from isotherm.warming.view import PolicyName
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.telemetry import Batch, InvocationRecord, LogLine, MinuteAggregate, Outcome, RecordedEvent
 
@@ -28,11 +31,12 @@ _pause_s = 0.002
 _most_minutes = 100_000
 
 
-class Records:
+class Records(Decisions):
     """Kept in a database of its own (records.db), so that taking in telemetry never blocks a command.
 
     `spec_of` gives the revision of a call for explanations; it raises `NotFound` where it was deleted. `log_limits`
-    gives the bytes of log lines to keep: of each namespace with a limit of its own, and of each other one.
+    gives the bytes of log lines to keep: of each namespace with a limit of its own, and of each other one. `warming`
+    is who decides what waits warm, for explanations.
     """
 
     def __init__(
@@ -45,14 +49,16 @@ class Records:
         spec_of: Callable[[str], RevisionSpec],
         log_limits: Callable[[], LogLimits] = lambda: ({}, None),
         price: MachinePrice | None = None,
+        warming: PolicyName = "foresight",
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._clock = clock
         self._vault = vault
         self._retention = retention
         self._spec_of = spec_of
         self._log_limits = log_limits
         self._price = price or default_machine()
+        self._warming = warming
 
     def ingest(self, batch: Batch) -> bool:
         """Take in a batch, whole and once; False where this (host, boot, sequence) was here before.
@@ -133,6 +139,34 @@ class Records:
                 until_minute=until_minute,
                 limit=_most_minutes,
             )
+
+    def namespace_minutes(
+        self,
+        namespace: str,
+        *,
+        function: str | None = None,
+        since_minute: int,
+        until_minute: int,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[Minute]:
+        """Exact counts of all functions, or of one, per revision and minute in [since, until), the oldest first."""
+        above = None if cursor is None else decode_cursor(cursor, tuple[int, str, str])
+        if above is not None and not since_minute <= above[0] < until_minute:
+            raise Invalid("the cursor is of a list of other minutes; start without a cursor")
+        with self._database.read() as session:
+            rows = store.list_namespace_minutes(
+                session,
+                namespace,
+                name=function,
+                since_minute=since_minute,
+                until_minute=until_minute,
+                above=above,
+                limit=clamp_limit(limit) + 1,
+            )
+        found = rows[:limit]
+        last = (found[-1].minute, found[-1].name, found[-1].revision_id) if len(rows) > limit else None
+        return Page([policy.minute_of(each) for each in found], None if last is None else encode_cursor(*last))
 
     def revision_minutes(self, revision_id: str, *, since_minute: int) -> list[MinuteAggregate]:
         """Exact counts of one revision, whatever its function, from a minute on; the newest first."""
@@ -221,12 +255,18 @@ class Records:
                 ),
             )
             swept += Swept(
+                receipts=decision_store.delete_oldest_receipts(
+                    session,
+                    before_ms=now_ms - round(keep.receipts_s * 1000),
+                    too_many=decision_store.count_receipts(session) - keep.max_receipts,
+                    at_once=_swept_at_once,
+                ),
                 events=store.delete_oldest_events(
                     session,
                     before_ms=now_ms - round(keep.invocations_s * 1000),
                     too_many_bytes=store.event_bytes(session) - keep.max_event_bytes,
                     at_once=_swept_at_once,
-                )
+                ),
             )
             over = policy.over_log_quota(store.log_bytes(session), own, other) if own or other is not None else []
             for namespace, too_many_bytes in over:
@@ -245,7 +285,11 @@ class Records:
             spec = self._spec_of(record.revision_id)
         except NotFound:
             spec = None
-        return policy.explain(record, spec, self._price)
+        decided = None
+        if record.cold_cause is not None:
+            receipt = self.receipt_before(record.revision_id, record.started_at_ms)
+            decided = decision(record, receipt, spec, self._price, self._warming)
+        return policy.explain(record, spec, self._price, decided)
 
 
 def no_invocation(invocation_id: str) -> NotFound:

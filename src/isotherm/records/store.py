@@ -34,10 +34,12 @@ __all__ = [
     "list_invocations",
     "list_logs",
     "list_minutes",
+    "list_namespace_minutes",
     "list_revision_minutes",
     "log_bytes",
     "logs",
     "minutes",
+    "oldest_rows",
     "put_minutes",
     "total",
     "totals",
@@ -272,6 +274,29 @@ def list_minutes(
     return [_minute.decode(row.body) for row in session.execute(query)]
 
 
+def list_namespace_minutes(
+    session: Session,
+    namespace: str,
+    *,
+    name: str | None,
+    since_minute: int,
+    until_minute: int,
+    above: tuple[int, str, str] | None,
+    limit: int,
+) -> list[MinuteAggregate]:
+    """In [since, until), by minute, name and revision; `above`: after the one with these."""
+    first = since_minute if above is None else max(since_minute, above[0])  # where reading the index begins
+    query = sqlalchemy.select(minutes.c.body).where(
+        minutes.c.namespace == namespace, minutes.c.minute >= first, minutes.c.minute < until_minute
+    )
+    if name is not None:
+        query = query.where(minutes.c.name == name)
+    place = (minutes.c.minute, minutes.c.name, minutes.c.revision_id)
+    if above is not None:
+        query = query.where(sqlalchemy.tuple_(*place) > sqlalchemy.tuple_(*map(sqlalchemy.literal, above)))
+    return [_minute.decode(row.body) for row in session.execute(query.order_by(*place).limit(limit))]
+
+
 def list_invocations(
     session: Session, namespace: str, *, name: str | None, outcome: str | None, below: int | None, limit: int
 ) -> list[tuple[int, InvocationRecord]]:
@@ -343,7 +368,7 @@ def add_to_total(session: Session, name: str, amount: int) -> None:
 def delete_oldest_invocations(session: Session, *, before_ms: int, too_many: int, at_once: int) -> int:
     """The oldest, as long as they began before `before_ms`, and `too_many` of them in any case; at most `at_once`."""
     query = sqlalchemy.select(invocations.c.seq, invocations.c.started_at_ms).order_by(invocations.c.seq)
-    last, count = _oldest(
+    last, count = oldest_rows(
         ((row.seq, row.started_at_ms < before_ms, 1) for row in session.execute(query.limit(at_once))), too_many
     )
     if count:
@@ -370,7 +395,7 @@ def delete_oldest_logs(
     mine = () if namespace is None else (logs.c.namespace == namespace,)
     query = sqlalchemy.select(*columns).where(*mine).order_by(logs.c.seq).limit(at_once)
     rows = session.execute(query).all()
-    last, count = _oldest(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
+    last, count = oldest_rows(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
     if count:
         session.execute(sqlalchemy.delete(logs).where(logs.c.seq <= last, *mine))
         _count_logs(session, ((row.namespace, row.size_bytes) for row in rows[:count]), -1)
@@ -381,7 +406,7 @@ def delete_oldest_events(session: Session, *, before_ms: int, too_many_bytes: in
     """As for log lines."""
     query = sqlalchemy.select(events.c.seq, events.c.at_ms, events.c.size_bytes).order_by(events.c.seq).limit(at_once)
     rows = session.execute(query).all()
-    last, count = _oldest(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
+    last, count = oldest_rows(((row.seq, row.at_ms < before_ms, row.size_bytes) for row in rows), too_many_bytes)
     if count:
         session.execute(sqlalchemy.delete(events).where(events.c.seq <= last))
     return count
@@ -409,7 +434,7 @@ def delete_oldest_batches(session: Session, *, before_ms: int) -> None:
     session.execute(sqlalchemy.delete(batches).where(batches.c.received_at_ms < before_ms))
 
 
-def _oldest(rows: Iterable[tuple[Any, bool, int]], too_many: int) -> tuple[int, int]:
+def oldest_rows(rows: Iterable[tuple[Any, bool, int]], too_many: int) -> tuple[int, int]:
     """Number of the last row to go, and how many go: each that is old, or before which not enough has gone."""
     last, count = 0, 0
     for seq, is_old, size in rows:

@@ -49,6 +49,8 @@ class WarmSpec(msgspec.Struct, frozen=True, kw_only=True):
     spare: int = 1  # instances forked ahead and parked beside the template
     warm_event: Any = None  # JSON value: the handler may be called with it ahead of traffic; None: never
     template: bool = True  # False: never fork from an imported module
+    policy: Literal["foresight", "keep_alive"] = "foresight"  # "keep_alive": it goes by its keep-alives alone
+    budget: str | None = None  # its own, as `warming.budgets` reads it; None: that of its namespace, or the platform's
 
 
 class AsyncSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The link between a host and control: length-prefixed MessagePack over a Unix socket; the host connects.
 
 host → control: `Hello`, then `Telemetry`, `Reply`, `Progress`.
-control → host: `Welcome`, then `Desired`, `Ack`, `Order`.
+control → host: `Welcome`, then `Desired`, `Ack`, `Order`, `Warmth`.
 """
 
 import struct
@@ -12,6 +12,7 @@ import msgspec
 from isotherm.wire.desired import Desired, RevisionSpec
 from isotherm.wire.queue import QueueOrder
 from isotherm.wire.telemetry import Batch
+from isotherm.wire.warmth import Warmth
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -33,7 +34,7 @@ __all__ = [
     "split_messages",
 ]
 
-PROTOCOL = 1  # of `Hello` and `Welcome`; a peer of another number is turned away
+PROTOCOL = 2  # of `Hello` and `Welcome`; a peer of another number is turned away
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _length = struct.Struct("<I")
 
@@ -108,7 +109,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order"):
 
 
 FromHost = Hello | Telemetry | Progress | Reply
-FromControl = Welcome | State | Ack | Order
+FromControl = Welcome | State | Ack | Order | Warmth
 
 _encoder = msgspec.msgpack.Encoder()
 _from_host: msgspec.msgpack.Decoder[FromHost] = msgspec.msgpack.Decoder(FromHost)

@@ -1,13 +1,13 @@
 """What a namespace may use. Both wings hold to it: a host on its own, control where something is handed in or kept."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from isotherm.base.settings import Settings
 
-__all__ = ["Quota", "QuotaName", "QuotaSpec", "default_quota", "settled"]
+__all__ = ["LIMITS", "Quota", "QuotaName", "QuotaSpec", "default_quota", "settled"]
 
 _most = 1_000_000_000
 Whole = Annotated[int, Meta(ge=1, le=_most)]
@@ -29,6 +29,17 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     log_kb_per_s: Annotated[Rate | None, Meta(description="Log output a second over all functions, KB, per host")] = (
         None
     )
+    warm_budget: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        Meta(
+            description="What all its functions together may cost in warmth, `p_cold <= 1%` or `idle <= 2 GBh/day`; "
+            "null: they share the platform's budget"
+        ),
+    ] = None
+
+
+# What a host holds a namespace to; all numbers.
+LIMITS: Final[tuple[QuotaName, ...]] = tuple(name for name in Quota.__struct_fields__ if name != "warm_budget")
 
 
 class QuotaSpec(msgspec.Struct, frozen=True, kw_only=True):

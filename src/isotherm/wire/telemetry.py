@@ -38,8 +38,9 @@ Source = Literal["url", "invoke", "async", "cron", "destination", "redrive", "wa
 #   scale_out    all instances were busy
 #   evicted      the last instance was evicted for memory
 #   expired      the last instance outlived its keep-alive
+#   let_go       control's policy did not keep the last instance
 #   replaced     the last instance crashed, ran out of memory or hung
-ColdCause = Literal["first", "template", "spare", "scale_out", "evicted", "expired", "replaced"]
+ColdCause = Literal["first", "template", "spare", "scale_out", "evicted", "expired", "let_go", "replaced"]
 
 
 class InvocationRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,7 @@ class WorkloadState(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float  # used since the host's boot
     queued: int
     unfit: list[str] = msgspec.field(default_factory=list)  # why no template forks, where none does
+    template_bytes: int = 0  # of `memory_bytes`, what the template holds
     outdated: str | None = None  # why it goes on with former values of its secrets, where it does
 
 

@@ -1,0 +1,1 @@
+"""The policies, one a file. Loops over many workloads and minutes are compiled (the extra `forecast`)."""
