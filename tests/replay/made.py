@@ -1,13 +1,14 @@
 """Outcomes of calls, made by hand."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import numpy as np
 
 from isotherm.replay.drive import Outcomes
-from isotherm.replay.model import Way
+from isotherm.replay.model import OwnRecords, Way
 
-__all__ = ["outcomes"]
+__all__ = ["no_records", "outcomes"]
 
 
 def outcomes(
@@ -39,3 +40,8 @@ def outcomes(
         client_cpu_s=0.1,
     )
     return replace(made, **changes)  # type: ignore[arg-type]  # by name
+
+
+def no_records(namespace: str | None, days: float) -> AbstractContextManager[OwnRecords]:
+    """Of a platform that nobody is to ask."""
+    raise AssertionError((namespace, days))

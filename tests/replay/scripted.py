@@ -33,6 +33,7 @@ class Scripted:
     fail_stream: Callable[[int], bool] = lambda number: False
     rollouts: dict[str, dict[str, Any]] = field(default_factory=dict)  # the newest of each function
     roll_out_as: str = "finished"  # once it was looked at twice
+    minute_s: float = 0.25  # what its policy takes for a minute
     connections: int = 0
     url: str = ""
 
@@ -121,6 +122,9 @@ class Scripted:
         tail = path.removeprefix("/api/v1/")
         if tail == "me":
             return as_json(200, {"home_namespace": "default"})
+        if tail == "warmth":
+            found = {"policy": "foresight", "why": "it decides", "at_ms": 1, "minute_s": self.minute_s}
+            return as_json(200, {**found, "budget": "platform: idle <= 2 GBh/day"})
         if tail == "status":
             return as_json(200, {"version": "1.2.3"})
         if tail.endswith("/queues"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.base.errors import Invalid
-from isotherm.replay.drivers import azure2019
+from isotherm.forecast import tables
 from isotherm.replay.drivers.azure2019 import read_azure2019
 from tests.replay.traces import MEMORY_MB, write_trace
 
@@ -73,10 +73,10 @@ def test_says_what_a_trace_is_where_a_file_is_missing(tmp_path: Path) -> None:
 
 def test_refuses_files_and_tables_over_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_trace(tmp_path, {"aa": [1], "bb": [2]})
-    monkeypatch.setattr(azure2019, "MAX_ROWS", 1)
+    monkeypatch.setattr(tables, "MAX_ROWS", 1)
     with pytest.raises(Invalid, match="more than 1 rows"):
         read_azure2019(folder)
-    monkeypatch.setattr(azure2019, "MAX_BYTES", 10)
+    monkeypatch.setattr(tables, "MAX_BYTES", 10)
     with pytest.raises(Invalid, match="over the limit of 10"):
         read_azure2019(folder)
 

@@ -18,6 +18,7 @@ from isotherm.replay.compare import Comparison, Figure, compare_reports, lines_o
 from isotherm.replay.report import AsyncReport, ColdStarts, MemoryUse, Moment, Report, read_report, to_json
 from isotherm.replay.resample import difference_interval
 from isotherm.replay.sketch import Cells, Spread, cells, parts_of, spread
+from tests.replay.made import no_records
 
 NONE = Spread(0, 0, 0, 0, 0, 0, 0)
 CALLS = 3000
@@ -217,7 +218,7 @@ def test_what_one_run_lacks_is_shown_as_missing() -> None:
 
 
 @given(st.integers(0, 5), st.integers(0, 5))
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_a_comparison_the_other_way_round_is_its_mirror(a: int, b: int) -> None:
     one, other = cells_of(latencies(a)), cells_of(latencies(b, factor=1.1))
     there = difference_interval(one, other, 90.0, miss=0.05, paired=True)
@@ -277,7 +278,7 @@ def test_a_report_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_the_command_compares_and_draws(tmp_path: Path) -> None:
     a, b = write(tmp_path / "a.json", report()), write(tmp_path / "b.json", report(latencies(2, factor=1.5)))
     app = typer.Typer()
-    register(app, lambda: ("", ""))
+    register(app, lambda: ("", ""), no_records)
     app.callback()(lambda: None)
     words = ["replay", "compare", str(a), str(b)]
     shown = CliRunner().invoke(app, words, catch_exceptions=False)

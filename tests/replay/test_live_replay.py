@@ -16,6 +16,7 @@ from isotherm.replay.command import register
 from isotherm.replay.orders import parse_kill
 from isotherm.replay.service import Options, replay_live
 from isotherm.replay.summary import summarise
+from tests.replay.made import no_records
 from tests.replay.scripted import Scripted, problem
 from tests.replay.traces import write_trace
 
@@ -71,9 +72,37 @@ def test_replays_every_call_and_reports(tmp_path: Path) -> None:
     assert sorted(platform.removed) == sorted(platform.deployed)
     config = next(iter(platform.deployed.values()))
     assert config["warm"]["keep_alive_s"] == 600 / 240
+    assert (config["warm"]["policy"], "spare" in config["warm"]) == ("foresight", False)
     assert config["package"] == "d1"
     assert "55 calls in 3 minutes" in said[0]
     assert "cold starts     2 (3.636 % of calls): 2 spare" in summarise(report)
+
+
+def test_warmth_is_deployed_as_asked_and_reported(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path / "small", COUNTS)
+    said: list[str] = []
+    asked = {"warming": "keep_alive", "spare": 0, "template_keep_alive_s": 480.0, "prefix": "other", "simulate": True}
+    with running(Scripted(minute_s=60.0)) as platform:
+        report = replay_live(options(platform, trace, **asked), said.append)
+        learned = replay_live(options(platform, trace), said.append)
+
+    name, config = next(iter(platform.deployed.items()))
+    assert name.startswith("other-0000-")
+    kept = {"keep_alive_s": 2.5, "max_instances": 40, "policy": "keep_alive", "spare": 0, "template_keep_alive_s": 2.0}
+    assert config["warm"] == kept
+    warming = report.warming
+    assert warming is not None
+    assert (warming.policy, warming.decides, warming.minute_s, warming.fits) == ("keep_alive", "foresight", 60.0, False)
+    assert warming.avoidable == 0  # its two cold starts are of first calls
+    assert warming.idle_minutes > 0
+    assert warming.simulated is not None
+    assert warming.simulated.cold_starts - warming.simulated.avoidable == 2
+    assert "avoidable" in summarise(report)
+    assert "simulated" in summarise(report)
+    (warning,) = [line for line in said if line.startswith("warning")]  # of the run by the policy
+    assert "the policy's minute has 60 s, one of the trace 0.25 s" in warning
+    assert learned.warming is not None
+    assert learned.warming.simulated is None
 
 
 def test_the_same_seed_asks_the_same_of_the_functions(tmp_path: Path) -> None:
@@ -211,6 +240,11 @@ def test_a_kill_is_refused_before_anything_is_deployed(tmp_path: Path) -> None:
         ({"rollouts": ["canary"], "rollout_functions": 0}, "--rollout-functions"),
         ({"rollouts": ["canary", "shadow", "blue-green"]}, "3 strategies need"),
         ({"speed": 0.0}, "--speed"),
+        ({"warming": "guess"}, "--warming"),
+        ({"spare": -1}, "--spare"),
+        ({"template_keep_alive_s": -1.0}, "--template-keep-alive"),
+        ({"prefix": "Not-Valid"}, "--prefix"),
+        ({"sample_s": 0.0}, "--sample"),
         ({"arrivals": 1.5}, "--arrivals"),
         ({"duration_scale": -1.0}, "--duration-scale"),
         ({"memory_scale": 5.0}, "--memory-scale"),
@@ -231,7 +265,7 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     trace = write_trace(tmp_path / "small", COUNTS)
     app = typer.Typer()
     with running(Scripted()) as platform:
-        register(app, lambda: (platform.url, "iso_key"))
+        register(app, lambda: (platform.url, "iso_key"), no_records)
         app.callback()(lambda: None)
         arguments = ["replay", str(trace), "--live", "--speed", "240", "--minutes", "3", "--out", str(tmp_path / "out")]
         result = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
@@ -244,20 +278,25 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
 
 def test_the_word_run_may_be_left_out_or_said(tmp_path: Path) -> None:
     app = typer.Typer()
-    register(app, lambda: ("", ""))
+    register(app, lambda: ("http://127.0.0.1:9", "none"), no_records)
     app.callback()(lambda: None)
-    for words in (["replay", "run", str(tmp_path)], ["replay", "--seed", "3", str(tmp_path)]):
-        result = CliRunner().invoke(app, words)
+    words = ["--live", str(tmp_path)]
+    for before in (["replay", "run"], ["replay"], ["replay", "--seed", "3"]):
+        result = CliRunner().invoke(app, [*before, *words])
         assert isinstance(result.exception, Invalid), result.output
-        assert "--live" in result.exception.message
-    for words in (["replay", "--help"], ["replay"]):
-        assert "compare" in CliRunner().invoke(app, words).output
+        assert "durations.csv and memory.csv" in result.exception.message
+    for asked in (["replay", "--help"], ["replay"]):
+        assert "compare" in CliRunner().invoke(app, asked).output
 
 
-def test_the_command_needs_to_be_told_live(tmp_path: Path) -> None:
+def test_run_needs_to_be_told_live_and_without_a_word_a_trace_is_simulated(tmp_path: Path) -> None:
     app = typer.Typer()
-    register(app, lambda: ("", ""))
+    register(app, lambda: ("", ""), no_records)
     app.callback()(lambda: None)
-    result = CliRunner().invoke(app, ["replay", str(tmp_path)])
+    result = CliRunner().invoke(app, ["replay", "run", str(tmp_path)])
     assert isinstance(result.exception, Invalid)
     assert "--live" in result.exception.message
+    (tmp_path / "calls.csv").write_text("0,a\n30,a\n")
+    result = CliRunner().invoke(app, ["replay", str(tmp_path / "calls.csv"), "--policy", "fixed:1"])
+    assert result.exit_code == 0, result.output
+    assert "fixed:1" in result.stdout

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from isotherm.replay.report import Report
+from isotherm.replay.report import Report, WarmthReport
 from isotherm.replay.resample import difference_interval
 from isotherm.replay.sketch import Spread
 
@@ -33,6 +33,11 @@ SETTINGS: tuple[tuple[str, Kind, Callable[[Report], object]], ...] = (
     ("cores", "machine", lambda run: run.cores),
     ("platform", "subject", lambda run: run.platform_version or "not known"),
     ("keep-alive", "subject", lambda run: f"{run.keep_alive_s:g} s of the trace"),
+    ("warmth", "subject", lambda run: "not known" if run.warming is None else f"by {run.warming.policy}"),
+    ("warmth's budget", "subject", lambda run: _warmth(run, "budget", "not known")),
+    ("warmth's minute, s", "subject", lambda run: _warmth(run, "minute_s", "not known")),
+    ("spares", "subject", lambda run: _warmth(run, "spare", "the platform's")),
+    ("templates kept, s", "subject", lambda run: _warmth(run, "template_keep_alive_s", "the platform's")),
     ("instances at most", "subject", lambda run: run.max_instances),
     ("rollouts", "subject", lambda run: ", ".join(run.rollout_orders) or "none"),
     ("rollouts' steps", "subject", lambda run: f"{run.rollout_step_s:g} s"),
@@ -42,6 +47,7 @@ SETTINGS: tuple[tuple[str, Kind, Callable[[Report], object]], ...] = (
 SPREADS: tuple[tuple[str, str, Callable[[Report], Spread | None]], ...] = (
     ("latency", "latency", lambda run: run.latency_ms),
     ("platform's latency", "overhead", lambda run: run.overhead_ms),
+    ("warm calls", "warm", lambda run: None if run.warming is None else run.warming.warm_overhead_ms),
     ("sent late by", "late", lambda run: run.late_ms),
     (
         "acknowledged",
@@ -52,6 +58,12 @@ SPREADS: tuple[tuple[str, str, Callable[[Report], Spread | None]], ...] = (
     ("first byte", "first byte", lambda run: None if run.streamed is None else run.streamed.first_byte_ms),
     ("whole stream", "stream", lambda run: None if run.streamed is None else run.streamed.to_end_ms),
 )
+
+
+def _warmth(run: Report, name: str, otherwise: str) -> object:
+    """A field of what the report says of warmth."""
+    found = None if run.warming is None else getattr(run.warming, name)
+    return otherwise if found is None else found
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +181,9 @@ def _plain() -> Iterable[tuple[str, str, str, Callable[[Report], float]]]:
 
 def _some() -> Iterable[tuple[str, str, str, Callable[[Report], float | None]]]:
     """What a run has that was asked for it."""
+    yield "cold starts", "after a function's first call", "", _of_warmth(lambda found: found.avoidable)
+    yield "warmth", "idle by instances, sampled", "min", _of_warmth(lambda found: found.idle_minutes)
+    yield "warmth", "by templates, sampled", "min", _of_warmth(lambda found: found.template_minutes)
     for name in ("accepted", "succeeded", "dead", "open", "lost", "tried_again"):
         yield "asynchronous", name.replace("_", " "), "", _of_async(name)
     yield "streamed", "sent", "", lambda run: None if run.streamed is None else run.streamed.sent
@@ -192,6 +207,10 @@ def _some() -> Iterable[tuple[str, str, str, Callable[[Report], float | None]]]:
         "s",
         _of_kills(lambda run: max((one.back_s for one in run.kills if one.back_s is not None), default=None)),
     )
+
+
+def _of_warmth(of: Callable[[WarmthReport], float]) -> Callable[[Report], float | None]:
+    return lambda run: None if run.warming is None else float(of(run.warming))
 
 
 def _of_async(name: str) -> Callable[[Report], float | None]:

@@ -1,10 +1,11 @@
 """What a trace is: functions with arrivals a minute, and the distributions of their durations and memory."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
-__all__ = ["Distribution", "Mix", "Scale", "StandIn", "Trace", "TraceRow", "Way"]
+__all__ = ["Distribution", "Mix", "OwnRecords", "RecordedMinute", "Scale", "StandIn", "Trace", "TraceRow", "Way"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,28 @@ class StandIn:
     name: str
     row: int
     environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedMinute:
+    """What a platform counted of a function, or of one revision of it, in one minute."""
+
+    name: str
+    minute: int  # since 1970
+    count: int
+    run_ms: float  # of all its calls together
+
+
+@dataclass(frozen=True)
+class OwnRecords:
+    """What a platform counted of a namespace before `until_minute`, in so many days. `memory_mb`: of an instance of the
+    functions of which it is known."""
+
+    namespace: str
+    days: float
+    until_minute: int
+    minutes: Iterable[RecordedMinute]
+    memory_mb: Mapping[str, float]
 
 
 class Way(IntEnum):

@@ -5,7 +5,7 @@ from typing import Any
 
 from isotherm.base.errors import Unavailable
 
-__all__ = ["draw_comparison", "draw_report"]
+__all__ = ["draw_comparison", "draw_front", "draw_report"]
 
 MARKS = ("p50", "p75", "p90", "p99", "p999", "max")
 
@@ -45,13 +45,50 @@ def draw_comparison(a: dict[str, Any], b: dict[str, Any], comparison: dict[str, 
     figure.savefig(path, dpi=110)
 
 
-def _figure() -> Any:
+def draw_front(simulation: dict[str, Any], path: Path) -> None:
+    """Avoidable cold starts against idle memory, as PNG or SVG by the path's suffix. A line for each family of
+    policies, along those of its settings that no other of them beats in both; the others are faint points.
+    Raises `Unavailable` without matplotlib."""
+    figure = _figure((9, 5.5))
+    axes = figure.subplots()
+    families: dict[str, list[tuple[float, int]]] = {}
+    for each in simulation["front"]:
+        families.setdefault(each["family"], []).append((each["idle"], each["avoidable_cold_starts"]))
+    for name, points in families.items():
+        style = ":" if name.startswith("oracle") else "-"
+        idle, cold = zip(*_front(points), strict=True)
+        width = 2.5 if name == "foresight" else 1.2
+        (line,) = axes.plot(idle, cold, style, marker="o", markersize=4, linewidth=width, label=name)
+        axes.plot(*zip(*points, strict=True), "o", markersize=3, color=line.get_color(), alpha=0.3)
+    if not simulation["budget"].startswith("p_cold"):
+        limit = simulation["budget_limit"]
+        axes.axvline(limit, color="black", linestyle="--", linewidth=0.8, label=simulation["budget"])
+    axes.set(xlabel=f"idle {simulation['idle_unit']} of apps", ylabel="avoidable cold starts", xlim=(0, None))
+    axes.set_yscale("symlog", linthresh=10)
+    axes.set_ylim(0, None)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    calls, apps, minutes = simulation["invocations"], simulation["apps"], simulation["minutes"]
+    axes.set_title(f"{simulation['trace']}: {calls:,} calls to {apps:,} apps in {minutes:,} minutes")
+    figure.savefig(path, dpi=90)
+
+
+def _front(points: list[tuple[float, int]]) -> list[tuple[float, int]]:
+    """Those that no other beats in both."""
+    found: list[tuple[float, int]] = []
+    for point in sorted(points):
+        if not found or point[1] < found[-1][1]:
+            found.append(point)
+    return found
+
+
+def _figure(size: tuple[float, float] = (13, 8)) -> Any:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as exc:
         raise Unavailable("the picture needs matplotlib: pip install 'isotherm[replay]'") from exc
-    figure = Figure(figsize=(13, 8), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -13,7 +13,7 @@ import msgspec
 
 from isotherm.base.errors import Forbidden, IsothermError, NotFound, Unavailable, error_from_problem
 
-__all__ = ["ColdRecord", "Platform", "QueueRow", "Sample", "read_metrics", "stand_in_package"]
+__all__ = ["ColdRecord", "Platform", "QueueRow", "Sample", "WarmthSeen", "read_metrics", "stand_in_package"]
 
 TIMEOUT_S = 120.0
 PAGE = 500
@@ -45,6 +45,23 @@ class QueueRow:
     finished_at_ms: int | None
     attempts: int  # that failed by the function's fault
     error_code: str | None
+
+
+@dataclass(frozen=True)
+class WarmthSeen:
+    """What the platform says of its warming policy; nothing to a key that may not know."""
+
+    decides: str = ""  # foresight or keep_alive
+    why: str = ""
+    planned: bool = False
+    minute_s: float | None = None
+    budget: str | None = None  # "platform: idle <= 2 GBh/day"
+
+    @property
+    def own_budget(self) -> str:
+        """As the setting has it; empty: as keep-alives would spend."""
+        whose, _, text = (self.budget or "").partition(": ")
+        return "" if whose != "platform" or "keep-alives" in text else text
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,19 @@ class Platform:
             return str((await self._json("GET", "/api/v1/status"))["version"])
         except (Forbidden, NotFound):
             return ""
+
+    async def warmth(self) -> WarmthSeen:
+        try:
+            found = await self._json("GET", "/api/v1/warmth")
+        except (Forbidden, NotFound):
+            return WarmthSeen()
+        return WarmthSeen(
+            decides=str(found.get("policy") or ""),
+            why=str(found.get("why") or ""),
+            planned=found.get("at_ms") is not None,
+            minute_s=found.get("minute_s"),
+            budget=found.get("budget"),
+        )
 
     async def upload(self, namespace: str, package: bytes) -> str:
         """The digest of the uploaded package."""

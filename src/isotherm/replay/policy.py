@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from isotherm.replay.model import Distribution, Mix, Scale, StandIn, Trace, TraceRow, Way
 
-__all__ = ["Plan", "choose_ways", "drawn_ms", "expected_busy", "plan_arrivals", "stand_in", "trace_digest"]
+__all__ = ["PREFIX", "Plan", "choose_ways", "drawn_ms", "expected_busy", "plan_arrivals", "stand_in", "trace_digest"]
 
 MINUTE_S = 60.0
 DIGITS = 6  # of a value in a stand-in's environment
+PREFIX = "replay"  # of the names of stand-ins
 WAYS = 1  # the stream of random numbers that chooses the ways
 
 
@@ -90,11 +91,11 @@ def drawn_ms(trace: Trace, scale: Scale, plan: Plan) -> npt.NDArray[np.float64]:
     return slept
 
 
-def stand_in(row: TraceRow, index: int, scale: Scale) -> StandIn:
+def stand_in(row: TraceRow, index: int, scale: Scale, prefix: str = PREFIX) -> StandIn:
     """What is deployed for a row. The name is a DNS label that tells rows apart and says which one it is."""
     short = hashlib.sha256(row.function.encode()).hexdigest()[:10]
     return StandIn(
-        name=f"replay-{index:04d}-{short}",
+        name=f"{prefix}-{index:04d}-{short}",
         row=index,
         environment=(
             ("STANDIN_DURATION_MS", _encode(row.duration_ms.scaled(scale.duration))),

@@ -1,19 +1,26 @@
 """What a replay is asked to do, and all that is decided before anything happens."""
 
+import re
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from isotherm.base.errors import Invalid
+from isotherm.base.errors import Invalid, Unavailable
 from isotherm.replay.drivers.azure2019 import read_azure2019
 from isotherm.replay.model import Mix, Scale, StandIn, Trace
 from isotherm.replay.orders import KillOrder, RolloutOrder, deal_rollouts
-from isotherm.replay.policy import Plan, choose_ways, expected_busy, plan_arrivals, stand_in
+from isotherm.replay.policy import PREFIX, Plan, choose_ways, expected_busy, plan_arrivals, stand_in
 from isotherm.replay.stage import MAX_STANDIN_MB
 
 __all__ = ["Options", "Play", "plan_line", "prepare"]
+
+POLICIES = ("foresight", "keep_alive")
+PREFIXES = re.compile(r"[a-z][a-z0-9-]{0,19}")
+MOST_SPARES = 10
+SHORTEST_SAMPLE_S, LONGEST_SAMPLE_S = 0.05, 60.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Options:
     kills: list[KillOrder] = field(default_factory=list)
     pid: int | None = None  # of `isotherm up`; None: found by who listens
     settle_s: float = 60.0  # for rollouts, and then for the queue, to come to their end after the last call
+    warming: str = "foresight"  # who decides about the stand-ins: foresight or keep_alive
+    spare: int | None = None  # of each stand-in; None: as the platform has it
+    template_keep_alive_s: float | None = None  # in the trace's time; None: as the platform has it, in its own
+    prefix: str = PREFIX  # of their names
+    simulate: bool = False  # say beside it what the simulator says of the same calls
     sample_s: float = 1.0
     records_s: float = 2.5  # until the last records are shipped and readable
     max_connections: int = 1024
@@ -66,11 +78,31 @@ def prepare(options: Options) -> Play:
     scale, mix = _scale(options), _mix(options)
     trace = _read(options)
     plan = plan_arrivals(trace, scale, options.seed)
-    stand_ins = [stand_in(row, index, scale) for index, row in enumerate(trace.rows)]
+    _check_warmth(options)
+    stand_ins = [stand_in(row, index, scale, options.prefix) for index, row in enumerate(trace.rows)]
     if options.rollout_functions < 1 or options.rollout_step_s <= 0:
         raise Invalid("--rollout-functions and --rollout-step: numbers above 0 were expected")
     orders = deal_rollouts(plan, stand_ins, options.rollouts, options.rollout_functions)
     return Play(trace, scale, mix, plan, choose_ways(trace, plan, mix, options.seed), stand_ins, orders)
+
+
+def _check_warmth(options: Options) -> None:
+    if options.warming not in POLICIES:
+        raise Invalid(f"--warming {options.warming[:20]!r}: {' or '.join(POLICIES)} was expected")
+    if options.simulate and find_spec("numba") is None:
+        raise Unavailable("--simulate needs numba: pip install 'isotherm[replay]'")
+    if options.spare is not None and not 0 <= options.spare <= MOST_SPARES:
+        raise Invalid(f"--spare: a number from 0 to {MOST_SPARES} was expected, not {options.spare}")
+    if options.template_keep_alive_s is not None and options.template_keep_alive_s < 0:
+        raise Invalid(f"--template-keep-alive: seconds from 0 up were expected, not {options.template_keep_alive_s:g}")
+    if not PREFIXES.fullmatch(options.prefix):
+        raise Invalid(
+            f"--prefix {options.prefix[:40]!r}: 1 to 20 of a to z, 0 to 9 and -, the first a letter, expected"
+        )
+    if not SHORTEST_SAMPLE_S <= options.sample_s <= LONGEST_SAMPLE_S:
+        raise Invalid(
+            f"--sample: {SHORTEST_SAMPLE_S:g} to {LONGEST_SAMPLE_S:g} seconds were expected, not {options.sample_s:g}"
+        )
 
 
 def _mix(options: Options) -> Mix:

@@ -18,7 +18,9 @@ __all__ = [
     "Moment",
     "Report",
     "RolloutReport",
+    "SimulatedWarmth",
     "StreamReport",
+    "WarmthReport",
     "read_report",
     "to_json",
 ]
@@ -139,6 +141,33 @@ class KillReport(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
+class SimulatedWarmth(msgspec.Struct, frozen=True, kw_only=True):
+    """What the simulator says of the same calls under the same policy and budget."""
+
+    cold_starts: int
+    avoidable: int
+    idle_minutes: float  # of instances
+
+
+class WarmthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Who decided what waited warm, and what came of it. Minutes are the trace's, and sampled: instances and templates
+    are counted every `sample_s`, by what their host said last."""
+
+    policy: str  # of the stand-ins: foresight or keep_alive
+    decides: str  # what the platform said that decides about those of foresight; empty: it did not say
+    budget: str | None  # the platform's
+    minute_s: float | None  # what its policy takes for a minute; None: it did not say
+    fits: bool  # whether that is a minute of the trace at this speed
+    spare: int | None  # None: as the platform has it
+    template_keep_alive_s: float | None  # in the trace's time; None: as the platform has it, in its own
+    sample_s: float
+    avoidable: int  # cold starts after a function's first call
+    idle_minutes: float  # of instances that waited for a call, parked spares among them
+    template_minutes: float
+    warm_overhead_ms: Spread  # all but the stand-in's sleep, of calls by Invoke that found an instance
+    simulated: SimulatedWarmth | None = None
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it; `--json` prints it."""
 
@@ -180,6 +209,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     late_ms: Spread  # how late the replayer itself sent; of all calls
     client_cpu_us: float  # per call
     memory: MemoryUse
+    warming: WarmthReport | None = None  # None: of a release that did not say
     asynchronous: AsyncReport | None = None
     streamed: StreamReport | None = None
     rollouts: list[RolloutReport] = []

@@ -15,9 +15,19 @@ from isotherm.replay.kills import Kill
 from isotherm.replay.model import Mix, Scale, StandIn, Trace, Way
 from isotherm.replay.platform import ColdRecord, Sample
 from isotherm.replay.policy import Plan, drawn_ms, trace_digest
-from isotherm.replay.report import VERSION, ColdStarts, FunctionReport, MemoryUse, Moment, Report
+from isotherm.replay.report import (
+    VERSION,
+    ColdStarts,
+    FunctionReport,
+    MemoryUse,
+    Moment,
+    Report,
+    SimulatedWarmth,
+    WarmthReport,
+)
 from isotherm.replay.rollouts import RolloutRun
 from isotherm.replay.sketch import Cells, cells, parts_of, spread
+from isotherm.replay.warmth import WarmthAsked, found_warm, warmth_report
 
 __all__ = ["Run", "make_report"]
 
@@ -45,6 +55,8 @@ class Run:
     max_instances: int
     started_at_ms: int
     deploy_s: float
+    asked: WarmthAsked
+    simulated: SimulatedWarmth | None = None
     platform_version: str = ""
     load_before: float = 0.0
     rollout_orders: list[str] = field(default_factory=list)
@@ -105,6 +117,7 @@ def make_report(run: Run) -> Report:
         late_ms=spread(late),
         client_cpu_us=round(outcomes.client_cpu_s / max(1, len(plan)) * 1e6, 1),
         memory=_memory(run, slept),
+        warming=_warming(run, overhead, cold),
         asynchronous=None if run.ledger is None else async_report(run.ledger, outcomes),
         streamed=stream_report(outcomes),
         rollouts=[rollout_report(each, outcomes, _rows_of(run, each.function), excused) for each in run.rollouts],
@@ -124,10 +137,12 @@ def _cells(run: Run, latency: Floats, overhead: Floats, late: Floats, waited: Bo
     everything = np.ones(len(parts), dtype=np.bool_)
     accepted = (outcomes.way == Way.EVENT) & ~outcomes.failed
     streamed = (outcomes.way == Way.STREAM) & ~outcomes.failed
+    warm = found_warm(outcomes, _recorded(run))
     first = (outcomes.first_s - outcomes.sent_s) * 1000
     made = {
         "latency": cells(parts[waited], latency[waited]),
         "overhead": cells(parts[waited], overhead[waited]),
+        "warm": cells(parts[warm], overhead[warm]),
         "late": cells(parts[everything], late),
         "acknowledged": cells(parts[accepted], latency[accepted]),
         "first byte": cells(parts[streamed], first[streamed]),
@@ -165,9 +180,7 @@ def _cold(run: Run, overhead: Floats, cold: dict[str, Counter[str]]) -> ColdStar
     calls = np.bincount(plan.row, minlength=len(run.stand_ins))
     colds = np.array([sum(cold.get(one.name, {}).values()) for one in run.stand_ins], dtype=np.float64)
     called = calls > 0
-    ids = {record.id for record in run.records}
-    recorded = np.array([request_id in ids for request_id in outcomes.request_ids], dtype=np.bool_)
-    cost_ms = overhead[recorded & (outcomes.way != Way.EVENT)]
+    cost_ms = overhead[_recorded(run) & (outcomes.way != Way.EVENT)]
     return ColdStarts(
         share=round(float(colds.sum()) / len(plan), 6) if len(plan) else 0.0,
         by_cause=dict(sum(cold.values(), Counter[str]()).most_common()),
@@ -177,6 +190,20 @@ def _cold(run: Run, overhead: Floats, cold: dict[str, Counter[str]]) -> ColdStar
         total_cost_s=round(float(cost_ms.sum()) / 1000, 3),
         functions_called=int(called.sum()),
         per_function_percent=spread(100 * colds[called] / calls[called]),
+    )
+
+
+def _recorded(run: Run) -> Bools:
+    """Whether there is a record of each call as a cold one."""
+    ids = {record.id for record in run.records}
+    return np.array([request_id in ids for request_id in run.outcomes.request_ids], dtype=np.bool_)
+
+
+def _warming(run: Run, overhead: Floats, cold: dict[str, Counter[str]]) -> WarmthReport:
+    counts = {name: sum(causes.values()) for name, causes in cold.items()}
+    recorded, samples = _recorded(run), run.samples
+    return warmth_report(
+        run.asked, run.plan, run.stand_ins, run.outcomes, counts, recorded, overhead, samples, run.simulated
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import statistics
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -16,13 +17,14 @@ from isotherm.replay.events import open_ledger
 from isotherm.replay.kills import Killer
 from isotherm.replay.model import StandIn
 from isotherm.replay.orders import RolloutOrder
-from isotherm.replay.platform import Platform, Sample, read_metrics
+from isotherm.replay.platform import ColdRecord, Platform, Sample, read_metrics
 from isotherm.replay.policy import Plan
 from isotherm.replay.preparing import Options, Play, plan_line, prepare
-from isotherm.replay.report import Report
+from isotherm.replay.report import Report, SimulatedWarmth
 from isotherm.replay.reporting import Run, make_report
 from isotherm.replay.rollouts import RolloutRun, roll_out
 from isotherm.replay.stage import clear_stage, set_stage, stand_in_config
+from isotherm.replay.warmth import WarmthAsked, begin_in_s, held_gb, warnings
 
 __all__ = ["Options", "replay_live"]
 
@@ -44,11 +46,12 @@ async def _replay(options: Options, say: Say) -> Report:
     namespace = await platform.home_namespace()
     try:
         killer = await _killer(platform, options, plan)
+        asked = await _asked(platform, options, say)
         digest, deploy_s = await set_stage(platform, namespace, play.stand_ins, partial(_config, options), say)
         say(f"sending {len(plan):,} calls in {plan.length_s:g} s …")
         load = os.getloadavg()[0]
         started_at_ms = time.time_ns() // 1_000_000
-        outcomes, samples, rollouts = await _drive(platform, namespace, play, options, digest, killer)
+        outcomes, samples, rollouts = await _drive(platform, namespace, play, options, digest, killer, asked)
         names = {one.name for one in play.stand_ins}
         ledger = None
         if options.asynchronous:
@@ -56,6 +59,7 @@ async def _replay(options: Options, say: Say) -> Report:
             ledger = await open_ledger(platform, namespace, names, outcomes, started_at_ms, options.settle_s)
         records = await platform.cold_records(namespace, names, started_at_ms)
         version = await platform.version()
+        simulated = await asyncio.to_thread(_simulate, play, options, asked, records, samples)
     finally:
         if not options.keep:
             await clear_stage(platform, namespace, play.stand_ins, say)
@@ -75,6 +79,8 @@ async def _replay(options: Options, say: Say) -> Report:
             max_instances=options.max_instances,
             started_at_ms=started_at_ms,
             deploy_s=deploy_s,
+            asked=asked,
+            simulated=simulated,
             platform_version=version,
             load_before=load,
             rollout_orders=[order.strategy for order in play.rollouts],
@@ -96,6 +102,45 @@ async def _killer(platform: Platform, options: Options, plan: Plan) -> Killer | 
     return killer
 
 
+async def _asked(platform: Platform, options: Options, say: Say) -> WarmthAsked:
+    """Who is to decide what waits warm; what does not fit is said."""
+    asked = WarmthAsked(
+        policy=options.warming,
+        spare=options.spare,
+        template_keep_alive_s=options.template_keep_alive_s,
+        sample_s=options.sample_s,
+        seen=await platform.warmth(),
+        speed=options.speed,
+    )
+    for warning in warnings(asked):
+        say(f"warning: {warning}")
+    return asked
+
+
+def _simulate(
+    play: Play, options: Options, asked: WarmthAsked, records: list[ColdRecord], samples: list[Sample]
+) -> SimulatedWarmth | None:
+    """None where it was not asked for."""
+    if not options.simulate:
+        return None
+    from isotherm.replay.simulated.beside import Beside, simulate_beside
+    from isotherm.warming.budgets import platform_budget
+
+    starts_ms = [record.start_ms for record in records]
+    instance_gb, template_gb = held_gb(samples, play.stand_ins)
+    beside = Beside(
+        policy=asked.policy,
+        keep_alive_s=options.keep_alive_s,
+        template_keep_alive_s=options.template_keep_alive_s,
+        budget=platform_budget(asked.seen.own_budget),
+        start_s=(statistics.median(starts_ms) if starts_ms else 0.0) / 1000 * options.speed,
+        max_instances=options.max_instances,
+        instance_gb=instance_gb,
+        template_gb=template_gb,
+    )
+    return simulate_beside(play.trace, play.scale, play.plan, beside)
+
+
 def _config(options: Options, one: StandIn, digest: str) -> dict[str, object]:
     return stand_in_config(
         one,
@@ -103,6 +148,11 @@ def _config(options: Options, one: StandIn, digest: str) -> dict[str, object]:
         timeout_s=options.timeout_s / 2,
         keep_alive_s=options.keep_alive_s / options.speed,
         max_instances=options.max_instances,
+        policy=options.warming,
+        spare=options.spare,
+        template_keep_alive_s=(
+            None if options.template_keep_alive_s is None else options.template_keep_alive_s / options.speed
+        ),
     )
 
 
@@ -114,13 +164,19 @@ def _address(url: str) -> tuple[str, int]:
 
 
 async def _drive(
-    platform: Platform, namespace: str, play: Play, options: Options, digest: str, killer: Killer | None
+    platform: Platform,
+    namespace: str,
+    play: Play,
+    options: Options,
+    digest: str,
+    killer: Killer | None,
+    asked: WarmthAsked,
 ) -> tuple[Outcomes, list[Sample], list[RolloutRun]]:
     host, port = _address(options.url)
     samples: list[Sample] = []
     rollouts: list[RolloutRun] = []
     names = [one.name for one in play.stand_ins]
-    started = time.perf_counter() + START_IN_S
+    started = time.perf_counter() + begin_in_s(asked, time.time(), START_IN_S)
     look = partial(_look, platform, set(names), started, samples)
     await look()
     sampler = asyncio.create_task(_sample(look, options.sample_s))

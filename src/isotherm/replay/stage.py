@@ -19,9 +19,24 @@ PROGRESS_EVERY = 50
 
 
 def stand_in_config(
-    one: StandIn, digest: str, *, timeout_s: float, keep_alive_s: float, max_instances: int
+    one: StandIn,
+    digest: str,
+    *,
+    timeout_s: float,
+    keep_alive_s: float,
+    max_instances: int,
+    policy: str,
+    spare: int | None = None,
+    template_keep_alive_s: float | None = None,
 ) -> dict[str, object]:
-    """The function's configuration, as the REST API takes it; all else is the platform's default."""
+    """The function's configuration, as the REST API takes it; all else, and what is None, is the platform's default."""
+    warm = {
+        "keep_alive_s": keep_alive_s,
+        "max_instances": max_instances,
+        "policy": policy,
+        "spare": spare,
+        "template_keep_alive_s": template_keep_alive_s,
+    }
     return {
         "package": digest,
         "handler": "app.handler",
@@ -29,7 +44,7 @@ def stand_in_config(
         "timeout_s": timeout_s,
         "env": dict(one.environment),
         "queue_limit": QUEUE_LIMIT,
-        "warm": {"keep_alive_s": keep_alive_s, "max_instances": max_instances},
+        "warm": {name: value for name, value in warm.items() if value is not None},
     }
 
 

@@ -1,6 +1,6 @@
 """The report of a replay in lines for a person."""
 
-from isotherm.replay.report import AsyncReport, KillReport, Report, RolloutReport, StreamReport
+from isotherm.replay.report import AsyncReport, KillReport, Report, RolloutReport, StreamReport, WarmthReport
 
 __all__ = ["summarise"]
 
@@ -8,6 +8,7 @@ __all__ = ["summarise"]
 def summarise(report: Report) -> str:
     """One fact a line, names in a column of their own; the first errors last."""
     lines = [*_what(report), *_calls(report), *_cold(report), *_latency(report), *_memory(report)]
+    lines += _warming(report.warming) if report.warming is not None else []
     lines += _asynchronous(report.asynchronous) if report.asynchronous is not None else []
     lines += _streamed(report.streamed) if report.streamed is not None else []
     lines += [("rollout" if not turn else "", _rollout(each)) for turn, each in enumerate(report.rollouts)]
@@ -63,6 +64,32 @@ def _memory(report: Report) -> list[tuple[str, str]]:
     use = report.memory
     held = f"{use.mean_mb:,.0f} MB on average, {use.peak_mb:,.0f} MB at most"
     return [("memory", f"{held}; {use.busy_gb_s:.2f} GB·s busy, {use.idle_gb_s:.2f} GB·s idle")]
+
+
+def _warming(warmth: WarmthReport) -> list[tuple[str, str]]:
+    minute = "" if warmth.minute_s is None else f", whose minute has {warmth.minute_s:g} s"
+    budget = "" if warmth.budget is None else f", {warmth.budget}"
+    unfit = "" if warmth.policy != "foresight" or warmth.fits else "; it does not fit this speed"
+    each = warmth.warm_overhead_ms
+    idle = f"{warmth.idle_minutes:,.0f} minutes of the trace"
+    lines = [
+        (
+            "warmth",
+            f"by {warmth.policy}; the platform's policy is {warmth.decides or 'not known'}{minute}{budget}{unfit}",
+        ),
+        ("  avoidable", f"{warmth.avoidable:,} cold starts after a function's first call"),
+        ("  idle", f"{idle} by instances, {warmth.template_minutes:,.0f} by templates, sampled"),
+        ("  warm calls", f"p50 {each.p50:.2f} ms, p90 {each.p90:.2f} ms, p99 {each.p99:.2f} ms beyond their own sleep"),
+    ]
+    if warmth.simulated is not None:
+        said = warmth.simulated
+        lines.append(
+            (
+                "  simulated",
+                f"{said.avoidable:,} avoidable cold starts, {said.idle_minutes:,.0f} minutes idle by instances",
+            )
+        )
+    return lines
 
 
 def _asynchronous(events: AsyncReport) -> list[tuple[str, str]]:

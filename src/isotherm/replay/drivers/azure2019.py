@@ -1,99 +1,45 @@
 """Azure Functions 2019 (Shahrad et al., ATC'20): `invocations.csv`, `durations.csv` and `memory.csv` in a folder.
 
 Column names and units: https://github.com/Azure/AzurePublicDataset/blob/master/AzureFunctionsDataset2019.md
-The three join on `HashFunction`. Rows, columns and bytes are bounded: a trace is input like any other.
+The three join on `HashFunction`.
 """
 
-import csv
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 from isotherm.base.errors import Invalid
+from isotherm.forecast.tables import read_counts, rows_by_function
 from isotherm.replay.model import Distribution, Trace, TraceRow
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "read_azure2019"]
+__all__ = ["read_azure2019"]
 
-MAX_BYTES = 512 * 1024 * 1024  # of one file
-MAX_ROWS = 100_000
-MAX_COUNT = 10_000_000  # invocations of one function in one minute
 DURATION_MARKS = (0, 1, 25, 50, 75, 99, 100)
 MEMORY_MARKS = (1, 5, 25, 50, 75, 95, 99, 100)
 
 
 def read_azure2019(folder: Path) -> Trace:
     """The trace in a folder. Raises `Invalid` naming the file, the line and what was expected."""
-    durations = {key: _duration(line, row) for key, line, row in _rows(folder / "durations.csv")}
-    memory = {key: _memory(line, row) for key, line, row in _rows(folder / "memory.csv")}
+    durations = {key: _duration(line, row) for key, line, row in rows_by_function(folder / "durations.csv")}
+    memory = {key: _memory(line, row) for key, line, row in rows_by_function(folder / "memory.csv")}
     path = folder / "invocations.csv"
-    minutes: list[str] = []
+    found = read_counts(path)
     rows: list[TraceRow] = []
-    for key, line, row in _rows(path):
-        minutes = minutes or _minutes(path, row)
-        if key not in durations or key not in memory:
-            other = "durations.csv" if key not in durations else "memory.csv"
-            raise Invalid(f"{path}:{line}: function {key[:12]} is missing in {other}")
+    for function, line, other, counts in zip(found.functions, found.lines, found.others, found.counts, strict=True):
+        if function not in durations or function not in memory:
+            file = "durations.csv" if function not in durations else "memory.csv"
+            raise Invalid(f"{path}:{line}: function {function[:12]} is missing in {file}")
         rows.append(
             TraceRow(
-                owner=row.get("HashOwner") or "",
-                app=row.get("HashApp") or "",
-                function=key,
-                trigger=row.get("Trigger") or "",
-                counts=tuple(_count(path, line, minute, row[minute]) for minute in minutes),
-                duration_ms=durations[key],
-                memory_mb=memory[key],
+                owner=other.get("HashOwner") or "",
+                app=other.get("HashApp") or "",
+                function=function,
+                trigger=other.get("Trigger") or "",
+                counts=tuple(counts.tolist()),
+                duration_ms=durations[function],
+                memory_mb=memory[function],
             )
         )
-    if not rows:
-        raise Invalid(f"{path}: no rows")
-    return Trace(folder.name, int(minutes[0]), len(minutes), tuple(rows))
-
-
-def _rows(path: Path) -> Iterator[tuple[str, int, dict[str, str]]]:
-    """(HashFunction, line, row) of each row of a file, keys unique."""
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise Invalid(f"{path}: {size} bytes are over the limit of {MAX_BYTES}")
-        with path.open(newline="", encoding="utf-8") as file:
-            yield from _keyed(path, csv.DictReader(file, strict=True))
-    except FileNotFoundError as exc:
-        raise Invalid(f"{path}: no such file; a trace has invocations.csv, durations.csv and memory.csv") from exc
-    except (OSError, UnicodeDecodeError, csv.Error) as exc:
-        raise Invalid(f"{path}: cannot be read as CSV: {exc}") from exc
-
-
-def _keyed(path: Path, reader: "csv.DictReader[str]") -> Iterator[tuple[str, int, dict[str, str]]]:
-    if "HashFunction" not in (reader.fieldnames or ()):
-        raise Invalid(f"{path}:1: no column HashFunction in the header")
-    seen: set[str] = set()
-    for row in reader:
-        line = reader.line_num
-        if None in row or None in row.values():
-            raise Invalid(f"{path}:{line}: {len(reader.fieldnames or ())} columns were expected")
-        key = row["HashFunction"]
-        if not key or key in seen:
-            raise Invalid(f"{path}:{line}: HashFunction is empty or there twice: {key[:12]!r}")
-        if len(seen) >= MAX_ROWS:
-            raise Invalid(f"{path}:{line}: more than {MAX_ROWS} rows")
-        seen.add(key)
-        yield key, line, row
-
-
-def _minutes(path: Path, row: dict[str, str]) -> list[str]:
-    """The names of the columns that are minutes: consecutive numbers. Raises `Invalid`."""
-    names = [name for name in row if name.isdecimal()]
-    numbers = [int(name) for name in names]
-    if not numbers or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise Invalid(f"{path}:1: columns named by consecutive minutes were expected, such as 480, 481, …")
-    return names
-
-
-def _count(path: Path, line: int, minute: str, text: str) -> int:
-    count = int(text) if text.isdecimal() else -1
-    if not 0 <= count <= MAX_COUNT:
-        raise Invalid(f"{path}:{line}: minute {minute}: a count up to {MAX_COUNT} was expected, not {text[:20]!r}")
-    return count
+    return Trace(folder.name, found.first, len(found.columns), tuple(rows))
 
 
 def _duration(line: int, row: dict[str, str]) -> Distribution:

@@ -1,0 +1,1 @@
+"""The simulated replay: what each policy would have cost on a log, without a platform."""
