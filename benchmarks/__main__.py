@@ -14,7 +14,27 @@ from benchmarks.result import Result, read_results, write_result
 from benchmarks.session import Outcome, Session
 from benchmarks.summary import default_folder, table
 
-NAMES = ("echo", "first_response", "memory", "cold", "quiet", "registered", "queue", "queue_postgres", "reload")
+NAMES = (
+    "echo",
+    "first_response",
+    "memory",
+    "cold",
+    "quiet",
+    "registered",
+    "queue",
+    "queue_postgres",
+    "reload",
+    "recovery",
+    "forecast",
+    "forecast_arrivals",
+    "forecast_tick",
+    "templates",
+    "warming",
+    "replay_day",
+    "warming_controller",
+    "live_warming",
+    "warming_latency",
+)
 
 
 def main() -> int:

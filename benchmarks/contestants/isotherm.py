@@ -18,7 +18,7 @@ from benchmarks.contestants.process import Running, wait_for
 from benchmarks.machine import find_process
 from isotherm.replay.platform import read_metrics
 
-__all__ = ["Isotherm", "isotherm", "package"]
+__all__ = ["Isotherm", "isotherm", "package", "setting"]
 
 functions = Path(__file__).parent.parent / "functions"
 START_TIMEOUT_S = 60.0
@@ -172,3 +172,17 @@ def isotherm(folder: Path, *flags: str) -> Iterator[Isotherm]:
         yield platform
     finally:
         platform.stop()
+
+
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """Platforms that start meanwhile have that environment variable."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
