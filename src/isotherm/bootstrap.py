@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isotherm.api.app import Api
 from isotherm.api.port import ApiServices, LogBus
@@ -20,12 +22,14 @@ from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
+from isotherm.bus.warmth import WarmthBoard
 from isotherm.controllers.deploy import DeployController
-from isotherm.controllers.link import LinkServer
+from isotherm.controllers.link import SETTLE_S, LinkServer
 from isotherm.controllers.process import ControlParts, ReadyLine
 from isotherm.controllers.queues import HostQueues
 from isotherm.controllers.retention import SweepController
 from isotherm.controllers.rollouts import RolloutController
+from isotherm.controllers.warming import WarmingController
 from isotherm.db.places import Databases, open_databases
 from isotherm.events.denials import Denials
 from isotherm.events.service import EventLog
@@ -50,6 +54,9 @@ from isotherm.tenancy.sealed import SealedSecrets
 from isotherm.tenancy.secrets import Secrets
 from isotherm.tenancy.service import Tenancy
 from isotherm.tenancy.users import Users
+from isotherm.warming.budgets import platform_budget
+from isotherm.warming.drivers.cache import PLACE
+from isotherm.warming.view import WarmthSummary
 from isotherm.wire.boot import ControlBoot
 from isotherm.wire.desired import RevisionSpec
 from isotherm.wire.quota import default_quota
@@ -59,11 +66,15 @@ from isotherm.workloads.rollout_model import Reading
 from isotherm.workloads.service import Workloads
 from isotherm.workloads.uses import WorkloadSecrets
 
+if TYPE_CHECKING:
+    from isotherm.warming.service import Warming
+
 __all__ = ["Rooms", "build_aws", "build_control", "build_pruning", "build_rooms", "isotherm_version"]
 
 _megabyte = 1024 * 1024
 _day_s = 86400.0
-_settle_s = 1.0
+_forecast_series = 400  # the busiest workloads: how many calls others get says nothing of how warm to keep them
+_settled_s = 1.5  # after a minute has begun, what hosts counted in the last one is here
 
 
 def isotherm_version() -> str:
@@ -102,7 +113,8 @@ class Rooms:
 def build_rooms(
     settings: Settings, data_dir: Path, content_url: str, *, environ: Mapping[str, str], clock: Clock | None = None
 ) -> Rooms:
-    """Open (or make) the state in `data_dir`. Raises `Unavailable` (a newer schema), `Invalid` (keys, URL)."""
+    """Open (or make) the state in `data_dir`. Raises `Unavailable` (a newer schema), `Invalid` (keys, URL, budget)."""
+    platform_budget(settings.warming_budget)
     clock = clock or SystemClock()
     vault = Vault(create_master_key(data_dir, environ))
     databases = open_databases(data_dir, settings.database)
@@ -148,6 +160,7 @@ def build_rooms(
             retention=_retention(settings),
             spec_of=functions.spec,
             log_limits=quotas.log_limits,
+            warming=settings.warming,
         ),
         rollouts=FunctionRollouts(log=log, tenancy=tenancy, workloads=workloads),
         events=log,
@@ -166,18 +179,19 @@ def build_control(boot: ControlBoot) -> ControlParts:
     """The control process. Call it on the event loop. Raises as `build_rooms`."""
     data_dir, clock, loop = Path(boot.data_dir), SystemClock(), asyncio.get_running_loop()
     rooms = build_rooms(boot.settings, data_dir, boot.content_url, environ=os.environ, clock=clock)
-    board, progress = HostBoard(), ProgressBook()
+    board, progress, warmth = HostBoard(), ProgressBook(), WarmthBoard()
     logs: LogBus = Fanout()
     telemetry = ThreadPoolExecutor(1, thread_name_prefix="telemetry")
     link = LinkServer(
         source=rooms.feed,
-        ingest=lambda batch: _ingest(rooms, batch),
+        ingest=lambda batch: _ingest(rooms, batch, warming),
         board=board,
         on_logs=lambda lines: _fan_out(logs, lines),
         store_on=telemetry,
         clock=clock,
         isotherm_version=isotherm_version(),
     )
+    warming: WarmingController | None = _warming(rooms, boot.settings, data_dir, link, board, warmth)
     deploys = DeployController(
         deploys=rooms.functions,
         link=link,
@@ -199,7 +213,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
 
     def settle() -> None:
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(link.settled(_settle_s), loop).result(2 * _settle_s)
+            asyncio.run_coroutine_threadsafe(link.settled(), loop).result(2 * SETTLE_S)
 
     pruning = build_pruning(rooms, boot.settings, board)
     revision_sweep = SweepController("revisions", pruning.sweep, idle_s=3600.0)
@@ -218,6 +232,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         pruning=pruning,
         rollouts=rooms.rollouts,
         readings=readings,
+        warmth=warmth,
         records=rooms.records,
         events=rooms.events,
         board=board,
@@ -246,6 +261,7 @@ def build_control(boot: ControlBoot) -> ControlParts:
         link=link,
         deploys=deploys,
         rollouts=rollouts,
+        warming=warming,
         sweeps=[*_sweeps(rooms), revision_sweep],
         ready=ReadyLine(
             admin_key=admin.token,
@@ -254,6 +270,53 @@ def build_control(boot: ControlBoot) -> ControlParts:
         ),
         stopping=services.stopping,
         close=close,
+    )
+
+
+def _warming(
+    rooms: Rooms, settings: Settings, data_dir: Path, link: LinkServer, board: HostBoard, warmth: WarmthBoard
+) -> WarmingController | None:
+    """None where the settings leave it to keep-alives. What is heavy is imported once the policy is made."""
+    if settings.warming == "keep_alive":
+        return None
+    budget = platform_budget(settings.warming_budget)
+    os.environ.setdefault(PLACE, str(data_dir / "compiled"))
+
+    def make(now_ms: int) -> "Warming":
+        from isotherm.forecast.live import LiveForecasts
+        from isotherm.forecast.versions import models_folder
+        from isotherm.warming.service import Options, Warming
+
+        minute_s = settings.warming_minute_s
+        interval_s = min(settings.warming_interval_s, minute_s / 6)
+        options = Options(
+            minute_s=minute_s,
+            lead_s=max(minute_s / 6, interval_s),
+            settle_s=min(_settled_s, minute_s / 2),
+            budget=budget,
+        )
+        forecasts = None
+        if minute_s == 60:  # what days and hours are like is learned in minutes
+            folder = models_folder(settings.forecast_models, data_dir)
+            forecasts = LiveForecasts(folder, now_ms // 60_000, limit=_forecast_series)
+        return Warming(options, forecasts)
+
+    def show(found: "Warming") -> None:
+        from isotherm.warming.shown import summary_of, view_of
+
+        warmth.open(partial(view_of, found))
+        warmth.sum_up(summary_of(found))
+
+    return WarmingController(
+        make=make,
+        source=rooms.feed,
+        records=rooms.records,
+        link=link,
+        board=board,
+        show=show,
+        give_up=lambda why: warmth.sum_up(WarmthSummary(policy="keep_alive", why=why)),
+        clock=rooms.clock,
+        interval_s=settings.warming_interval_s,
     )
 
 
@@ -303,22 +366,27 @@ def _sweeps(rooms: Rooms) -> list[SweepController]:
         SweepController("denials", flush_denials),
         SweepController("development functions", rooms.leases.sweep),
         SweepController("logins", rooms.logins.sweep),
-        SweepController("uses of keys", rooms.tenancy.flush_uses),
+        SweepController("uses of keys", rooms.tenancy.flush_uses, idle_s=5.0),
         SweepController("packages", rooms.functions.sweep_packages, idle_s=3600.0),
     ]
 
 
-def _ingest(rooms: Rooms, batch: Batch) -> bool:
+def _ingest(rooms: Rooms, batch: Batch, warming: WarmingController | None) -> bool:
     """Whether it is new."""
     for key_id, at_ms in batch.keys_used.items():
         rooms.tenancy.key_used(key_id, at_ms)
-    return rooms.records.ingest(batch)
+    new = rooms.records.ingest(batch)
+    if new and warming is not None:
+        warming.took(batch)
+    return new
 
 
 def _retention(settings: Settings) -> Retention:
     return Retention(
         invocations_s=settings.record_days * _day_s,
         max_invocations=settings.record_limit,
+        receipts_s=settings.receipt_days * _day_s,
+        max_receipts=settings.receipt_limit,
         logs_s=settings.log_days * _day_s,
         max_log_bytes=settings.log_limit_mb * _megabyte,
         max_event_bytes=settings.event_limit_mb * _megabyte,

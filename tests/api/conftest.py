@@ -20,6 +20,7 @@ from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
+from isotherm.bus.warmth import WarmthBoard
 from isotherm.tenancy.model import SYSTEM
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueueOrder
@@ -98,6 +99,7 @@ def build_world(data_dir: Path, settings: Settings | None = None) -> World:
         pruning=build_pruning(rooms, settings, board),
         rollouts=rooms.rollouts,
         readings=Latest(),
+        warmth=WarmthBoard(),
         records=rooms.records,
         events=rooms.events,
         board=board,

@@ -73,7 +73,8 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
         "import sys; sys.argv=['isotherm','--help']\n"
         "from isotherm.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
-        "heavy = {'httpx', 'fastapi', 'sqlalchemy', 'uvloop', 'cryptography', 'asyncio'} & set(sys.modules)\n"
+        "heavy = {'httpx', 'fastapi', 'sqlalchemy', 'uvloop', 'cryptography', 'asyncio', 'numpy', 'scipy', 'numba',"
+        " 'torch', 'onnxruntime', 'statsforecast'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     took_s, libraries_s = [], []
@@ -95,7 +96,8 @@ def test_every_command_has_help_and_json(isotherm: Isotherm) -> None:
     listing = isotherm("--help").out
     for name in (
         "up", "doctor", "init", "login", "deploy", "invoke", "ls", "show", "logs", "versions", "alias", "rollback",
-        "rm", "keys", "explain", "namespaces", "secrets", "status", "settings", "replay",
+        "rm", "keys", "explain", "namespaces", "secrets", "status", "settings", "replay", "train",
+        "decisions", "warmth",
     ):  # fmt: skip
         assert name in listing
         ran = isotherm(name, "--help")
@@ -409,9 +411,17 @@ def test_explain_prints_phases_and_remedies(isotherm: Isotherm, platform: Any) -
         "invocation": {"id": "r-1", "name": "hello", "outcome": "ok"},
         "price": "2026",
     }
+    explanation["decision"] = {
+        "summary": "60.0 s before the call …",
+        "receipt": None,
+        "waited_ms": 880.0,
+        "kept_gb_s": None,
+        "kept_usd": None,
+    }
     platform.on("GET /api/v1/namespaces/default/invocations/r-1/explanation", explanation)
     out = isotherm("explain", "r-1").out
     assert "cold: the first call" in out
+    assert "decided: 60.0 s before the call …" in out
     assert "try warm.min_instances = 1 (now 0)" in out
     told = isotherm("explain", "r-1", "--json").json
     assert told | {"invocation": explanation["invocation"]} == explanation

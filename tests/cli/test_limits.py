@@ -29,6 +29,10 @@ def test_set_changes_what_is_named_and_leaves_the_rest(isotherm: Isotherm, platf
     sent = platform.asked[-1]
     assert sent.json == QUOTA["own"] | {"instances": None, "log_kb_per_s": 12.5, "disk_mb": 9}
     assert sent.headers["If-Match"] == '"quota-3"'
+    assert isotherm("quotas", "set", "team", "--warm-budget", "idle <= 2 GBh/day").code == 0
+    assert platform.asked[-1].json["warm_budget"] == "idle <= 2 GBh/day"
+    assert isotherm("quotas", "set", "team", "--warm-budget", "none").code == 0
+    assert platform.asked[-1].json["warm_budget"] is None
 
 
 def test_set_needs_something_and_numbers(isotherm: Isotherm, platform: Any) -> None:
@@ -48,7 +52,11 @@ def test_show_puts_use_beside_the_limit(isotherm: Isotherm, platform: Any) -> No
     assert "  calls a second     0.5 of 5" in lines
     assert "  disk, MB           1.25, no limit" in lines
     assert "  refused for instances: 4" in lines
+    assert "  warmth             shares the platform's budget" in lines
     assert json.loads(isotherm("quotas", "show", "team", "--json").out)["use"]["instances"] == 3
+    budget = {"warm_budget": "p_cold <= 1%"}
+    platform.on(f"GET {PATH}", QUOTA | {"own": budget, "limits": budget})
+    assert "  warmth             p_cold <= 1%" in isotherm("quotas", "show", "team").out.splitlines()
 
 
 def test_namespaces_and_quotas_are_listed_with_what_they_use(isotherm: Isotherm, platform: Any) -> None:

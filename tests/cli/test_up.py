@@ -37,6 +37,16 @@ def test_a_variable_that_cannot_be_is_named(
     assert "ISOTHERM_DRAIN_TIMEOUT_S" in ran.err
 
 
+def test_a_budget_that_cannot_be_is_named_before_anything_starts(
+    isotherm: Isotherm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ISOTHERM_WARMING_BUDGET", "4 GB")
+    ran = isotherm("up", "--data", str(tmp_path / "data"))
+    assert ran.code == 64
+    assert "ISOTHERM_WARMING_BUDGET: budget: '4 GB': " in ran.err
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_data_folder_that_cannot_be_is_named(isotherm: Isotherm, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = isotherm("up", "--data", str(tmp_path / "file" / "data"))

@@ -98,7 +98,7 @@ def test_logs_are_inline_and_lines_of_input_are_events(platform: Platform, folde
         assert json.loads(answer["payload"])["message"] == "Hello Ada"
         line = next((each for each in dev.seen if each["event"] == "log"), None) or dev.next("log")
         assert (line["message"].strip(), line["request_id"]) == ("greeting Ada", answer["request_id"])
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_what_is_ignored_reloads_nothing(platform: Platform, folder: Path) -> None:

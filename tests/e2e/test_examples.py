@@ -88,9 +88,9 @@ def test_async_fanout_serves_many_at_once_in_one_instance(platform: Platform, de
     assert platform.invoke("async-fanout", {"parts": 10}).json() == {"sum": 285, "parts": 10}
     started = time.monotonic()
     with ThreadPoolExecutor(20) as threads:
-        calls = [threads.submit(platform.invoke, "async-fanout", {"parts": 3, "pause_s": 0.5}) for _ in range(20)]
+        calls = [threads.submit(platform.invoke, "async-fanout", {"parts": 3, "pause_s": 2.0}) for _ in range(20)]
         assert {call.result().json()["sum"] for call in calls} == {5}
-    assert time.monotonic() - started < 5.0  # one after the other: 10 s
+    assert time.monotonic() - started < 20.0  # one after the other: 40 s
     state = platform.cli("show", "async-fanout", "--json").json["states"]
     if state:  # the host tells it once a second
         assert sum(state[0]["temperatures"].get(name, 0) for name in ("hot", "warm")) <= 2
@@ -102,9 +102,9 @@ def test_sklearn_iris_installs_what_it_needs_once(platform: Platform, deployed: 
     deployed("sklearn-iris")
     answer = platform.invoke("sklearn-iris", event_of("sklearn-iris"))
     assert answer.json()["species"] == "virginica"
-    started = time.monotonic()
-    platform.deploy(EXAMPLES / "sklearn-iris", "--env", "AGAIN=1")
-    assert time.monotonic() - started < 30.0  # from the cache
+    again = platform.cli("deploy", str(EXAMPLES / "sklearn-iris"), "--env", "AGAIN=1", timeout_s=300)
+    assert again.code == 0, again.err
+    assert ["dependencies", "cached"] in [line.split() for line in again.err.splitlines()]
 
 
 def test_logs_and_errors_are_told_apart(platform: Platform, deployed: Callable[[str], str]) -> None:
@@ -173,7 +173,7 @@ def test_streaming_sends_words_one_by_one_and_takes_uploads(platform: Platform, 
             assert answer.headers["content-type"] == "text/event-stream"
             times = [time.monotonic() for line in answer.iter_lines() if line.startswith("data: ")]
         assert len(times) == 16  # fifteen words and the end
-        assert times[-1] - times[0] > 0.5  # 14 pauses of 0.05 s
+        assert times[-1] - times[0] > 0.2  # 14 pauses of 0.05 s, less what a client is late at the first
         body = b"x" * 20_000_000
         found = http.put(url, content=body).json()
         assert found == {"sha256": hashlib.sha256(body).hexdigest(), "bytes": 20_000_000}
@@ -196,9 +196,9 @@ def test_node_orders_is_an_es_module_with_a_dependency(platform: Platform, deplo
     assert "isotherm" not in failed.text
     started = time.monotonic()
     with ThreadPoolExecutor(16) as threads:
-        calls = [threads.submit(platform.invoke, "node-orders", {"prepares": "1s"}) for _ in range(16)]
+        calls = [threads.submit(platform.invoke, "node-orders", {"prepares": "3s"}) for _ in range(16)]
         assert {call.result().json()["price"] for call in calls} == {2}
-    assert time.monotonic() - started < 8.0  # one after the other: 16 s
+    assert time.monotonic() - started < 24.0  # one after the other: 48 s
     assert "Node.js has threads" in platform.cli("show", "node-orders").out
 
 

@@ -95,7 +95,8 @@ def refused(code: str, status: int | None = None) -> Any:
 
 def test_the_get_started_scenario_of_a_function(aws: Any, name: str) -> None:
     """Create, wait, call with a log, change code and configuration, list, delete: as AWS's first examples do."""
-    made = create(aws, name, Description="Increments", Publish=True)
+    code = f"import time\ntime.sleep(0.5)\n{CODE}"  # so that it is told of while it is made
+    made = create(aws, name, code, Description="Increments", Publish=True)
     assert made["ResponseMetadata"]["HTTPStatusCode"] == 201
     assert made["State"] == "Pending"
     assert made["StateReasonCode"] == "Creating"
@@ -103,8 +104,8 @@ def test_the_get_started_scenario_of_a_function(aws: Any, name: str) -> None:
     assert made["Version"] == "1"
     assert made["Role"] == ROLE
     assert made["Handler"] == "lambda_function.lambda_handler"
-    assert made["CodeSha256"] == base64.b64encode(hashlib.sha256(zip_of(lambda_function=CODE)).digest()).decode()
-    assert made["CodeSize"] == len(zip_of(lambda_function=CODE))
+    assert made["CodeSha256"] == base64.b64encode(hashlib.sha256(zip_of(lambda_function=code)).digest()).decode()
+    assert made["CodeSize"] == len(zip_of(lambda_function=code))
     assert (made["MemorySize"], made["Timeout"], made["PackageType"]) == (128, 3, "Zip")
     assert made["EphemeralStorage"] == {"Size": 512}
     assert made["TracingConfig"] == {"Mode": "PassThrough"}
@@ -114,8 +115,8 @@ def test_the_get_started_scenario_of_a_function(aws: Any, name: str) -> None:
     assert found["Configuration"]["State"] == "Active"
     assert found["Configuration"]["LastUpdateStatus"] == "Successful"
     assert found["Code"]["RepositoryType"] == "S3"
-    code = httpx.get(found["Code"]["Location"])
-    assert zipfile.ZipFile(io.BytesIO(code.content)).namelist() == ["lambda_function.py"]
+    fetched = httpx.get(found["Code"]["Location"])
+    assert zipfile.ZipFile(io.BytesIO(fetched.content)).namelist() == ["lambda_function.py"]
 
     answer = aws.invoke(FunctionName=name, Payload=json.dumps({"number": 5}), LogType="Tail")
     assert answer["StatusCode"] == 200
@@ -125,7 +126,7 @@ def test_the_get_started_scenario_of_a_function(aws: Any, name: str) -> None:
     assert "increment {'number': 5}" in log
     assert "Version: $LATEST" in log
 
-    changed = aws.update_function_code(FunctionName=name, ZipFile=zip_of(lambda_function=CODE.replace("+ 1", "* 2")))
+    changed = aws.update_function_code(FunctionName=name, ZipFile=zip_of(lambda_function=code.replace("+ 1", "* 2")))
     assert changed["LastUpdateStatus"] == "InProgress"
     assert changed["State"] == "Active"
     assert changed["RevisionId"] != found["Configuration"]["RevisionId"]
@@ -228,7 +229,7 @@ def test_what_is_refused_has_awss_names_and_words(aws: Any, name: str) -> None:
 
 def test_a_second_change_waits_for_the_first(aws: Any, name: str) -> None:
     created(aws, name)
-    aws.update_function_code(FunctionName=name, ZipFile=zip_of(lambda_function=f"import time\ntime.sleep(1)\n{CODE}"))
+    aws.update_function_code(FunctionName=name, ZipFile=zip_of(lambda_function=f"import time\ntime.sleep(4)\n{CODE}"))
     with refused("ResourceConflictException", 409) as busy:
         aws.update_function_configuration(FunctionName=name, Timeout=5)
     assert "An update is in progress for resource" in busy.message

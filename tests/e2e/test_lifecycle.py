@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,16 +68,22 @@ def test_unprivileged_processes_are_unprivileged(platform: Platform) -> None:
         assert int(fields["CapEff"], 16) == 0
 
 
+def hot(platform: Platform, name: str) -> int:
+    """Instances that run a call."""
+    states = platform.cli("show", name, "--json").json["states"]
+    return sum(state["temperatures"].get("hot", 0) for state in states)
+
+
 def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: Start) -> None:
     first = start()
     first.function("slow", SLOW)
     answers: list[Any] = []
-    call = threading.Thread(target=lambda: answers.append(first.invoke("slow", {"s": 2})))
+    call = threading.Thread(target=lambda: answers.append(first.invoke("slow", {"s": 5})))
     call.start()
-    time.sleep(0.5)  # the call is under way
+    wait_until(lambda: hot(first, "slow"), "the call under way")
     below = descendants(first.process.pid)
     assert first.stop() == 0
-    call.join(10)
+    call.join(30)
     assert answers
     assert answers[0].json() == "done"
     assert not [pid for pid in below if command_of(pid)]
@@ -113,13 +118,13 @@ def test_a_start_waits_for_a_platform_whose_console_was_killed(start: Start) -> 
     first = start()
     first.function("kept", SLOW)
     answers: list[Any] = []
-    call = threading.Thread(target=lambda: answers.append(first.invoke("kept", {"s": 3})))
+    call = threading.Thread(target=lambda: answers.append(first.invoke("kept", {"s": 5})))
     call.start()
-    time.sleep(0.5)  # the call is under way
+    wait_until(lambda: hot(first, "kept"), "the call under way")
     first.process.kill()
     first.process.wait(5)
     second = start()  # while the first one drains
-    call.join(10)
+    call.join(30)
     assert answers[0].json() == "done"
     assert second.invoke("kept", {}).json() == "done"
 

@@ -1,10 +1,11 @@
 """Quotas through the public interface: a namespace at its limit is told so, and its neighbour serves on."""
 
 import os
-import time
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -31,6 +32,11 @@ def in_team(platform: Platform, name: str, seconds: float) -> httpx.Response:
     return platform.invoke(f"team%2F{name}", {"s": seconds})
 
 
+def waited_ms(answer: httpx.Response) -> float:
+    """In the queue."""
+    return sum(float(each) for each in re.findall(r"\bqueue;dur=([0-9.]+)", answer.headers["server-timing"]))
+
+
 def instances(platform: Platform) -> int:
     with platform.http() as http:
         hosts = http.get("/api/v1/hosts").json()["items"]
@@ -38,26 +44,27 @@ def instances(platform: Platform) -> int:
     return sum(each["hot"] + each["warm"] + each["spare"] for each in temperatures)
 
 
+def use(platform: Platform) -> dict[str, Any]:
+    return dict(platform.cli("quotas", "show", "team", "--json").json["use"])
+
+
 def test_instances_are_bounded_and_a_neighbour_serves_on(shared: Platform) -> None:
     done = shared.cli("quotas", "set", "team", "--instances", "2", "--json")
     assert (done.code, done.json["limits"]["instances"]) == (0, 2)
     with ThreadPoolExecutor(12) as threads:
-        flood = [threads.submit(in_team, shared, name, 2.0) for name in ("sleepy", "other") for _ in range(5)]
-        began_s = time.monotonic()
+        flood = [threads.submit(in_team, shared, name, 4.0) for name in ("sleepy", "other") for _ in range(5)]
         calm = [shared.invoke("echo", {"n": number}) for number in range(30)]
-        took_s = time.monotonic() - began_s
         answers = [call.result() for call in flood]
     assert [answer.status_code for answer in calm] == [200] * 30
-    assert took_s < 5
+    assert max(waited_ms(answer) for answer in calm) < 3000
     counted = Counter(answer.status_code for answer in answers)
     assert set(counted) == {200, 429}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.json()["data"] == {"quota": "instances", "limit": 2, "namespace": "team"}
     assert int(refused.headers["retry-after"]) >= 1
     wait_until(lambda: 1 <= instances(shared) <= 2, "states within the quota")
-    shown = shared.cli("quotas", "show", "team", "--json").json
-    assert shown["use"]["instances"] <= 2
-    assert shown["use"]["refused"]["instances"] == counted[429]
+    assert use(shared)["instances"] <= 2
+    wait_until(lambda: use(shared)["refused"].get("instances") == counted[429], "what was refused is counted")
 
 
 def test_a_rate_holds_while_control_is_away(shared: Platform) -> None:

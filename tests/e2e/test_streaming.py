@@ -5,11 +5,12 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from tests.e2e.conftest import Platform, descendants, wait_until
@@ -73,6 +74,11 @@ def connect(platform: Platform, url: str) -> socket.socket:
     return client
 
 
+def youngest(pids: Iterable[int]) -> int:
+    """What was forked last. Numbers wrap around."""
+    return max(pids, key=lambda pid: (psutil.Process(pid).create_time(), pid))
+
+
 def closed(platform: Platform, url: str) -> bool:
     with platform.content() as http:
         return bool(http.get(url + "closed").json())
@@ -84,7 +90,7 @@ def test_events_arrive_while_the_handler_runs(platform: Platform) -> None:
         began = time.monotonic()
         lines = answer.iter_lines()
         assert [next(lines) for _ in range(4)] == [f"tick {number}" for number in range(4)]
-        assert 0.1 < time.monotonic() - began < 5.0  # all of it takes 50 s
+        assert time.monotonic() - began < 25.0  # all of it takes 50 s
 
 
 def test_a_reader_that_stalls_costs_no_memory_and_is_cut_off(platform: Platform) -> None:
@@ -138,7 +144,7 @@ def test_an_instance_that_is_killed_in_the_middle_ends_the_body_and_not_the_func
         with http.stream("GET", url) as answer:
             lines = answer.iter_lines()
             next(lines)
-            os.kill(max(set(descendants(platform.process.pid)) - earlier), signal.SIGKILL)  # what was forked last
+            os.kill(youngest(set(descendants(platform.process.pid)) - earlier), signal.SIGKILL)
             with pytest.raises(httpx.RemoteProtocolError):
                 list(lines)
         assert http.get(url + "closed").json() == []

@@ -29,6 +29,7 @@ from isotherm.api.routes import (
     rollouts,
     secrets,
     users,
+    warmth,
 )
 from isotherm.api.routing import Declared
 
@@ -45,6 +46,7 @@ _tables = (
     rollouts.routes,
     observed.routes,
     queues.routes,
+    warmth.routes,
 )
 # Paths that need no key: documents, and what only the Unix socket reaches.
 OPEN_PATHS = ("/", "/api/v1/openapi.json", "/api/v1/docs", "/internal/metrics")

@@ -11,6 +11,7 @@ from isotherm.bus.board import HostBoard
 from isotherm.bus.fanout import Fanout
 from isotherm.bus.latest import Latest
 from isotherm.bus.progress import ProgressBook
+from isotherm.bus.warmth import WarmthBoard
 from isotherm.events.service import EventLog
 from isotherm.functions.pruning import Pruning
 from isotherm.functions.rollouts import FunctionRollouts
@@ -58,6 +59,7 @@ class ApiServices:
     functions: Functions
     pruning: Pruning
     rollouts: FunctionRollouts
+    warmth: WarmthBoard
     readings: Latest[str, Reading]  # what the gate of each open rollout last saw
     records: Records
     events: EventLog

@@ -9,9 +9,11 @@ from isotherm.base.ids import ALIAS_PATTERN, NAME_PATTERN
 from isotherm.bus.board import HostEntry
 from isotherm.events.model import Entry
 from isotherm.functions.model import Alias, Function, Revision
+from isotherm.records.model import Minute
 from isotherm.tenancy.model import Grant, Key, Member, Namespace, Secret, User
 from isotherm.tenancy.passwords import MAX_PASSWORD
 from isotherm.tenancy.service import MAX_OVERLAP_S
+from isotherm.warming.receipt import Receipt
 from isotherm.wire.desired import Role
 from isotherm.wire.queue import QueuedCall
 from isotherm.wire.quota import Quota
@@ -37,6 +39,7 @@ __all__ = [
     "Me",
     "MemberList",
     "MemberRequest",
+    "MinuteList",
     "NamespaceList",
     "NamespaceRequest",
     "PasswordRequest",
@@ -46,6 +49,7 @@ __all__ = [
     "QuotaRequest",
     "QuotaUse",
     "QuotaView",
+    "ReceiptList",
     "RedriveRequest",
     "RefreshRequest",
     "RegisterRequest",
@@ -296,9 +300,11 @@ KeyList = _list_of(Key)
 LogList = _list_of(LogLine)
 QueuedCallList = _list_of(QueuedCall)
 MemberList = _list_of(Member)
+MinuteList = _list_of(Minute)
 NamespaceList = _list_of(Namespace)
 UserList = _list_of(User)
 QuotaList = _list_of(QuotaView)
+ReceiptList = _list_of(Receipt)
 RevisionList = _list_of(Revision)
 RolloutList = _list_of(Rollout)
 SecretList = _list_of(Secret)

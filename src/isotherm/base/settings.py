@@ -47,10 +47,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_instances: Annotated[int, Meta(description="Instances on this host, of all workloads", ge=1)] = 1000
     max_starts: Annotated[int, Meta(description="Template builds at the same time", ge=1)] = 4
 
+    warming: Annotated[
+        Literal["foresight", "keep_alive"],
+        Meta(description="Who decides what waits warm: the learned policy, or the keep-alives alone"),
+    ] = "foresight"
+    warming_budget: Annotated[
+        str,
+        Meta(
+            description="What warmth may cost: `p_cold <= 1%`, `idle <= 2 GBh/day`, `host <= 4 GB`; `per workload` or "
+            "`per namespace`; none: as much idle memory as the keep-alives of all would have spent",
+            max_length=100,
+        ),
+    ] = ""
+    warming_interval_s: Annotated[float, Meta(description="Time between two plans of the policy", ge=0.2, le=30)] = 5.0
+    warming_minute_s: Annotated[
+        float,
+        Meta(
+            description="What the policy takes for a minute; less only where a log is replayed faster than time",
+            ge=1,
+            le=60,
+        ),
+    ] = 60.0
+
     sample_rate: Annotated[float, Meta(description="Share of ordinary calls kept in full", ge=0, le=1)] = 0.01
     slow_ms: Annotated[float, Meta(description="A call slower than this is kept in full", gt=0)] = 1000.0
     record_days: Annotated[float, Meta(description="Days that call records are kept", gt=0)] = 7.0
     record_limit: Annotated[int, Meta(description="Call records kept at most", ge=1)] = 1_000_000
+    receipt_days: Annotated[float, Meta(description="Days that decisions on warmth are kept", gt=0)] = 3.0
+    receipt_limit: Annotated[int, Meta(description="Decisions on warmth kept at most", ge=1)] = 200_000
     event_limit_mb: Annotated[int, Meta(description="Events of calls kept at most, MB", ge=1)] = 256
     log_days: Annotated[float, Meta(description="Days that log lines are kept", gt=0)] = 3.0
     log_limit_mb: Annotated[int, Meta(description="Log lines kept at most, MB", ge=1)] = 512
@@ -98,6 +122,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     build_memory_mb: Annotated[int, Meta(description="Memory for installing dependencies", ge=64)] = 2048
     pip_config: Annotated[str | None, Meta(description="pip.conf for builds; default: /etc/pip.conf")] = None
     npm_config: Annotated[str | None, Meta(description="npmrc for builds; default: /etc/npmrc")] = None
+
+    forecast_models: Annotated[
+        str,
+        Meta(description="Folder of versions that `isotherm train --out` made; default: models in the data folder"),
+    ] = ""
 
     egress_resolver: Annotated[
         str | None, Meta(description="DNS server for functions, ADDRESS or ADDRESS:PORT; default: the machine's own")

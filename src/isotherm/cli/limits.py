@@ -25,6 +25,10 @@ def set_quota(
     disk_mb: Annotated[str | None, typer.Option(help="Packages, code and dependencies, MB.")] = None,
     log_mb: Annotated[str | None, typer.Option(help="Log lines kept, MB.")] = None,
     log_kb_per_s: Annotated[str | None, typer.Option("--log-rate-kb", help="Log output a second, KB.")] = None,
+    warm_budget: Annotated[
+        str | None,
+        typer.Option(help="What all its functions may cost in warmth: 'p_cold <= 1%' or 'idle <= 2 GBh/day'."),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Set limits of a namespace; those not named stay. `none` follows the platform's default again."""
@@ -38,6 +42,7 @@ def set_quota(
         "disk_mb": disk_mb,
         "log_mb": log_mb,
         "log_kb_per_s": log_kb_per_s,
+        "warm_budget": warm_budget,
     }
     with connect(None) as client:
         command.change(client, namespace, {name: text for name, text in given.items() if text is not None})

@@ -1,8 +1,9 @@
 """The command `isotherm`: names, flags and help. What a command does is in `commands/`, loaded when it is called."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +19,14 @@ from isotherm.cli.rollout import register as register_rollout
 from isotherm.cli.secrets import secrets
 from isotherm.cli.state import audit, register_state
 from isotherm.cli.users import register_logins, users
+from isotherm.cli.warmth import register_warmth
+from isotherm.forecast.command import register as register_train
 from isotherm.replay.command import register as register_replay
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from isotherm.replay.model import OwnRecords
 
 __all__ = ["app", "main"]
 
@@ -46,6 +54,7 @@ app.add_typer(users, name="users")
 app.add_typer(audit, name="audit")
 register_logins(app)
 register_state(app)
+register_warmth(app)
 
 
 def main() -> None:
@@ -507,6 +516,19 @@ def _find_platform() -> tuple[str, str]:
     return profile.url, profile.key
 
 
+def _own_counts(namespaces: Sequence[str], since: int, until: int) -> Iterator[tuple[str, int, int]]:
+    from isotherm.cli.commands.own import own_counts
+
+    return own_counts(namespaces, since, until)
+
+
+def _find_records(namespace: str | None, days: float) -> "AbstractContextManager[OwnRecords]":
+    from isotherm.cli.commands.recorded import own_records
+
+    return own_records(namespace, days)
+
+
 register_develop(app)
 register_rollout(app, connect)
-register_replay(app, _find_platform)
+register_replay(app, _find_platform, _find_records)
+register_train(app, _own_counts)

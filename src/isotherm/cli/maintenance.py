@@ -36,7 +36,7 @@ def run_maintenance(settings: Settings, job: Job, *, exclusive: bool, fds: Seque
     Raises what the job raised, `Conflict` (somebody uses the folder), `Invalid` (there is no such folder).
     """
     try:
-        lock = lock_folder(settings.data, os.getpid()) if exclusive else None
+        lock = lock_folder(settings.data, os.getpid(), settings.drain_timeout_s) if exclusive else None
         identity = _identity(settings, exclusive)
     except (GroundworkError, LaunchError) as exc:
         raise all_errors().get(getattr(exc, "code", "unavailable"), IsothermError)(str(exc)) from exc

@@ -129,7 +129,7 @@ class AsyncQuotas(AsyncNoun):
         """Raises `NotFound`."""
         return await self._session.get(self._path(namespace), Quota)
 
-    async def change(self, limits: Mapping[str, float | None], namespace: str | None = None) -> Quota:
+    async def change(self, limits: Mapping[str, float | str | None], namespace: str | None = None) -> Quota:
         """Set the limits that are given and leave the others: `{"instances": 20}`; None: the platform's default.
 
         Raises `PreconditionFailed` where somebody else did the same meanwhile.

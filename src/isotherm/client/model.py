@@ -97,6 +97,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: float = 0.0  # used since the host's boot
     queued: int = 0
     unfit: list[str] = msgspec.field(default_factory=list)  # why no template forks, where none does
+    template_bytes: int = 0  # of `memory_bytes`, what the template holds
     outdated: str | None = None  # why it goes on with former values of its secrets, where it does
 
 
@@ -355,8 +356,8 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     """What a namespace may use, and uses, by the names of the limits. None: no limit, in `own`: not said."""
 
     namespace: str
-    own: dict[str, float | None] = msgspec.field(default_factory=dict)  # what was said of this namespace
-    limits: dict[str, float | None] = msgspec.field(default_factory=dict)  # what holds
+    own: dict[str, float | str | None] = msgspec.field(default_factory=dict)  # what was said of this namespace
+    limits: dict[str, float | str | None] = msgspec.field(default_factory=dict)  # what holds
     use: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property

@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 
 from isotherm.client.model import Me, Page
-from isotherm.client.records import Entry, Explanation, Head, Host, Invocation, Status, Verdict
+from isotherm.client.records import Entry, Explanation, Head, Host, Invocation, Minute, Status, Verdict
 from isotherm.client.request import Request, given, segment
 from isotherm.client.session import READ_S
 from isotherm.client.verbs import AsyncNoun, AsyncStream, Noun, blocking, streaming
+from isotherm.client.warmth import Receipt, Warmth, WarmthSummary
 
-__all__ = ["AsyncEvents", "AsyncInvocations", "AsyncPlatform", "Events", "Invocations", "Platform"]
+__all__ = [
+    "AsyncEvents", "AsyncInvocations", "AsyncPlatform", "AsyncWarming", "Events", "Invocations", "Platform", "Warming",
+]  # fmt: skip
 
+MINUTES = 1000  # of a page: they are small and many
 VERIFY_S = 600.0  # some ten seconds for a million events
 
 
@@ -22,6 +26,19 @@ class AsyncInvocations(AsyncNoun):
         """The newest first. `outcome`: ok, handler_error, timeout, out_of_memory, crash, rejected, …"""
         asked = given(function=function, outcome=outcome)
         return AsyncStream(self._session.pages(self._session.path("invocations"), Invocation, limit, **asked))
+
+    def minutes(
+        self,
+        function: str | None = None,
+        *,
+        since_minute: int | None = None,
+        until_minute: int | None = None,
+        limit: int | None = None,
+    ) -> AsyncStream[Minute]:
+        """How many calls came: one for each revision and minute in which it was called, the oldest first. All calls are
+        counted, kept in full or not. `since_minute` (included) and `until_minute` (not): minutes since 1970."""
+        asked = given(function=function, since_minute=since_minute, until_minute=until_minute)
+        return AsyncStream(self._session.pages(self._session.path("minutes"), Minute, limit, at_once=MINUTES, **asked))
 
     async def get(self, invocation_id: str) -> Invocation:
         """By its request id. Raises `NotFound`."""
@@ -43,9 +60,35 @@ class Invocations(Noun[AsyncInvocations]):
     """Records of calls: cold, failed and slow ones, and a sample of the others."""
 
     list = streaming(AsyncInvocations.list)
+    minutes = streaming(AsyncInvocations.minutes)
     get = blocking(AsyncInvocations.get)
     event = blocking(AsyncInvocations.event)
     explain = blocking(AsyncInvocations.explain)
+
+
+class AsyncWarming(AsyncNoun):
+    """What waits warm, and why."""
+
+    def decisions(self, function: str, *, limit: int | None = None) -> AsyncStream[Receipt]:
+        """A receipt of each decision about a function, the newest first."""
+        path = self._session.path(f"functions/{segment(function)}/decisions")
+        return AsyncStream(self._session.pages(path, Receipt, limit))
+
+    async def get(self, function: str) -> Warmth:
+        """What the policy thinks of a function now. Raises `NotFound`."""
+        return await self._session.get(self._session.path(f"functions/{segment(function)}/warmth"), Warmth)
+
+    async def platform(self) -> WarmthSummary:
+        """All workloads together: what waits where, what it costs, what it avoided."""
+        return await self._session.get("/api/v1/warmth", WarmthSummary)
+
+
+class Warming(Noun[AsyncWarming]):
+    """What waits warm, and why."""
+
+    decisions = streaming(AsyncWarming.decisions)
+    get = blocking(AsyncWarming.get)
+    platform = blocking(AsyncWarming.platform)
 
 
 class AsyncEvents(AsyncNoun):

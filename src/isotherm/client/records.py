@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 
 from isotherm.client.model import State
+from isotherm.client.warmth import Receipt
 
 __all__ = [
-    "Broken", "Counts", "Entry", "Explanation", "Head", "Host", "HostSummary", "Invocation", "Phase", "Remedy",
-    "Status", "Verdict",
+    "Broken", "Counts", "Decision", "Entry", "Explanation", "Head", "Host", "HostSummary", "Invocation", "Minute",
+    "Phase", "Remedy", "Status", "Verdict",
 ]  # fmt: skip
 
 
@@ -39,6 +40,18 @@ class Invocation(msgspec.Struct, frozen=True, kw_only=True):
     start_steps_ms: dict[str, float] = msgspec.field(default_factory=dict)
 
 
+class Minute(msgspec.Struct, frozen=True, kw_only=True):
+    """All calls of one revision in one minute, counted whether they were kept in full or not."""
+
+    name: str
+    minute: int  # minutes since the epoch
+    count: int
+    revision_id: str = ""
+    cold: int = 0  # of them, calls that found no idle instance
+    errors: int = 0  # of them, calls whose outcome was not ok
+    run_ms: float = 0.0  # of all of them together
+
+
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a call's time."""
 
@@ -57,6 +70,16 @@ class Remedy(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The last decision about the revision before a cold start, and what the other one would have cost."""
+
+    summary: str
+    receipt: Receipt | None = None  # None: none is kept; `summary` says why
+    waited_ms: float = 0.0  # for the start
+    kept_gb_s: float | None = None  # to keep one instance more warm from the decision until the call
+    kept_usd: float | None = None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why a call took what it took, and what it cost."""
 
@@ -70,6 +93,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     cold_cost_usd: float | None = None  # the part of it that the start took
     price: str = ""  # which price, of when
+    decision: Decision | None = None  # why it did not wait warm; None where it did
 
 
 class HostSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,16 @@ from isotherm.client.drivers.asynchronous import AsyncWire
 from isotherm.client.drivers.blocking import BlockingWire
 from isotherm.client.drivers.exchange import Verify
 from isotherm.client.functions import AsyncFunctions, Functions
-from isotherm.client.observing import AsyncEvents, AsyncInvocations, AsyncPlatform, Events, Invocations, Platform
+from isotherm.client.observing import (
+    AsyncEvents,
+    AsyncInvocations,
+    AsyncPlatform,
+    AsyncWarming,
+    Events,
+    Invocations,
+    Platform,
+    Warming,
+)
 from isotherm.client.profiles import Login, find_profile
 from isotherm.client.revisions import Aliases, AsyncAliases, AsyncPackages, AsyncRevisions, Packages, Revisions
 from isotherm.client.rollouts import AsyncRollouts, Rollouts
@@ -72,6 +81,7 @@ class AsyncClient:
         self.calls = AsyncCalls(session)
         self.queues = AsyncQueues(session)
         self.invocations = AsyncInvocations(session)
+        self.warming = AsyncWarming(session)
         self.namespaces = AsyncNamespaces(session)
         self.keys = AsyncKeys(session)
         self.users = AsyncUsers(session)
@@ -154,6 +164,7 @@ class Client:
         self.calls = Calls(AsyncCalls(session))
         self.queues = Queues(AsyncQueues(session))
         self.invocations = Invocations(AsyncInvocations(session))
+        self.warming = Warming(AsyncWarming(session))
         self.namespaces = Namespaces(AsyncNamespaces(session))
         self.keys = Keys(AsyncKeys(session))
         self.users = Users(AsyncUsers(session))

@@ -114,11 +114,13 @@ class Session:
         """An answer that is no refusal, to be read and closed. Raises as `send` does."""
         return await self._repeated(Attempts(request, self.retry_s), lambda: self._accepted(request))
 
-    async def pages(self, path: str, kind: type[T], limit: int | None, **params: Any) -> AsyncGenerator[T, None]:
-        """The items of a list, at most `limit`; a page is asked for when the one before is used up."""
+    async def pages(
+        self, path: str, kind: type[T], limit: int | None, *, at_once: int = PAGE, **params: Any
+    ) -> AsyncGenerator[T, None]:
+        """The items of a list, at most `limit`; a page of `at_once` is asked for when the one before is used up."""
         left, cursor = limit, None
         while left is None or left > 0:
-            size = PAGE if left is None else min(left, PAGE)
+            size = at_once if left is None else min(left, at_once)
             asked = self.get(path, Page[kind], limit=size, cursor=cursor, **params)  # type: ignore[valid-type]  # a type made at run time
             page = await asked
             for item in page.items:

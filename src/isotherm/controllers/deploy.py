@@ -24,7 +24,6 @@ __all__ = ["DeployController"]
 _log = structlog.get_logger(__name__)
 _rescan_s = 60.0
 _announced_limit = 10_000
-_settle_s = 2.0
 _again = (Unavailable.code, TooManyRequests.code)  # what a host may say that passes by itself
 
 
@@ -142,7 +141,7 @@ class DeployController:
                     unfit=[str(reason) for reason in reply.result.get("unfit", ())],
                     elapsed_ms=elapsed_ms,
                 )
-                await self._link.settled(_settle_s)
+                await self._link.settled()
                 return Finished(state="ready", url=self._url_of(spec))
             await asyncio.to_thread(self._deploys.mark_failed, spec.id, reply.problem, elapsed_ms=elapsed_ms)
             return Finished(state="failed", problem=reply.problem)

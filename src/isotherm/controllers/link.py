@@ -19,7 +19,9 @@ from isotherm.controllers.session import HostSession, read_message
 from isotherm.wire.link import PROTOCOL, Hello, LinkError, State, Welcome, encode
 from isotherm.wire.telemetry import Batch, LogLine
 
-__all__ = ["LinkServer"]
+__all__ = ["SETTLE_S", "LinkServer"]
+
+SETTLE_S = 5.0  # for which a host that does not answer holds up whoever wants to know that hosts work by what is new
 
 _log = structlog.get_logger(__name__)
 _hello_timeout_s = 10.0
@@ -72,7 +74,7 @@ class LinkServer:
             async with asyncio.timeout(timeout_s):
                 await self._arrived.wait()
 
-    async def settled(self, timeout_s: float) -> bool:
+    async def settled(self, timeout_s: float = SETTLE_S) -> bool:
         """Wait until every connected host works by the desired state of now, at most `timeout_s`; whether they do.
 
         A host handles what it gets in order, so its answer to an order says that it has applied the state before it.

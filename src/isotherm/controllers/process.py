@@ -18,6 +18,7 @@ from isotherm.controllers.keep import keep_running
 from isotherm.controllers.link import LinkServer
 from isotherm.controllers.retention import SweepController
 from isotherm.controllers.rollouts import RolloutController
+from isotherm.controllers.warming import WarmingController
 from isotherm.wire.boot import ControlBoot
 
 __all__ = ["ControlParts", "ReadyLine", "read_boot", "run_control"]
@@ -43,6 +44,7 @@ class ControlParts:
     link: LinkServer
     deploys: DeployController
     rollouts: RolloutController
+    warming: WarmingController | None  # None: keep-alives alone decide
     sweeps: Sequence[SweepController]
     ready: ReadyLine
     stopping: asyncio.Event  # set when draining begins, so that streams end
@@ -67,6 +69,11 @@ async def run_control(boot: ControlBoot, build: Callable[[ControlBoot], ControlP
         asyncio.create_task(parts.link.serve(_listener(boot.link_fd)), name="link"),
         asyncio.create_task(keep_running("deploys", parts.deploys.run), name="deploys"),
         asyncio.create_task(keep_running("rollouts", parts.rollouts.run), name="rollouts"),
+        *(
+            asyncio.create_task(keep_running("warming", each.run), name="warming")
+            for each in (parts.warming,)
+            if each is not None
+        ),
         *(asyncio.create_task(keep_running(sweep.name, sweep.run), name=sweep.name) for sweep in parts.sweeps),
     ]
     stopping = asyncio.create_task(stop.wait(), name="signal")

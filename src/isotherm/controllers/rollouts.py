@@ -36,7 +36,6 @@ __all__ = ["RolloutController"]
 
 _log = structlog.get_logger(__name__)
 _tick_s = 1.0
-_settle_s = 2.0
 _warm_margin_s = 60.0  # beyond the import's limit: a host that imports anew may have to fetch and unpack before
 _warm_attempts = 5
 _history_minutes = 60  # of the old revision, to judge a new one by that has all the calls
@@ -134,7 +133,7 @@ class RolloutController:
             case Advance() if row.step == len(stages(row.plan)):
                 await asyncio.to_thread(self._rollouts.finish, row.id, decision.reading)
                 _log.info("a rollout finished", **_named(row))
-                await self._link.settled(_settle_s)
+                await self._link.settled()
             case Advance() if self._link.sessions():
                 return await self._advance(row, watch, decision.reading)
         return False  # where no host is there, there is nothing to be warm for: nothing moves until one is back
@@ -158,13 +157,13 @@ class RolloutController:
         watch.failed_starts = 0
         mark = await asyncio.to_thread(self._mark, row, stage)
         moved = await asyncio.to_thread(self._rollouts.step, row.id, row.step + 1, mark, reading)
-        await self._link.settled(_settle_s)
+        await self._link.settled()
         _log.info("a rollout went on", **_named(row), step=moved.step, weight=stage.weight, state=moved.state)
         return moved.state == "open" and stage.least_s == 0
 
     async def _roll_back(self, row: RolloutRow, decision: RollBack) -> None:
         await asyncio.to_thread(self._rollouts.roll_back, row.id, decision.rule, decision.reading)
-        await self._link.settled(_settle_s)
+        await self._link.settled()
         _log.warning("a rollout was rolled back", **_named(row), rule=decision.rule)
 
     async def _decided(self, row: RolloutRow, watch: _Watch) -> Decision:

@@ -49,6 +49,17 @@ class WarmConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     spare: Annotated[int, Meta(ge=0, le=100, description="Instances forked ahead and parked")] = 1
     warm_event: Annotated[Any, Meta(description="The handler may be called with it ahead of traffic")] = None
     template: Annotated[bool, Meta(description="False: never fork from an imported module")] = True
+    policy: Annotated[
+        Literal["foresight", "keep_alive"],
+        Meta(description="Who decides what waits warm: the learned policy, or the keep-alives alone"),
+    ] = "foresight"
+    budget: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        Meta(
+            description="Its own budget, such as `p_cold <= 1%` or `idle <= 0.5 GBh/day`; none: that of its namespace, "
+            "or the platform's"
+        ),
+    ] = None
 
 
 class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from isotherm.base.cron import parse_schedule
 from isotherm.base.errors import Invalid, TooLarge
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, RecordsConfig, WarmConfig
 from isotherm.tenancy.model import DEFAULT_NAMESPACE
+from isotherm.warming.budgets import workload_budget
 from isotherm.wire.desired import AsyncSpec, CronSpec, RevisionSpec, WarmSpec
 from isotherm.wire.egress import EgressAllow, EgressChoice, parse_cidr, parse_host
 from isotherm.wire.quota import Quota
@@ -54,6 +55,7 @@ def check_config(config: FunctionConfig) -> None:
             f"warm.min_instances is {warm.min_instances}, above warm.max_instances, {warm.max_instances}",
             key="warm.min_instances",
         )
+    _check_budget(warm)
     if config.burst is not None and config.rate_per_s is None:
         raise Invalid("burst is set without rate_per_s: there is no rate that it could exceed", key="burst")
     if len(msgspec.json.encode(warm.warm_event)) > _max_warm_event_bytes:
@@ -63,6 +65,20 @@ def check_config(config: FunctionConfig) -> None:
     _check_egress(config.egress)
     _check_crons(config.cron)
     _check_development(config)
+
+
+def _check_budget(warm: WarmConfig) -> None:
+    if warm.budget is None:
+        return
+    if warm.policy == "keep_alive":
+        raise Invalid(
+            'warm.budget is set with warm.policy = "keep_alive": nothing would spend it; leave one of them out',
+            key="warm.budget",
+        )
+    try:
+        workload_budget(warm.budget)
+    except Invalid as error:
+        raise Invalid(f"warm.{error.message}", key="warm.budget") from error
 
 
 def _check_development(config: FunctionConfig) -> None:

@@ -34,7 +34,7 @@ class Principal:
     """What a key or a user may do, by namespace and, where scopes narrow it, by function."""
 
     __slots__ = (
-        "_deploy", "_invoke", "_scopes", "_view", "expires_at_ms", "home_namespace", "id", "proof", "used_s",
+        "_deploy", "_invoke", "_scopes", "_view", "expires_at_ms", "home_namespace", "id", "proof", "told_s", "used_s",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class Principal:
         self.home_namespace = home_namespace
         self.expires_at_ms = NEVER_MS if expires_at_ms is None else expires_at_ms
         self.used_s = 0.0  # monotonic, of the last call
+        self.told_s = 0.0  # what `used_s` was when that was told last
         self._invoke = frozenset(grant.namespace for grant in grants if grant.role in INVOKING)
         self._view = frozenset(grant.namespace for grant in grants if grant.role in VIEWING)
         self._deploy = frozenset(grant.namespace for grant in grants if grant.role in DEPLOYING)
@@ -118,7 +119,6 @@ class KeyRing:
         self._users: dict[str, UserSpec] = {}
         self._tokens = TokenCheck(time_ms)
         self._cache: dict[bytes, Principal] = {}
-        self._told_ms = 0
         self._signers: dict[tuple[str, str, str, str], Signer] = {}  # by access key id, date, region, service
 
     def put(self, key: KeySpec) -> None:
@@ -177,10 +177,10 @@ class KeyRing:
         now_ms, now_s = self._time_ms(), monotonic()
         found = {}
         for key_id, principal in self._used.items():
-            at_ms = round(now_ms - (now_s - principal.used_s) * 1000)
-            if principal.used_s and at_ms >= self._told_ms:
+            if principal.used_s != principal.told_s:
+                at_ms = round(now_ms - (now_s - principal.used_s) * 1000)
                 found[key_id] = at_ms - at_ms % MINUTE_MS
-        self._told_ms = now_ms
+                principal.told_s = principal.used_s
         return found
 
     def signer(self, signature: Signature) -> Signer:

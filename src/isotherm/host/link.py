@@ -21,6 +21,7 @@ from isotherm.wire.link import (
     decode_from_control,
     encode,
 )
+from isotherm.wire.warmth import Warmth
 
 __all__ = ["LinkClient", "LinkUser"]
 
@@ -40,6 +41,8 @@ class LinkUser(Protocol):
         """Handled before the next message is read."""
 
     def order(self, order: Order) -> None: ...
+
+    def warmth(self, warmth: Warmth) -> None: ...
 
     async def acknowledged(self, boot_id: str, sequence: int) -> None: ...
 
@@ -111,6 +114,8 @@ class LinkClient:
             self._user.desired(message.desired)
         elif isinstance(message, Order):
             self._user.order(message)
+        elif isinstance(message, Warmth):
+            self._user.warmth(message)
         elif isinstance(message, Ack):
             await self._user.acknowledged(message.boot_id, message.sequence)
         else:

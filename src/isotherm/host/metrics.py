@@ -11,7 +11,7 @@ from isotherm.invocations.recorder import Recorder
 from isotherm.pool.service import Pool
 from isotherm.queue.service import Queue
 from isotherm.telemetry.prometheus import Exposition, labels
-from isotherm.wire.quota import Quota
+from isotherm.wire.quota import LIMITS
 from isotherm.wire.telemetry import LATENCY_BUCKETS_MS
 
 __all__ = ["HostMetrics"]
@@ -147,7 +147,7 @@ class HostMetrics:
             yield
         out.family("isotherm_quota_limit", "gauge", "What a namespace may use, by quota; none: unlimited")
         for tenant in self._uses.tenants.all():
-            for quota in Quota.__struct_fields__:
+            for quota in LIMITS:
                 limit = getattr(tenant.quota, quota)
                 if limit is not None:
                     out.sample("isotherm_quota_limit", labels(namespace=tenant.namespace, quota=quota), limit)

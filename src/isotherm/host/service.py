@@ -57,6 +57,7 @@ from isotherm.wire.boot import HostBoot
 from isotherm.wire.desired import DESIRED_FORMAT, Desired
 from isotherm.wire.link import PROTOCOL, Hello, Order
 from isotherm.wire.quota import default_quota
+from isotherm.wire.warmth import Warmth
 
 __all__ = ["HostService"]
 
@@ -215,6 +216,9 @@ class HostService:
     def order(self, order: Order) -> None:
         self.orders.take(order)
 
+    def warmth(self, warmth: Warmth) -> None:
+        self.pool.steer(warmth, self.store.revision)
+
     async def acknowledged(self, boot_id: str, sequence: int) -> None:
         await self.shipper.acknowledged(boot_id, sequence)
 
@@ -289,6 +293,7 @@ class HostService:
                 continue
             self._probes = {probe.driver: {"isolated": probe.isolated, **msgspec.to_builtins(probe)}}
             break
+        await asyncio.to_thread(runtimes)  # blocks the first time; control is told of them
         await self.link.run()
 
     async def _listen(self) -> None:

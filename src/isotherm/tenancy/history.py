@@ -46,7 +46,7 @@ class NamespaceHistory(Aggregate[NamespaceState]):
 
     facts = NamespaceCreated | NamespaceDeleted | QuotaSet
     state_type = NamespaceState
-    state_version = 2
+    state_version = 3
 
     def create(self, name: str) -> None:
         """Raises `Conflict` where it exists."""

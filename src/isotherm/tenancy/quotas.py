@@ -13,6 +13,7 @@ from isotherm.tenancy import store
 from isotherm.tenancy.history import NamespaceHistory
 from isotherm.tenancy.model import NamespaceQuota, Principal
 from isotherm.tenancy.service import Tenancy
+from isotherm.warming.budgets import namespace_budget
 from isotherm.wire.quota import Quota, QuotaSpec, settled
 
 __all__ = ["Quotas"]
@@ -38,6 +39,8 @@ class Quotas:
         self._tenancy.require(principal, "quotas.set")
         if quota.burst is not None and quota.rate_per_s is None:
             raise Invalid("burst is set without rate_per_s: there is no rate that it could exceed", key="burst")
+        if quota.warm_budget is not None:
+            _check_budget(quota.warm_budget)
         with self._log.transaction() as session:
             self._tenancy.existing_namespace(session, namespace)
             row = store.find_quotas(session, [namespace]).get(namespace, _nothing_said)
@@ -78,6 +81,12 @@ class Quotas:
         row = store.find_quotas(session, [namespace]).get(namespace, _nothing_said)
         return settled(row.quota, self._default)
 
+    def warm_budgets(self) -> dict[str, str]:
+        """Of each namespace that has a budget for warmth of its own."""
+        with self._log.database.read() as session:
+            rows = store.find_quotas(session)
+        return {name: row.quota.warm_budget for name, row in rows.items() if row.quota.warm_budget is not None}
+
     def log_limits(self) -> tuple[dict[str, int], int | None]:
         """How many bytes of log lines are kept of each namespace with a limit of its own; and of each other one."""
         with self._log.database.read() as session:
@@ -89,6 +98,13 @@ class Quotas:
         return NamespaceQuota(
             namespace=namespace, own=row.quota, limits=settled(row.quota, self._default), etag=_etag(row)
         )
+
+
+def _check_budget(text: str) -> None:
+    try:
+        namespace_budget(text)
+    except Invalid as error:
+        raise Invalid(f"warm_{error.message}", key="warm_budget") from error
 
 
 def _etag(row: store.QuotaRow) -> str:

@@ -23,7 +23,7 @@ __all__ = ["Folder", "GroundworkError", "bind_port", "bind_unix", "lay_out", "lo
 BACKLOG = 4096
 MAX_SOCKET_PATH = 107
 FREE_PORT_TRIES = 20
-ENDING_S = 10.0  # how long a platform whose console was killed may take to end before the next is refused
+ENDING_S = 10.0  # for all processes to end, after the time for running calls
 ENDING_POLL_S = 0.05
 OF_SERVICE = ("keys", "blobs", "host")  # folders that the unprivileged processes own
 OF_ROOT = ("warden",)
@@ -51,18 +51,18 @@ class Folder:
         return os.path.join(self.path, "run", name)
 
 
-def lock_folder(path: str, holder: int) -> int:
+def lock_folder(path: str, holder: int, drain_timeout_s: float) -> int:
     """Make the folder where it is missing and lock it; returns the descriptor that holds the lock.
 
     `holder` is the pid to name to whoever comes second. A platform whose console was killed is still ending: it is
-    waited for, for `ENDING_S`. Raises `GroundworkError` (`conflict`).
+    waited for, as long as its calls may take and `ENDING_S`. Raises `GroundworkError` (`conflict`).
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
         fd = os.open(os.path.join(path, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise GroundworkError("invalid", f"--data {path}: {exc.strerror}; choose a folder that can be written") from exc
-    deadline_s = time.monotonic() + ENDING_S
+    deadline_s = time.monotonic() + drain_timeout_s + ENDING_S
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

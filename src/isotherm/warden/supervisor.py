@@ -82,7 +82,7 @@ class Supervisor:
         boot = self._boot
         os.umask(0o077)
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of a dead warden come to us
-        lock_folder(boot.data_dir, boot.console_pid)
+        lock_folder(boot.data_dir, boot.console_pid, boot.drain_timeout_s)
         identity = service_identity(boot.service_user)
         folder = lay_out(boot.data_dir, identity)
         self._listeners = {

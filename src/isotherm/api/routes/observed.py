@@ -22,7 +22,7 @@ from isotherm.api.answers import (
 )
 from isotherm.api.calls import Call, ToCall
 from isotherm.api.routing import Answer, RouteTable
-from isotherm.api.schemas import InvocationList, LogList
+from isotherm.api.schemas import InvocationList, LogList, MinuteList
 from isotherm.api.staying import Stay
 from isotherm.base.errors import NotFound
 from isotherm.base.ids import FUNCTION_PATTERN
@@ -40,6 +40,8 @@ _function = "/api/v1/namespaces/{ns}/functions/{name}"
 _invocations = "/api/v1/namespaces/{ns}/invocations"
 _look_up_s = 1.0  # a stream looks this often whether it should end
 _recheck = 5  # look-ups between two looks into the database
+LAST_MINUTE = 2**31 - 1  # what a database holds as a minute
+AtMinute = Annotated[int, Query(ge=0, le=LAST_MINUTE, description="Minutes since 1970")]
 InvocationId = Annotated[str, Path(min_length=1, max_length=100, pattern=r"^[0-9A-Za-z_-]+$")]
 
 
@@ -80,6 +82,8 @@ async def _progress_lines(
                 yield [Finished(state="failed", problem=gone.problem())]
                 return
             if now.id == revision_id and now.state != "building":
+                await run_in_threadpool(call.services.settle)  # who is told that it is ready calls it
+                yield [line for line in rest.take_all() if isinstance(line, ProgressStep)]
                 yield [_finished(now)]
                 return
         looks += 1
@@ -199,6 +203,30 @@ def list_invocations(
     return page_answer(
         call.services.records.invocations(ns, function=function, outcome=outcome, limit=limit, cursor=cursor)
     )
+
+
+@routes.add(
+    "GET",
+    "/api/v1/namespaces/{ns}/minutes",
+    permission="invocations.read",
+    function_by_query=True,
+    summary="Calls by minute",
+    answers={200: Answer(MinuteList, "Counts of each revision and minute in [since, until), the oldest first")},
+)
+def list_minutes(
+    call: ToCall,
+    ns: Namespace,
+    since_minute: AtMinute = 0,
+    until_minute: AtMinute = LAST_MINUTE,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    function: Annotated[str | None, Query(pattern=FUNCTION_PATTERN, max_length=64)] = None,
+) -> Response:
+    """All calls, counted whether they were kept in full or not."""
+    found = call.services.records.namespace_minutes(
+        ns, function=function, since_minute=since_minute, until_minute=until_minute, limit=limit, cursor=cursor
+    )
+    return page_answer(found)
 
 
 @routes.add(

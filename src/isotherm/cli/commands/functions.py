@@ -54,6 +54,7 @@ def show(client: Client, name: str) -> None:
         output.line(f"  latest          revision {latest.number}, {latest.state}, {age(latest.created_at_ms)} ago")
         for key, label in _SHOWN:
             output.line(f"  {label:<15} {latest.config.get(key)}")
+        output.line(f"  warmth          {_warmth_text(latest.config.get('warm') or {})}")
         _show_lists(latest)
     numbers = {each.id: each.number for each in client.revisions.list(name, SHOWN_REVISIONS)} if function.states else {}
     for state in function.states:
@@ -160,6 +161,14 @@ def _show_lists(latest: Revision) -> None:
         output.line(f"  template        {'yes' if latest.template else 'no: ' + '; '.join(latest.unfit)}")
     if latest.problem is not None:
         output.line(f"  problem         {latest.problem.get('detail') or latest.problem.get('title')}")
+
+
+def _warmth_text(warm: dict[str, Any]) -> str:
+    """By what it is kept warm, on one line."""
+    kept = f"{warm.get('min_instances', 0)} to {warm.get('max_instances', '')} instances"
+    if warm.get("policy") == "keep_alive":
+        return f"{kept}, each kept {warm.get('keep_alive_s', 0):g} s (policy keep_alive)"
+    return f"{kept}, policy foresight, budget {warm.get('budget') or 'of the namespace or the platform'}"
 
 
 def _egress_text(egress: Any) -> str:

@@ -18,6 +18,7 @@ _labels = {
     "disk_mb": "disk, MB",
     "log_mb": "logs kept, MB",
     "log_kb_per_s": "logs a second, KB",
+    "warm_budget": "warmth",
 }
 _columns = ("instances", "memory_mb", "rate_per_s", "disk_mb", "log_mb")
 
@@ -50,12 +51,18 @@ def use_text(quota: Quota, name: str) -> str:
     """`3 of 20`; `3` where there is no limit."""
     used, limit = quota.use.get(name), quota.limits.get(name)
     shown = f"{used:g}" if isinstance(used, (int, float)) else ""
-    return shown if limit is None else f"{shown} of {limit:g}".strip()
+    return shown if limit is None else f"{shown} of {_shown(limit)}".strip()
 
 
-def _parsed(name: str, text: str) -> float | None:
+def _shown(limit: float | str) -> str:
+    return limit if isinstance(limit, str) else f"{limit:g}"
+
+
+def _parsed(name: str, text: str) -> float | str | None:
     if text == "none":
         return None
+    if name == "warm_budget":
+        return text
     try:
         return int(text) if name in _whole else float(text)
     except ValueError as exc:
@@ -71,7 +78,8 @@ def _print(quota: Quota) -> None:
     for name, label in _labels.items():
         limit = quota.limits.get(name)
         if name not in quota.use:
-            text = "no limit" if limit is None else f"{limit:g}"
+            none = "shares the platform's budget" if name == "warm_budget" else "no limit"
+            text = none if limit is None else _shown(limit)
         else:
             text = use_text(quota, name) + (", no limit" if limit is None else "")
         output.line(f"  {label:<18} {text}{'' if limit is None or quota.own.get(name) else ' (default)'}")

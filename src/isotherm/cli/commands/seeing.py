@@ -53,6 +53,8 @@ def explain(client: Client, invocation: str) -> None:
         output.line(f"  {phase.name:<6} {duration(phase.ms):>8} {phase.share:>4.0%}  {phase.what}")
     if found.start_steps_ms:
         output.line("start: " + ", ".join(f"{name} {duration(took)}" for name, took in found.start_steps_ms.items()))
+    if found.decision is not None:
+        output.line(f"decided: {found.decision.summary}")
     for remedy in found.remedies:
         change = f"{remedy.setting} = {remedy.proposed} (now {remedy.now})"
         output.line(f"try {f'a {remedy.setting}' if remedy.proposed is None else change}: {remedy.why}")

@@ -79,8 +79,20 @@ def _settings(flags: dict[str, Any]) -> Settings:
     if settings.port == settings.content_port != 0:
         raise Invalid(f"--port and --content-port: both are {settings.port}; functions need an origin of their own")
     queue_url(settings)
+    _check_budget(settings)
     data = Path(settings.data or default_data()).absolute()
     return msgspec.structs.replace(settings, data=str(data))
+
+
+def _check_budget(settings: Settings) -> None:
+    if not settings.warming_budget.strip():
+        return
+    from isotherm.warming.budgets import platform_budget  # brings numpy, which no other command needs
+
+    try:
+        platform_budget(settings.warming_budget)
+    except Invalid as error:
+        raise Invalid(f"ISOTHERM_WARMING_BUDGET: {error.message}", setting="warming_budget") from error
 
 
 def _warn(settings: Settings) -> None:
