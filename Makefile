@@ -9,7 +9,7 @@ ARGS ?=
 # `run` installs the package as a user would, again when a source file changed; `test` installs it editable.
 SOURCES := $(shell find src examples -type f ! -path '*/__pycache__/*' | LC_ALL=C sort)
 RUN_STAMP := $(VENV)/.run-$(shell cat pyproject.toml $(SOURCES) | sha256sum | cut -c1-16)
-DEV_STAMP := $(VENV)/.dev-$(shell sha256sum < pyproject.toml | cut -c1-16)
+DEV_STAMP := $(VENV)/.dev-$(shell cat pyproject.toml .ci/constraints.txt | sha256sum | cut -c1-16)
 INSTALLED := $(if $(wildcard $(DEV_STAMP)),$(DEV_STAMP),$(RUN_STAMP))
 
 .PHONY: help run test test-fast lint format check docs docs-check bench soak clean
@@ -73,5 +73,5 @@ $(RUN_STAMP): | $(VENV)/bin/python
 	@rm -f $(VENV)/.run-* && touch $@
 
 $(DEV_STAMP): | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint .ci/constraints.txt --editable '.[dev]'
 	@rm -f $(VENV)/.run-* $(VENV)/.dev-* && touch $@

@@ -20,6 +20,8 @@ from benchmarks.summary import table  # noqa: E402
 from isotherm.replay.report import Report  # noqa: E402
 from isotherm.replay.summary import summarise  # noqa: E402
 
+WARMING = ("templates", "warming")  # benchmarks with a table of their own
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -28,8 +30,12 @@ def main() -> int:
     options = parser.parse_args()
     if options.results:
         results = read_results(options.results)
-        put(ROOT / "SPEC.md", "speed", table(results))
-        put(ROOT / "README.md", "speed", short_table(results))
+        speed = [result for result in results if result.benchmark not in WARMING]
+        if speed:
+            put(ROOT / "SPEC.md", "speed", table(speed))
+            put(ROOT / "README.md", "speed", short_table(speed))
+        if warming := [result for result in results if result.benchmark in WARMING]:
+            put(ROOT / "SPEC.md", "warming", table(warming))
     if options.replay:
         report = msgspec.json.decode(options.replay.read_bytes(), type=Report)
         for page in ("SPEC.md", "README.md"):

@@ -22,7 +22,7 @@ from isotherm.aws.lambda_api.table import GROUPS
 from isotherm.base.errors import IsothermError, all_errors
 from isotherm.base.settings import describe_settings
 from isotherm.cli.main import app
-from isotherm.client import AsyncClient, AsyncStream, Call, Client, Stream, model, records
+from isotherm.client import AsyncClient, AsyncStream, Call, Client, Stream, model, records, warmth
 from isotherm.functions.model import AsyncConfig, CronConfig, FunctionConfig, RecordsConfig, WarmConfig
 from isotherm.wire.egress import EgressAllow, EgressChoice
 from isotherm.workloads.rollout_model import RolloutPlan
@@ -38,6 +38,11 @@ VARIABLES = (
         "ISOTHERM_MASTER_KEY",
         "control, host",
         "32 bytes, base64, that encrypt secrets at rest; default: `keys/master.key`",
+    ),
+    (
+        "ISOTHERM_COMPILED_DIR",
+        "command line",
+        "Where it keeps compiled loops; default: beside the code, or the cache (control: its data folder)",
     ),
     ("ISOTHERM_URL", "command line", "Where the platform is; default: the profile that `login` or `up` saved"),
     ("ISOTHERM_KEY", "command line", "The key to call it with; default: that of the profile"),
@@ -400,7 +405,7 @@ def client_page() -> str:
         for name, noun in vars(blocking).items()
         if not name.startswith("_")
     ]
-    kinds = [getattr(module, name) for module in (model, records) for name in sorted(module.__all__)]
+    kinds = [getattr(module, name) for module in (model, records, warmth) for name in sorted(module.__all__)]
     types = "\n".join(f"### {kind.__name__}\n\n{cleaned(kind.__doc__)}\n\n{fields_table(kind)}" for kind in kinds)
     return f"""# Python client
 
@@ -432,7 +437,8 @@ Of an `AsyncClient`: {cleaned(AsyncStream.__doc__)[:1].lower()}{cleaned(AsyncStr
 
 ## Types
 
-In `isotherm.client.model` and `isotherm.client.records`. Fields that a newer platform adds are left out.
+In `isotherm.client.model`, `isotherm.client.records` and `isotherm.client.warmth`. Fields that a newer platform adds
+are left out.
 
 {types}"""
 

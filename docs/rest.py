@@ -84,6 +84,7 @@ TITLES = {  # of the groups of routes; unlike the summaries, since both are head
     "rollouts": "Moving an alias by steps",
     "observed": "Progress, logs and invocations",
     "queues": "Queues and their calls",
+    "warmth": "Warmth and its decisions",
 }
 HEAD = """# REST
 

@@ -14,15 +14,17 @@ from pathlib import Path
 import psutil
 import pytest
 from blockbuster import blockbuster_ctx
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.databases import databases, postgres
 
 __all__ = ["databases", "postgres"]
 
 IN_CI = bool(os.environ.get("CI"))
+PLATFORM_S = 600  # for what a test does with real platforms, beside whatever else the machine does
 
-settings.register_profile("untimed")  # how long an example takes says something of the machine alone
+# How long an example takes says something of the machine alone.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 # Rooms whose code runs on an event loop that must never wait for a disk, a lock or another process.
@@ -47,6 +49,12 @@ def package_index_answers() -> bool:
             return subprocess.run(argv, capture_output=True, timeout=60).returncode == 0
         except subprocess.TimeoutExpired:
             return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("e2e") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(PLATFORM_S))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

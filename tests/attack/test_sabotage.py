@@ -3,7 +3,7 @@
 import pytest
 
 from isotherm.base.errors import IsothermError, Unavailable
-from tests.sandbox.conftest import Bench, bench, warden
+from tests.sandbox.conftest import Bench, bench, until, warden
 from tests.sandbox.footprint import descendants
 
 __all__ = ["bench", "warden"]  # fixtures of the sandbox room
@@ -58,7 +58,7 @@ async def test_an_instance_that_is_not_confined_is_refused(bench: Bench, name: s
     template = await bench.template(code + HANDLER)
     with pytest.raises(Unavailable, match=why):
         await template.start()
-    assert len(descendants(bench.warden.pid)) == 2  # keeper and template
+    await until(lambda: len(descendants(bench.warden.pid)) == 2)  # keeper and template
 
 
 BREACHES = {

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Declared, and yet imported nowhere: run as a program, or read by the standard library.
 PROGRAMS = {"pip", "tzdata"}
+EXTRAS = ("forecast", "postgres", "replay", "train")
 # Pinned and handed through by what is declared.
 THROUGH = {"starlette": "fastapi", "click": "typer"}
 
@@ -36,9 +37,9 @@ def test_the_wheel_holds_what_the_source_tree_holds(tmp_path: Path) -> None:
 
 def test_heavy_libraries_are_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    heavy = ("numpy", "scipy", "torch", "matplotlib", "scikit-learn", "pandas", "ray")
+    heavy = ("scipy", "numba", "statsforecast", "onnx", "torch", "matplotlib", "scikit-learn", "pandas", "ray")
     assert [each for each in project["dependencies"] if each.startswith(heavy)] == []
-    assert set(project["optional-dependencies"]) >= {"dev", "replay"}
+    assert set(project["optional-dependencies"]) >= {"dev", "forecast", "replay", "train"}
 
 
 def imported(folder: Path) -> set[str]:
@@ -60,10 +61,10 @@ def normal(requirement: str) -> str:
 def test_what_is_imported_is_declared_and_the_reverse() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = {normal(each) for each in project["dependencies"]}
-    extras = {normal(each) for extra in ("replay", "postgres") for each in project["optional-dependencies"][extra]}
+    extras = {normal(each) for extra in EXTRAS for each in project["optional-dependencies"][extra]}
     distributions = packages_distributions()
     # What user code may bring along is looked for, never needed.
-    optional = {"numpy", "snapshot_restore_py"}
+    optional = {"snapshot_restore_py"}
     needed = {
         THROUGH.get(name) or normal(distributions.get(name, [name])[0]) for name in imported(ROOT / "src") - optional
     }

@@ -7,12 +7,13 @@ import pytest
 
 from isotherm.api import schemas
 from isotherm.bus.progress import Finished, ProgressStep
-from isotherm.client import model, records
+from isotherm.client import model, records, warmth
 from isotherm.events.model import Entry
 from isotherm.events.verifying import Broken, Head, Verdict
 from isotherm.functions import model as functions
 from isotherm.records import model as explained
 from isotherm.tenancy import model as tenancy
+from isotherm.warming import receipt, view
 from isotherm.wire import queue, telemetry
 from isotherm.workloads import model as workloads
 from isotherm.workloads import rollout_model as rollouts
@@ -50,16 +51,22 @@ PAIRS = [
     (model.Weight, workloads.Weight),
     (records.Broken, Broken),
     (records.Counts, schemas.Counts),
+    (records.Decision, explained.Decision),
     (records.Entry, Entry),
     (records.Explanation, explained.Explanation),
     (records.Head, Head),
     (records.Host, schemas.HostView),
     (records.HostSummary, schemas.HostSummary),
     (records.Invocation, telemetry.InvocationRecord),
+    (records.Minute, explained.Minute),
     (records.Phase, explained.Phase),
     (records.Remedy, explained.Remedy),
     (records.Status, schemas.Status),
     (records.Verdict, Verdict),
+    (warmth.Alternative, receipt.Alternative),
+    (warmth.Receipt, receipt.Receipt),
+    (warmth.Warmth, view.WarmthView),
+    (warmth.WarmthSummary, view.WarmthSummary),
 ]
 OWN = {model.Answer, model.Deployed, model.Page}  # made by the client
 
@@ -84,7 +91,7 @@ def test_what_the_platform_writes_is_read(ours: type[msgspec.Struct], theirs: ty
 
 
 def test_every_type_of_the_client_is_compared() -> None:
-    ours = {getattr(module, name) for module in (model, records) for name in module.__all__}
+    ours = {getattr(module, name) for module in (model, records, warmth) for name in module.__all__}
     assert ours - OWN == {pair[0] for pair in PAIRS}
 
 

@@ -88,7 +88,7 @@ async def start_control(
         ready_fd=ready_write,
         url="http://127.0.0.1:7070",
         content_url="http://127.0.0.1:7071",
-        settings=settings or Settings(api_rate_per_s=100_000),
+        settings=settings or Settings(api_rate_per_s=100_000, warming="keep_alive"),
     )
     began_s = time.monotonic()
     process = await asyncio.create_subprocess_exec(

@@ -13,7 +13,7 @@ from isotherm.base.errors import TimedOut, Unavailable
 from isotherm.bus.board import HostBoard
 from isotherm.controllers.link import LinkServer
 from isotherm.wire.desired import Desired, Item, KeySpec
-from isotherm.wire.link import Ack, Order, Progress, Reply, State, Welcome
+from isotherm.wire.link import PROTOCOL, Ack, Order, Progress, Reply, State, Welcome
 from isotherm.wire.telemetry import Batch, LogLine
 from tests.controllers.hosts import ScriptedHost, connect, unix_listener
 
@@ -245,6 +245,6 @@ async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_others_go_on(stage
 
 async def test_a_host_of_another_protocol_is_welcomed_with_ours_and_turned_away(stage: Stage) -> None:
     host = await connect(stage.path, protocol=99)
-    assert (await host.take(Welcome)).protocol == 1
+    assert (await host.take(Welcome)).protocol == PROTOCOL
     assert await host.hung_up()
     assert stage.server.sessions() == []

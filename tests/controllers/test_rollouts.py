@@ -65,6 +65,7 @@ class Stage:
     controller: RolloutController
     counted: Counted
     readings: Latest[str, Reading]
+    board: HostBoard
     orders: list[Order] = field(default_factory=list)
     host: ScriptedHost | None = None
     slow: bool = False  # the host does not answer orders to prepare any more
@@ -139,7 +140,7 @@ async def control(house: House, counted: Counted, *, host: bool = True, fails: i
             tick_s=0.01,
         )
         async with unix_listener() as (listener, path):
-            stage = Stage(house, path, controller, counted, readings)
+            stage = Stage(house, path, controller, counted, readings, board)
             tasks = [asyncio.create_task(link.serve(listener)), asyncio.create_task(controller.run())]
             if host:
                 stage.host = await connect(path, epoch=house.feed.epoch, version=0)
@@ -215,7 +216,7 @@ async def test_as_many_instances_are_started_as_the_share_of_the_old_ones_needs(
             queued=0,
         )
         await stage.host.send_batch(Batch(host_id="host_1", boot_id="boot_1", sequence=1, sent_at_ms=1, states=[state]))
-        await asyncio.sleep(0.1)
+        await stage.until(lambda: stage.board.live_instances("host_1", "default", "hello") == 7, "what the host holds")
         rollout_id = await start(house, RolloutPlan())
         await stage.ends(rollout_id)
     assert [order.instances for order in stage.orders] == [7]

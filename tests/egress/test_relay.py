@@ -39,6 +39,13 @@ class Joined:
                 data += piece
         return data
 
+    async def until_gone(self) -> None:
+        """Wait for its end, and for a moment in which it could be told again."""
+        async with asyncio.timeout(5):
+            while not self.gone:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+
     def _refuses(self, names: tuple[str, ...]) -> str | None:
         return next((f"{name} is not allowed" for name in names if name != self._allowed), None)
 
@@ -69,7 +76,7 @@ async def test_one_side_may_end_and_still_be_answered() -> None:
     joined.server.send(b"answer")
     joined.server.shutdown(socket.SHUT_WR)
     assert await joined.receive(joined.client, 7) == b"answer"
-    await asyncio.sleep(0.01)
+    await joined.until_gone()
     assert joined.gone == 1
 
 
@@ -78,7 +85,7 @@ async def test_one_side_that_is_gone_ends_the_other() -> None:
     joined.server.close()
     assert await joined.receive(joined.client, 1) == b""
     joined.client.close()
-    await asyncio.sleep(0.01)
+    await joined.until_gone()
     assert joined.gone == 1
 
 

@@ -49,13 +49,15 @@ def test_all_that_the_manifest_can_say() -> None:
         keep_alive_s = 60
         spare = 2
         warm_event = { ping = true }
+        policy = "foresight"
+        budget = "p_cold <= 1%"
     """)
     config = manifest.config(DIGEST)
     assert config.timeout_s == 2.0
     assert config.env == {"GREETING": "hi"}
     assert config.secrets == {"DB_PASSWORD": "db-password"}
     assert config.warm == WarmConfig(
-        min_instances=1, max_instances=3, keep_alive_s=60.0, spare=2, warm_event={"ping": True}
+        min_instances=1, max_instances=3, keep_alive_s=60.0, spare=2, warm_event={"ping": True}, budget="p_cold <= 1%"
     )
 
 

@@ -25,6 +25,14 @@ def handler(event, context):
         raise
     return {"size": size, "digest": digest.hexdigest(), "body": event.get("body")}
 """
+HELD = """
+import os, time
+def handler(event, context):
+    open({begun!r}, "w").close()
+    while not os.path.exists({go!r}):
+        time.sleep(0.005)
+    return len(context.body.read())
+"""
 PUT = b"PUT /%b HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer iso_admin\r\n"
 LIMITS = {"max_body_mb": 0.1, "max_stream_mb": 8}
 
@@ -33,6 +41,17 @@ async def fronted(folder: Path, **settings: Any) -> Front:
     front = Front(folder, **(LIMITS | {"sample_rate": 1.0} | settings))
     await front.start()
     return front
+
+
+def noted(path: Path) -> str:
+    """DIGEST, which makes that file once it has begun."""
+    return DIGEST.replace("    digest, size =", f"    open({str(path)!r}, 'w').close()\n    digest, size =")
+
+
+def held(folder: Path) -> tuple[str, Path, Path]:
+    """A handler that takes its body once a file is there: its code, the file that it makes first, and that file."""
+    begun, go = folder / "begun", folder / "go"
+    return HELD.format(begun=str(begun), go=str(go)), begun, go
 
 
 def found(data: bytes) -> dict[str, object]:
@@ -101,15 +120,18 @@ async def test_what_is_too_large_is_refused_by_its_head_or_once_it_is(tmp_path: 
 async def test_the_client_is_held_back_while_the_handler_takes_nothing(tmp_path: Path) -> None:
     front = await fronted(tmp_path)
     try:
-        code = "import time\ndef handler(event, context):\n    time.sleep(0.4)\n    return len(context.body.read())\n"
+        code, begun, go = held(tmp_path)
         front.function("lazy", code, request_body="stream")
         wire = await front.wire()
         wire.send(PUT % b"lazy" + b"Content-Length: 8000000\r\n\r\n" + bytes(8_000_000))
-        await asyncio.sleep(0.2)
+        await front.bench.until(begun.exists, "the handler")
         client = next(iter(front.content.connections))
+        await front.bench.until(lambda: client._paused, "the hold")
+        await asyncio.sleep(0.2)
         assert client._paused
         call = client.call  # type: ignore[attr-defined]  # a ClientConnection
         assert call.request_bytes < 1_000_000
+        go.touch()
         assert (await wire.reply()).json() == 8_000_000
     finally:
         await front.stop()
@@ -118,9 +140,11 @@ async def test_the_client_is_held_back_while_the_handler_takes_nothing(tmp_path:
 async def test_a_client_that_stalls_is_told_and_the_handler_ends(tmp_path: Path) -> None:
     front = await fronted(tmp_path, body_timeout_s=0.2)
     try:
-        front.function("digest", DIGEST, request_body="stream", warm={"max_instances": 1})
+        begun = tmp_path / "begun"
+        front.function("digest", noted(begun), request_body="stream", warm={"max_instances": 1})
         wire = await front.wire()
         wire.send(PUT % b"digest" + b"Content-Length: 100\r\n\r\nsome")
+        await front.bench.until(begun.exists, "the handler")
         await asyncio.sleep(0.3)
         front.content.tick()
         reply = await wire.reply()
@@ -134,12 +158,11 @@ async def test_a_client_that_stalls_is_told_and_the_handler_ends(tmp_path: Path)
 async def test_a_client_that_leaves_in_the_middle_ends_the_handler(tmp_path: Path) -> None:
     front = await fronted(tmp_path)
     try:
-        spec = front.function("digest", DIGEST, request_body="stream", warm={"max_instances": 1})
+        begun = tmp_path / "begun"
+        front.function("digest", noted(begun), request_body="stream", warm={"max_instances": 1})
         wire = await front.wire()
         wire.send(PUT % b"digest" + b"Content-Length: 100\r\n\r\nsome")
-        revision = front.bench.pool.revision(spec)
-        await front.bench.until(lambda: any(c.calls for c in revision.connections.values()), "the call")
-        await asyncio.sleep(0.1)  # so that the handler has begun
+        await front.bench.until(begun.exists, "the handler")
         wire.close()
         assert (await front.get("/digest/log")).json() == ["broken"]
         assert front.bench.driver.started == 1
@@ -212,20 +235,16 @@ async def test_the_key_is_looked_at_before_the_body(tmp_path: Path) -> None:
 async def test_a_call_that_is_turned_away_ends_its_upload(tmp_path: Path) -> None:
     front = await fronted(tmp_path)
     try:
-        front.function(
-            "full",
-            "import time\ndef handler(event, context):\n    time.sleep(0.5)\n",
-            request_body="stream",
-            queue_limit=0,
-            warm={"max_instances": 1},
-        )
+        code, begun, go = held(tmp_path)
+        front.function("full", code, request_body="stream", queue_limit=0, warm={"max_instances": 1})
         running = asyncio.create_task(front.get("/full"))
-        await front.bench.until(lambda: front.bench.driver.started, "the first call")
+        await front.bench.until(begun.exists, "the first call")
         wire = await front.wire()
         wire.send(PUT % b"full" + b"Content-Length: 4000000\r\n\r\n" + bytes(100_000))
         assert (await wire.reply()).status == 429
         wire.send(bytes(3_900_000))
         assert await wire.ended()
+        go.touch()
         assert (await running).status == 200
     finally:
         await front.stop()

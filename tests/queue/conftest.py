@@ -52,7 +52,7 @@ class Bench(Front):
         assert isinstance(found, CallDetail)
         return found
 
-    async def until(self, call_id: str, state: str) -> CallDetail:
+    async def until(self, call_id: str, state: str, wait_s: float = WAIT_S) -> CallDetail:
         """The call, once it is in that state."""
         found: list[CallDetail] = []
 
@@ -60,7 +60,7 @@ class Bench(Front):
             found[:] = [await self.detail(call_id)]
             return found[0].call.state == state
 
-        await until(there, lambda: f"{call_id} to be {state}; it is {found[0].call}")
+        await until(there, lambda: f"{call_id} to be {state}; it is {found[0].call}", wait_s)
         return found[0]
 
     async def result(self, call_id: str) -> Any:
@@ -82,14 +82,14 @@ class Bench(Front):
         return found
 
 
-async def until(condition: Callable[[], Any], what: Callable[[], str]) -> None:
+async def until(condition: Callable[[], Any], what: Callable[[], str], wait_s: float = WAIT_S) -> None:
     """Poll: what is waited for happens on another thread and in instances."""
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(wait_s):
             while not await condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"waited {WAIT_S:g} s for {what()}") from None
+        raise AssertionError(f"waited {wait_s:g} s for {what()}") from None
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -240,7 +240,7 @@ async def test_calls_are_delivered_in_the_order_of_their_acceptance(bench: Bench
     await bench.change("pause", "line")
     ids = [await bench.accepted("line", n) for n in range(600)]  # more than are held in memory
     await bench.change("resume", "line")
-    await bench.until(ids[-1], "succeeded")
+    await bench.until(ids[-1], "succeeded", 60)
     assert runs.read_text().split() == ids
 
 
@@ -316,14 +316,16 @@ async def test_a_locked_database_refuses_calls_and_comes_back_by_itself(bench: B
 
     bench.store._write.execute("PRAGMA busy_timeout = 50")
     started, release = threading.Event(), threading.Event()
-    bench.function("slow", counted(tmp_path / "runs", "import time; time.sleep(0.2); return 1"))
+    go = tmp_path / "go"
+    body = f"import os, time\n    while not os.path.exists({str(go)!r}): time.sleep(0.005)\n    return 1"
+    bench.function("slow", counted(tmp_path / "runs", body))
     running = await bench.accepted("slow")
 
     def hold() -> None:
         other = sqlite3.connect(tmp_path / "queue.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         started.set()
-        release.wait(10)
+        release.wait(30)
         other.execute("ROLLBACK")
         other.close()
 
@@ -332,7 +334,8 @@ async def test_a_locked_database_refuses_calls_and_comes_back_by_itself(bench: B
     await asyncio.to_thread(started.wait, 10)
     refused = await bench.event("slow")
     assert (refused.status, refused.json()["code"]) == (503, "unavailable")
-    await asyncio.sleep(0.4)  # the call ends meanwhile
+    go.touch()
+    await until(lambda: unwritten(bench), lambda: "the end of the call")
     assert (await bench.detail(running)).call.state != "succeeded"
     release.set()
     await asyncio.to_thread(holder.join)
@@ -390,6 +393,10 @@ async def test_a_client_that_leaves_before_it_is_answered_takes_its_call_not_wit
     await until(lambda: nobody(bench), lambda: "the connection to end")
     durable.set()
     await until(lambda: made(bench), lambda: "the call to be made")
+
+
+async def unwritten(bench: Bench) -> bool:
+    return bool(bench.queue._unwritten)
 
 
 async def waits(bench: Bench) -> bool:

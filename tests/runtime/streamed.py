@@ -1,6 +1,7 @@
 """A host's side of streamed answers: reads frames one by one, grants credit only when a test says so."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from isotherm.sandbox.port import Instance
 from isotherm_runtime.frames import Flag, Kind, pack_frame, split_frames
 
 TIME_LIMIT_S = 20.0
-QUIET_S = 0.3  # nothing for so long: it waits for us
+QUIET_S = 0.3  # nothing for so long after all that it may send: it waits for us
 
 
 class Got(NamedTuple):
@@ -49,14 +50,15 @@ class StreamHost:
                         self._frames.append(Got(kind, flags, stream, head, body))
         return self._frames.pop(0)
 
-    async def until_quiet(self) -> list[Got]:
-        """All frames until nothing comes any more."""
+    async def until_quiet(self, size: int) -> list[Got]:
+        """All frames until so many bytes of the body have come, and nothing comes any more."""
         found: list[Got] = []
-        while True:
-            try:
-                found.append(await self.next(TIME_LIMIT_S if not found else QUIET_S))
-            except TimeoutError:
-                return found
+        while len(body_of(found)) < size:
+            found.append(await self.next())
+        with contextlib.suppress(TimeoutError):
+            while True:
+                found.append(await self.next(QUIET_S))
+        return found
 
     async def until_end(self) -> list[Got]:
         """All frames of the answer."""

@@ -270,6 +270,7 @@ async def test_an_idle_instance_drains_at_once_and_answers_pings(begin: Begin) -
     client.send(Kind.PING, 0)
     client.send(Kind.DRAIN, 0)
     assert (await asyncio.wait_for(client.instance.exited, TIME_LIMIT_S)).status == 0
+    await client.ponged()
     assert client.pongs == 1
 
 
@@ -347,10 +348,10 @@ async def test_the_bootstrap_waits_while_the_host_grants_nothing(tmp_path: Path)
     body = f"[send(b'x' * 50_000) for _ in range(100)]; {FINISH}"
     host = await serving(tmp_path, body, {})
     stream = host.http()
-    frames = await host.until_quiet()
+    frames = await host.until_quiet(256 * 1024)
     assert len(body_of(frames)) == 256 * 1024
     host.grant(stream, 1000)
-    assert len(body_of(await host.until_quiet())) == 1000
+    assert len(body_of(await host.until_quiet(1000))) == 1000
     host.grant(stream, 10_000_000)
     frames += await host.until_end()
     assert (len(body_of(frames)) + 1000, frames[-1].kind) == (5_000_000, Kind.END)

@@ -77,11 +77,11 @@ const source = async function* () { for (let i = 0; i < 100; i++) yield Buffer.a
 await pipeline(source(), stream); console.log('written');"""
     async with serving(tmp_path, body) as host:
         stream = host.http()
-        frames = await host.until_quiet()
+        frames = await host.until_quiet(CREDIT)
         assert len(body_of(frames)) == CREDIT
         assert host.logs == []  # the handler waits
         host.grant(stream, 1000)
-        assert len(body_of(await host.until_quiet())) == 1000
+        assert len(body_of(await host.until_quiet(1000))) == 1000
         host.grant(stream, 10_000_000)
         frames += await host.until_end()
     assert frames[-1].kind == Kind.END
@@ -128,7 +128,7 @@ stream.on('close', () => console.log('closed'));
 for (;;) if (!stream.write('x'.repeat(1000))) await new Promise((resolve) => stream.once('drain', resolve));"""
     async with serving(tmp_path, body) as host:
         stream = host.http()
-        await host.until_quiet()
+        await host.until_quiet(CREDIT)
         host.cancel(stream)
         frame = await host.next()
         assert (frame.kind, frame.json["kind"]) == (Kind.END, "cancelled")

@@ -1,7 +1,9 @@
 """A real warden and driver for the tests of this room and of the attack suite."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,14 @@ from tests.contracts.sandbox.client import Client
 from tests.sandbox.warden_process import WardenProcess
 
 MB = 1 << 20
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 15.0) -> None:
+    """Poll with a deadline."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

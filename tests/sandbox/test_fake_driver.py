@@ -12,7 +12,7 @@ from isotherm.base.errors import OutOfMemory, TimedOut, Unavailable
 from isotherm.sandbox.drivers.fake import FakeDriver, FakeFaults
 from isotherm.sandbox.model import Exit, JobResult, JobSpec
 from tests.contracts.sandbox.client import TIME_LIMIT_S, Client, Ended
-from tests.contracts.sandbox.harness import make_spec
+from tests.contracts.sandbox.harness import GATES, make_spec, open_gate
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -99,8 +99,10 @@ async def test_functions_with_modules_of_one_name_do_not_mix(tmp_path: Path) -> 
 
 async def test_an_import_over_its_time_is_timed_out(tmp_path: Path) -> None:
     driver = FakeDriver()
+    code = f"{GATES}import time\nwhile not opened('go'):\n    time.sleep(0.01)\n{ECHO}"
     with pytest.raises(TimedOut):
-        await driver.prepare(make_spec(tmp_path, "import time\ntime.sleep(1)\n" + ECHO, init_timeout_s=0.1))
+        await driver.prepare(make_spec(tmp_path, code, init_timeout_s=0.1))
+    open_gate(tmp_path, "go")
 
 
 async def test_jobs_are_noted_and_answered_as_set() -> None:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
@@ -15,19 +14,10 @@ from isotherm.base.errors import ImportFailed, OutOfMemory, TimedOut, Unavailabl
 from isotherm.sandbox.drivers.process import ProcessDriver, WardenLink
 from isotherm_runtime.linux import process_status
 from tests.contracts.sandbox.client import Client, Ended
-from tests.sandbox.conftest import MB, Bench
+from tests.sandbox.conftest import MB, Bench, until
 from tests.sandbox.footprint import descendants, groups_of, take_footprint
 
 pytestmark = pytest.mark.root
-
-
-async def until(condition: object, limit_s: float = 15.0) -> None:
-    """Poll with a deadline."""
-    assert callable(condition)
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.01)
 
 
 async def test_an_instance_is_a_confined_process_of_its_own(bench: Bench) -> None:
@@ -72,7 +62,7 @@ async def test_a_kill_takes_what_the_handler_started_with_it(bench: Bench) -> No
     client.instance.kill()
     how = await client.instance.exited
     assert (how.asked, how.out_of_memory) == (True, False)
-    assert len(descendants(bench.warden.pid)) == before - 2
+    await until(lambda: len(descendants(bench.warden.pid)) == before - 2)
 
 
 async def test_an_exit_status_is_told(bench: Bench) -> None:
@@ -260,7 +250,7 @@ async def test_an_import_that_fails_in_the_instance_fails_the_start(bench: Bench
     )
     with pytest.raises(OutOfMemory):
         await template.start()
-    template = await bench.template("import time\ntime.sleep(60)", template=False, init_timeout_s=0.3)
+    template = await bench.template("import time\ntime.sleep(60)", template=False, init_timeout_s=2.5)
     with pytest.raises(TimedOut):
         await template.start()
 

@@ -183,6 +183,7 @@ class Feed(RuleBasedStateMachine):
             self.house.database.close()
 
 
+@pytest.mark.timeout(400)
 def test_deltas_from_any_version_add_up_to_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, databases: Databases
 ) -> None:

@@ -49,7 +49,6 @@ class Pieces:
         self.begun = begun
         self.grants = grants
         self.parts: list[bytes] = [begun.body] if begun.body else []
-        self.times: list[float] = []
         self.end: asyncio.Future[Answer] = loop.create_future()
         self.changed = asyncio.Event()
 
@@ -141,7 +140,6 @@ class Client:
         else:
             assert frame.body, "an empty piece"
             pieces.parts.append(frame.body)
-            pieces.times.append(self._loop.time())
             if pieces.grants:
                 self.send(Kind.WINDOW, stream, deadline_ms=len(frame.body))
         pieces.changed.set()
@@ -163,6 +161,12 @@ class Client:
             while pieces.size < size:
                 pieces.changed.clear()
                 await pieces.changed.wait()
+
+    async def ponged(self) -> None:
+        """Wait for the answer to a ping: it has no place among those to calls."""
+        async with asyncio.timeout(TIME_LIMIT_S):
+            while not self.pongs:
+                await asyncio.sleep(0.01)
 
     async def upload(self, stream: int, data: bytes, piece: int = 64 * 1024) -> None:
         """Send `data` as the pieces of the request's body, within the credit, and its end."""

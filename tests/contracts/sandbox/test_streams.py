@@ -2,36 +2,42 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
 from isotherm_runtime.frames import WINDOW_BYTES, Flag, Kind
 from tests.contracts.sandbox.client import TIME_LIMIT_S, Client
 from tests.contracts.sandbox.conftest import Start
+from tests.contracts.sandbox.harness import GATES, open_gate
 
 WAYS = {
     "one": {"concurrency": 1},
     "serial": {"concurrency": 4, "dispatch": "serial"},
     "threads": {"concurrency": 4},
 }
-SYNC = """
+SYNC = f"""{GATES}
 import time
 def handler(event, context):
     try:
         for number in range(event["count"]):
             time.sleep(event.get("pause", 0))
+            while number and event.get("gated") and not opened(number):
+                time.sleep(0.01)
             yield "x" * event.get("size", 1)
         print("done")
     except GeneratorExit:
         print("closed")
         raise
 """
-ASYNC = """
+ASYNC = f"""{GATES}
 import asyncio
 async def handler(event, context):
     try:
         for number in range(event["count"]):
             await asyncio.sleep(event.get("pause", 0))
+            while number and event.get("gated") and not opened(number):
+                await asyncio.sleep(0.01)
             yield "x" * event.get("size", 1)
         print("done")
     except (GeneratorExit, asyncio.CancelledError):
@@ -52,11 +58,15 @@ async def logged(client: Client, stream: int, line: str) -> None:
 
 
 @handlers
-async def test_each_piece_is_sent_before_the_next_is_made(start: Start, code: str, way: str) -> None:
+async def test_each_piece_is_sent_before_the_next_is_made(start: Start, data_dir: Path, code: str, way: str) -> None:
     client = await start(code, **WAYS[way])
-    pieces = await client.whole(client.request({"count": 4, "pause": 0.05}))
-    assert pieces.parts == [b"x"] * 4
-    assert pieces.times[-1] - pieces.times[0] > 0.1
+    stream = client.request({"count": 4, "gated": True})
+    pieces = await client.pieces(stream)
+    for number in range(1, 4):
+        await client.until(pieces, number)
+        assert pieces.size == number
+        open_gate(data_dir, number)  # now it may make the next
+    assert (await client.whole(stream)).parts == [b"x"] * 4
     assert (await client.whole(client.request({"count": 1}))).body == b"x"  # and the instance goes on
 
 
@@ -123,6 +133,7 @@ async def test_what_waits_behind_a_stream_in_serial_dispatch_is_served_after_it(
     assert (await client.whole(stream)).size == WINDOW_BYTES + 1
     for one in later:
         assert (await client.whole(one)).body == b"xx"
+    await client.ponged()
     assert client.pongs == 1
 
 
@@ -236,7 +247,7 @@ async def test_output_in_a_generator_belongs_to_its_call(start: Start) -> None:
 
 async def test_an_async_stream_is_cancelled_at_its_deadline(start: Start) -> None:
     client = await start(ASYNC, concurrency=2)
-    stream = client.request({"count": 10_000, "pause": 0.01}, deadline_ms=200)
+    stream = client.request({"count": 10_000, "pause": 0.01}, deadline_ms=2000)
     end = await asyncio.wait_for((await client.pieces(stream)).end, TIME_LIMIT_S)
     assert json.loads(end.head)["kind"] == "cancelled"
     await logged(client, stream, "closed")
@@ -245,7 +256,7 @@ async def test_an_async_stream_is_cancelled_at_its_deadline(start: Start) -> Non
 async def test_a_sync_stream_that_waits_for_its_reader_ends_at_its_deadline(start: Start) -> None:
     client = await start(SYNC)
     client.grants = False
-    stream = client.request({"count": 10_000, "size": 100_000}, deadline_ms=300)
+    stream = client.request({"count": 10_000, "size": 100_000}, deadline_ms=2000)
     end = await asyncio.wait_for((await client.pieces(stream)).end, TIME_LIMIT_S)
     assert json.loads(end.head)["kind"] == "cancelled"
     await logged(client, stream, "closed")

@@ -4,12 +4,15 @@ import asyncio
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from isotherm_runtime.body import GRANT_BYTES
 from isotherm_runtime.frames import WINDOW_BYTES, Kind
 from tests.contracts.sandbox.client import TIME_LIMIT_S
 from tests.contracts.sandbox.conftest import Start
+from tests.contracts.sandbox.harness import GATES, open_gate
 
 SYNC = """
 import hashlib, time
@@ -49,15 +52,17 @@ async def test_a_body_of_any_size_arrives_in_order(start: Start, code: str, chan
 
 @ways
 async def test_what_the_handler_does_not_take_is_not_granted(
-    start: Start, code: str, changes: dict[str, object]
+    start: Start, data_dir: Path, code: str, changes: dict[str, object]
 ) -> None:
-    pause = "await asyncio.sleep(0.3)" if code is ASYNC else "time.sleep(0.3)"
-    lazy = "import asyncio\n" + code.replace("    digest,", f"    {pause}\n    digest,")
+    pause = "await asyncio.sleep(0.01)" if code is ASYNC else "time.sleep(0.01)"
+    wait = f"    while not opened('go'):\n        {pause}\n"
+    lazy = f"{GATES}import asyncio\n" + code.replace("    digest,", f"{wait}    digest,")
     client = await start(lazy, request_body="stream", **changes)
     stream = client.http_request("PUT", more=True)
     uploading = asyncio.ensure_future(client.upload(stream, b"x" * WINDOW_BYTES))
     await asyncio.sleep(0.1)
     assert client.granted[stream] == WINDOW_BYTES
+    open_gate(data_dir, "go")
     await uploading
     assert json.loads((await client.answer(stream)).body)["size"] == WINDOW_BYTES
 
@@ -75,8 +80,10 @@ async def test_a_whole_body_and_none_are_bodies_too(start: Start, code: str, cha
 async def test_a_cancelled_upload_ends_the_handler(start: Start, code: str, changes: dict[str, object]) -> None:
     client = await start(code, request_body="stream", **changes)
     stream = client.http_request("PUT", more=True)
-    client.send(Kind.CHUNK, stream, body=b"some")
-    await asyncio.sleep(0.05)
+    client.send(Kind.CHUNK, stream, body=bytes(GRANT_BYTES))
+    async with asyncio.timeout(TIME_LIMIT_S):
+        while client.granted[stream] == WINDOW_BYTES:  # until the handler has taken it
+            await asyncio.sleep(0.005)
     client.send(Kind.CANCEL, stream)
     error = (await client.answer(stream)).error
     assert error["kind"] == "cancelled" if code is ASYNC else error["error_type"] == "BodyBroken"
