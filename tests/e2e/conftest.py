@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -164,6 +165,13 @@ class Platform:
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         (folder / "isotherm.toml").write_text("\n".join([f'name = "{name}"', *lines]) + "\n")
         return self.deploy(folder, *flags)
+
+    def temperatures(self, name: str) -> Counter[str]:
+        """How many instances of a function hosts have last told of, by temperature."""
+        counts: Counter[str] = Counter()
+        for state in self.cli("show", name, "--json").json["states"]:
+            counts.update(state["temperatures"])
+        return counts
 
     def invoke(self, name: str, event: Any = None, **options: Any) -> httpx.Response:
         with self.http() as http:

@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.slow]
 ROUNDS = 20
 
 
-@pytest.mark.timeout(400)
 def test_nothing_that_was_acknowledged_is_lost(can_isolate: None, data_dir: Path) -> None:
     seed = int(time.time())
     run = Kills(data_dir, seed)

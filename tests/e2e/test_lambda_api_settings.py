@@ -180,8 +180,8 @@ def test_provisioned_concurrency_keeps_instances_warm(platform: Platform, aws: A
         lambda: aws.get_provisioned_concurrency_config(FunctionName=name, Qualifier="1")["Status"] == "READY",
         "three instances",
     )
-    states = platform.cli("show", name, "--json").json["states"]
-    assert sum(sum(each["temperatures"].get(k, 0) for k in ("hot", "warm", "spare")) for each in states) >= 3
+    now = platform.temperatures(name)
+    assert now["hot"] + now["warm"] + now["spare"] >= 3
     listed = aws.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
     assert [(each["FunctionArn"].rsplit(":", 1)[1], each["Status"]) for each in listed] == [("1", "READY")]
     aws.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="1")

@@ -68,19 +68,13 @@ def test_unprivileged_processes_are_unprivileged(platform: Platform) -> None:
         assert int(fields["CapEff"], 16) == 0
 
 
-def hot(platform: Platform, name: str) -> int:
-    """Instances that run a call."""
-    states = platform.cli("show", name, "--json").json["states"]
-    return sum(state["temperatures"].get("hot", 0) for state in states)
-
-
 def test_a_stop_lets_running_calls_end_and_the_next_start_serves_at_once(start: Start) -> None:
     first = start()
     first.function("slow", SLOW)
     answers: list[Any] = []
     call = threading.Thread(target=lambda: answers.append(first.invoke("slow", {"s": 5})))
     call.start()
-    wait_until(lambda: hot(first, "slow"), "the call under way")
+    wait_until(lambda: first.temperatures("slow")["hot"], "the call under way")
     below = descendants(first.process.pid)
     assert first.stop() == 0
     call.join(30)
@@ -120,7 +114,7 @@ def test_a_start_waits_for_a_platform_whose_console_was_killed(start: Start) -> 
     answers: list[Any] = []
     call = threading.Thread(target=lambda: answers.append(first.invoke("kept", {"s": 5})))
     call.start()
-    wait_until(lambda: hot(first, "kept"), "the call under way")
+    wait_until(lambda: first.temperatures("kept")["hot"], "the call under way")
     first.process.kill()
     first.process.wait(5)
     second = start()  # while the first one drains

@@ -18,7 +18,6 @@ def handler(event, context):
 """
 
 
-@pytest.mark.timeout(300)
 def test_every_call_is_replayed_kept_in_full_or_not(platform: Platform) -> None:
     """Sixty calls of one function and one of another; of the warm ones but a sample is kept in full."""
     assert platform.cli("namespaces", "create", "replayed").code == 0

@@ -41,7 +41,6 @@ def test_an_update_under_load_loses_no_call(victim: Platform) -> None:
     assert victim.invoke("updated").json() == "v4"
 
 
-@pytest.mark.timeout(400)  # ten starts of control, beside whatever else the machine does
 def test_control_killed_ten_times_under_load_fails_no_call(victim: Platform) -> None:
     with Load(victim, "echo") as load:
         load.wait_for_more(50)
@@ -125,9 +124,8 @@ def test_five_hundred_calls_of_a_cold_function_are_all_answered_within_its_limit
     def watch() -> None:
         nonlocal most
         while not ended.is_set():
-            states = victim.cli("show", "crowd", "--json").json["states"]
-            count = sum(sum(s["temperatures"].get(name, 0) for name in ("hot", "warm")) for s in states)
-            most = max(most, count)
+            now = victim.temperatures("crowd")
+            most = max(most, now["hot"] + now["warm"])
             time.sleep(0.2)
 
     watcher = threading.Thread(target=watch)

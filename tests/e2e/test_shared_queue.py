@@ -100,7 +100,6 @@ def assert_made(platform: Platform, accepted: dict[str, int]) -> None:
             assert found["result"] == 2 * accepted[one]
 
 
-@pytest.mark.timeout(300)
 def test_nothing_that_was_acknowledged_is_lost_when_postgres_and_hosts_die(start: Start, cluster: Cluster) -> None:
     url = cluster.url(cluster.create())
     flags = ("--database", url, "--queue-database", "database")
@@ -133,7 +132,6 @@ def test_nothing_that_was_acknowledged_is_lost_when_postgres_and_hosts_die(start
     assert "s3cr3t" not in up.text_of_log()
 
 
-@pytest.mark.timeout(300)
 def test_a_platform_on_an_empty_folder_makes_the_calls_that_another_accepted(
     start: Start, cluster: Cluster, data_dir: Path
 ) -> None:

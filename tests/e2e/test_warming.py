@@ -44,16 +44,6 @@ def decisions(platform: Platform, name: str) -> list[dict[str, Any]]:
     return list(found["items"] if isinstance(found, dict) else found)
 
 
-def held(platform: Platform, name: str) -> dict[str, int]:
-    with platform.http() as http:
-        body = http.get(f"/api/v1/namespaces/default/functions/{name}").json()
-    temperatures: dict[str, int] = {}
-    for state in body["states"] if "states" in body else body.get("instances", []):
-        for kind, count in state["temperatures"].items():
-            temperatures[kind] = temperatures.get(kind, 0) + count
-    return temperatures
-
-
 def each_minutes(minutes: int, times: int, call: Callable[[], None]) -> None:
     """Call right after a minute has begun, every so many."""
     begin = (int(time.time() / MINUTE_S) // minutes + 1) * minutes
@@ -97,7 +87,7 @@ def test_a_cold_start_is_explained_by_what_was_decided(steered: Platform) -> Non
     steered.function("seldom", CODE, warm=WARM)
     assert steered.invoke("seldom").status_code == 200
     wait_until(lambda: decisions(steered, "seldom"), "a decision", 60)
-    wait_until(lambda: not held(steered, "seldom").get("warm"), "the end of its warmth", 60)
+    wait_until(lambda: not steered.temperatures("seldom")["warm"], "the end of its warmth", 60)
     before = len(cold_causes(steered, "seldom"))
     assert steered.invoke("seldom").status_code == 200
     wait_until(lambda: len(cold_causes(steered, "seldom")) > before, "the record of the cold call")
