@@ -268,6 +268,27 @@ def test_lines_of_the_past_are_paged_from_a_moment_on(client_of: Scripted) -> No
     assert asked[2:] == [{"limit": "7", "invocation": "r-1"}]
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_without_a_limit_all_lines_from_a_moment_on_are_given(client_of: Scripted, follow: bool) -> None:
+    """With `follow` too: what comes must not begin behind a gap."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = request.url.params
+        if "follow" in asked:
+            return httpx.Response(200, content=ndjson([line(2500, "x"), line(2501, "new")]))
+        first = int(asked.get("cursor", asked["since_ms"]))
+        items = [line(at, "x") for at in range(first, min(first + int(asked["limit"]), 2501))]
+        following = items[-1]["at_ms"] + 1
+        return httpx.Response(200, json={"items": items, "next_cursor": str(following) if following < 2501 else None})
+
+    found = client_of(answer).functions.logs("f", since_ms=1, follow=follow)
+    assert [next(found).at_ms for _ in range(2500)] == list(range(1, 2501))
+    if follow:
+        assert next(found).message == "new"
+    else:
+        assert list(found) == []
+
+
 def ndjson(lines: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(each).encode() + b"\n\n" for each in lines)
 

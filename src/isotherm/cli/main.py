@@ -264,9 +264,11 @@ def show(name: FunctionName, namespace: Namespace = None, json_: Json = False) -
 def logs(
     name: FunctionName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
-    since: Annotated[str | None, typer.Option(help="Not older than this, such as 15m or 2h.")] = None,
+    since: Annotated[str | None, typer.Option(help="All from then on, such as 15m or 2h ago.")] = None,
     invocation: Annotated[str | None, typer.Option(help="Of one call alone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many of the past.")] = 100,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The last so many, with --since the first.  [default: 100, all]")
+    ] = None,
     namespace: Namespace = None,
     json_: Json = False,
 ) -> None:

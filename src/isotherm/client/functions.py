@@ -71,11 +71,11 @@ class AsyncFunctions(AsyncNoun):
         name: str,
         *,
         follow: bool = False,
-        limit: int = 100,
+        limit: int | None = None,
         since_ms: int | None = None,
         invocation: str | None = None,
     ) -> AsyncStream[LogLine]:
-        """What it wrote: the last `limit` lines, or that many from `since_ms` on; oldest first.
+        """What it wrote, oldest first: the last `limit` lines (100), or those from `since_ms` on, all or so many.
 
         With `follow` then what it writes, without end; a stream that breaks is taken up again. `invocation`: of one
         call alone.

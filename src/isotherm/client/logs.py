@@ -1,5 +1,6 @@
 """Log lines: what there is, and what comes, over every break of the stream."""
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -10,6 +11,7 @@ from isotherm.client.session import Session
 
 __all__ = ["LOG_PAGE", "follow", "past"]
 
+LAST = 100  # lines that are shown where no beginning is asked for
 LOG_PAGE = 1000
 MISSED = 100_000  # lines that are caught up with after a break
 PAUSE_S = 1.0
@@ -17,11 +19,11 @@ FAILURES = 60  # one after the other
 
 
 async def past(
-    session: Session, name: str, limit: int, since_ms: int | None, invocation: str | None
+    session: Session, name: str, limit: int | None, since_ms: int | None, invocation: str | None
 ) -> AsyncGenerator[LogLine, None]:
     """The last lines, or those from `since_ms` on; oldest first."""
     path = session.path(f"{function_path(name)}/logs")
-    left, cursor = limit, None
+    left, cursor = _most(limit, since_ms), None
     while left > 0:
         page = await session.get(
             path, Page[LogLine], limit=min(left, LOG_PAGE), since_ms=since_ms, invocation=invocation, cursor=cursor
@@ -34,14 +36,14 @@ async def past(
 
 
 async def follow(
-    session: Session, name: str, limit: int, since_ms: int | None, invocation: str | None
+    session: Session, name: str, limit: int | None, since_ms: int | None, invocation: str | None
 ) -> AsyncGenerator[LogLine, None]:
     """The last lines, then those that come, without end. A stream that breaks (control restarts) is taken up again
     where it ended; a line is given once.
 
     Raises what the platform refuses it with, `Unavailable` once it has been away for a minute.
     """
-    place, failures, most = _Place(since_ms), 0, limit
+    place, failures, most = _Place(since_ms), 0, _most(limit, since_ms)
     while True:
         try:
             async with aclosing(_from(session, name, place, most, invocation)) as lines:
@@ -53,6 +55,12 @@ async def follow(
                 raise
         failures, most = failures + 1, MISSED
         await session.wire.sleep(PAUSE_S)
+
+
+def _most(limit: int | None, since_ms: int | None) -> int:
+    if limit is not None:
+        return limit
+    return LAST if since_ms is None else sys.maxsize
 
 
 async def _from(

@@ -12,7 +12,7 @@ from isotherm.client.model import LogLine
 __all__ = ["run"]
 
 
-def run(client: Client, name: str, follow: bool, since: str | None, invocation: str | None, limit: int) -> None:
+def run(client: Client, name: str, follow: bool, since: str | None, invocation: str | None, limit: int | None) -> None:
     """Print log lines, oldest first; with `follow` until interrupted."""
     since_ms = None
     if since is not None:

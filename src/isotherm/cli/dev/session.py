@@ -194,7 +194,7 @@ class Session:
         while not self._over.is_set():
             with contextlib.suppress(NotFound, Unavailable):
                 for line in self._client.functions.logs(
-                    self.name, follow=True, limit=1000, since_ms=max(self._began_ms, self._shown_ms + 1)
+                    self.name, follow=True, since_ms=max(self._began_ms, self._shown_ms + 1)
                 ):
                     self._shown_ms = line.at_ms
                     self._show(line)
