@@ -10,18 +10,15 @@ import datetime
 import hashlib
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import numpy
 
-from isotherm.forecast.features import KNOTS
-from isotherm.forecast.model import LEVELS, Histories
-from isotherm.forecast.record import TrainingRecord
+from isotherm.forecast.model import Histories
+from isotherm.forecast.service import describe
 from isotherm.forecast.traces import read_trace
 from isotherm.forecast.training import Corpus, Options, train
-from isotherm.forecast.versions import FEATURES
 
 SOURCE = (
     "the first three quarters of the World Cup's series (Internet Traffic Archive, free for research); seven of ten "
@@ -40,24 +37,7 @@ def main() -> None:
     ]
     options = Options(epochs=24)
     trained = train(corpora, options, lambda number, epoch: print(number, epoch, flush=True), lambda _: None)
-    record = TrainingRecord(
-        model="lstm",
-        version=1,
-        at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        isotherm=version("isotherm"),
-        features=FEATURES,
-        levels=LEVELS,
-        knots=KNOTS,
-        hidden=options.hidden,
-        parameters=trained.parameters,
-        seed=options.seed,
-        data=trained.data,
-        epochs=trained.epochs,
-        best_epoch=trained.best_epoch,
-        onnx_sha256=hashlib.sha256(trained.onnx).hexdigest(),
-        onnx_bytes=len(trained.onnx),
-        source=SOURCE,
-    )
+    record = describe(trained, options, 1, SOURCE, datetime.datetime.now(datetime.UTC))
     out.mkdir(parents=True, exist_ok=True)
     (out / "model.onnx").write_bytes(trained.onnx)
     (out / "record.json").write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")

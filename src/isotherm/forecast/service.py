@@ -19,11 +19,11 @@ from isotherm.forecast.features import KNOTS
 from isotherm.forecast.model import LEVELS, Floats, Histories
 from isotherm.forecast.promotion import CELL_MINUTES, gate
 from isotherm.forecast.record import Epoch, Gate, TrainingRecord
-from isotherm.forecast.training import Corpus, Options, train
+from isotherm.forecast.training import Corpus, Options, Trained, train
 from isotherm.forecast.versions import FEATURES, SHIPPED, Versions
 from isotherm.forecast.window import Window
 
-__all__ = ["Trainee", "train_model"]
+__all__ = ["Trainee", "describe", "train_model"]
 
 GATE_LEADS: Final = (10, 60)
 GATE_EVERY: Final = 10  # minutes from one origin to the next
@@ -53,7 +53,18 @@ def train_model(
     versions = Versions(folder)
     number = max(versions.numbers(), default=0) + 1
     trained = train(corpora, options, say, lambda content: versions.draft(number, content))
-    record = TrainingRecord(
+    record = describe(trained, options, number, trainee.source, now)
+    path = versions.add(record, trained.onnx, trained.checkpoint)
+    record = msgspec.structs.replace(record, gate=_gate(kept, path, versions.current() or SHIPPED))
+    versions.note(record)
+    if record.gate is not None and record.gate.promoted:
+        versions.promote(number)
+    return record
+
+
+def describe(trained: Trained, options: Options, number: int, source: str, now: datetime.datetime) -> TrainingRecord:
+    """The record of a version that no gate has seen yet."""
+    return TrainingRecord(
         model="lstm",
         version=number,
         at=now.isoformat(timespec="seconds"),
@@ -69,14 +80,8 @@ def train_model(
         best_epoch=trained.best_epoch,
         onnx_sha256=hashlib.sha256(trained.onnx).hexdigest(),
         onnx_bytes=len(trained.onnx),
-        source=trainee.source,
+        source=source,
     )
-    path = versions.add(record, trained.onnx, trained.checkpoint)
-    record = msgspec.structs.replace(record, gate=_gate(kept, path, versions.current() or SHIPPED))
-    versions.note(record)
-    if record.gate is not None and record.gate.promoted:
-        versions.promote(number)
-    return record
 
 
 def _gate(kept: Sequence[tuple[str, Histories, int]], candidate: Path, current: Path) -> Gate:
