@@ -61,12 +61,13 @@ def test_only_cold_starts_after_a_functions_first_call_are_avoidable(tmp_path: P
     recorded = np.array([True, False, True, False, True])
     counted = {names[0].name: 2, names[1].name: 1}  # the first call of the second found an instance
     samples = [Sample(at, {names[0].name: {"warm": 2, "spare": 1, "template": 1, "hot": 5}}) for at in (0.0, 2.0, 4.0)]
-    late = Sample(9.0, {names[0].name: {"warm": 99}})
+    after = [Sample(6.0, {names[0].name: {"warm": 5}}), Sample(7.0, {names[0].name: {"warm": 99}})]
     overhead = np.array([90.0, 1.0, 90.0, 3.0, 90.0])
-    found = warmth_report(ASKED, plan, names, made, counted, recorded, overhead, [*samples, late], None)
+    found = warmth_report(ASKED, plan, names, made, counted, recorded, overhead, [*samples, *after], None)
     assert found.avoidable == 2
-    assert found.idle_minutes == 4.0  # 3 instances for 4 s, 20 times as long in the trace
-    assert found.template_minutes == pytest.approx(1.33)
+    # 3 instances for 4 s, 3 to 4 in the fifth, with which the trace ends; 20 times as long in the trace.
+    assert found.idle_minutes == pytest.approx(15.5 * 20 / 60, abs=0.01)
+    assert found.template_minutes == pytest.approx(4.75 * 20 / 60, abs=0.01)
     assert found.warm_overhead_ms.max == 3.0
     assert (found.fits, found.minute_s, found.spare) == (True, 3.0, 0)
 

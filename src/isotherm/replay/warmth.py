@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -138,8 +137,10 @@ def _avoidable(plan: Plan, stand_ins: list[StandIn], cold: dict[str, int], recor
 
 
 def _held_s(samples: list[Sample], length_s: float, temperatures: tuple[str, ...]) -> float:
-    """Trapezoids between the samples, while the trace lasted."""
-    within = [sample for sample in samples if 0 <= sample.at_s <= length_s]
-    counts = [sum(each.get(t, 0) for each in one.instances.values() for t in temperatures) for one in within]
-    spans = [b.at_s - a.at_s for a, b in pairwise(within)]
-    return sum(span * (a + b) / 2 for span, (a, b) in zip(spans, pairwise(counts), strict=True))
+    """Trapezoids between the samples, while the trace lasted; where that ends between two, up to there."""
+    if not samples:
+        return 0.0
+    at_s = np.array([sample.at_s for sample in samples])
+    counts = [sum(each.get(t, 0) for each in one.instances.values() for t in temperatures) for one in samples]
+    edges_s = np.unique(np.clip(at_s, 0.0, length_s))
+    return float(np.trapezoid(np.interp(edges_s, at_s, counts), edges_s))
