@@ -63,7 +63,7 @@ def test_a_name_covers_itself_and_no_longer_one(name: str) -> None:
 
 
 def test_no_pattern_takes_long_to_fail() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     pattern = "a*" * 31
     assert not parse_scope("read:" + pattern + "b").covers("a" * 5000 + "c")
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 2  # where each star tried each end it would take years
