@@ -64,6 +64,7 @@ def test_a_network_is_trained_on_the_platforms_own_counts(platform: Platform, tm
     counted(platform.folder / "data", now)
     ran = platform.cli(*arguments)
     assert ran.code == 0, ran.err
+    assert "Warning" not in ran.err
     assert "2 functions, 0.8 days" in ran.err
     (data,) = ran.json["record"]["data"]
     assert (data["name"], data["series"]) == ("own", 2)

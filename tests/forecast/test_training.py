@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from isotherm.base.errors import Invalid, NotFound
@@ -62,6 +63,27 @@ def test_a_version_is_trained_recorded_and_held_against_the_current_one(tmp_path
     assert stored.gate is not None
     with numpy.load(folder / "checkpoint.npz", allow_pickle=False) as arrays:
         assert sum(arrays[name].size for name in arrays.files) == record["parameters"]
+        trained = dict(arrays)
+    for k in (1, 2, 5):
+        says_the_same(trained, record["hidden"], (folder / "model.onnx").read_bytes(), k)
+
+
+def says_the_same(trained: dict[str, NDArray[numpy.float32]], hidden: int, exported: bytes, k: int) -> None:
+    import onnxruntime
+    import torch
+
+    from isotherm.forecast.drivers.lstm_network import Network
+
+    network = Network(hidden)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in trained.items()})
+    session = onnxruntime.InferenceSession(exported)
+    rng = numpy.random.default_rng(k)
+    shapes = {each.name: (k, *each.shape[1:]) for each in session.get_inputs()}
+    given = {name: rng.normal(size=shape).astype(numpy.float32) for name, shape in shapes.items()}
+    with torch.no_grad():
+        ours = network.eval()(*(torch.from_numpy(given[name]) for name in ("past", "recent", "ahead")))
+    (theirs,) = session.run(None, given)
+    numpy.testing.assert_allclose(theirs, ours.numpy(), atol=1e-4)
 
 
 def test_a_model_that_was_changed_is_refused(tmp_path: Path) -> None:

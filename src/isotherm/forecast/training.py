@@ -3,6 +3,7 @@
 import hashlib
 import io
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -204,14 +205,16 @@ def _export(network: Network) -> bytes:
     content = io.BytesIO()
     given = (torch.zeros(2, PAST // 5, 11), torch.zeros(2, 15), torch.zeros(2, len(KNOTS), 8))
     names = ["past", "recent", "ahead"]
-    torch.onnx.export(
-        network,
-        given,
-        content,  # type: ignore[arg-type]  # the exporter that needs no further packages takes a file
-        input_names=names,
-        output_names=["quantiles"],
-        dynamic_axes={name: {0: "k"} for name in [*names, "quantiles"]},
-        opset_version=17,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():  # it begins from zeros for whatever k: what the warning is about cannot come up
+        warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size", UserWarning)
+        torch.onnx.export(
+            network,
+            given,
+            content,  # type: ignore[arg-type]  # the exporter that needs no further packages takes a file
+            input_names=names,
+            output_names=["quantiles"],
+            dynamic_axes={name: {0: "k"} for name in [*names, "quantiles"]},
+            opset_version=17,
+            dynamo=False,
+        )
     return content.getvalue()
