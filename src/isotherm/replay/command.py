@@ -58,7 +58,10 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
 
     @group.command()
     def run(
-        path: Annotated[Path, typer.Argument(help="Folder of the trace: invocations.csv, durations.csv, memory.csv.")],
+        path: Annotated[
+            Path,
+            typer.Argument(metavar="TRACE", help="Folder of the trace: invocations.csv, durations.csv, memory.csv."),
+        ],
         live: Annotated[bool, typer.Option("--live", help="Drive the running platform.")] = False,
         speed: Annotated[float, typer.Option(help="Trace seconds per second.")] = 60.0,
         minutes: Annotated[int, typer.Option(help="Minutes of the trace to replay.")] = 30,
