@@ -135,27 +135,22 @@ def test_permissions_are_kept_and_shown(aws: Any, name: str) -> None:
         aws.remove_permission(FunctionName=name, StatementId="account")
 
 
-def _refusal(aws: Any, name: str) -> str:
-    """The code of the error that a call gets; empty where it is served."""
-    try:
-        aws.invoke(FunctionName=name)
-    except aws.exceptions.ClientError as error:
-        return str(error.response["Error"]["Code"])
-    return ""
-
-
 # -- concurrency -----------------------------------------------------------------------------------------------------
 
 
-def test_reserved_concurrency_bounds_the_calls_at_once(aws: Any, name: str) -> None:
+def test_reserved_concurrency_bounds_the_calls_at_once(platform: Platform, aws: Any, name: str) -> None:
     created(aws, name, SLOW, Timeout=20)
     assert aws.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions") is None
     put = aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     assert put["ReservedConcurrentExecutions"] == 1
-    running = threading.Thread(target=call, args=(aws, name, {"s": 8}))
+    answers: list[Any] = []
+    running = threading.Thread(target=lambda: answers.append(call(aws, name, {"s": 12})))
     running.start()
-    wait_until(lambda: "TooManyRequestsException" in _refusal(aws, name), "the refusal of a second call", 7)
+    wait_until(lambda: platform.temperatures(name)["hot"], "the first call under way", 10)
+    with refused("TooManyRequestsException", 429):
+        aws.invoke(FunctionName=name)
     running.join()
+    assert len(answers) == 1
     assert call(aws, name, {}) == {}
     assert aws.get_function(FunctionName=name)["Concurrency"] == {"ReservedConcurrentExecutions": 1}
     aws.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
