@@ -14,8 +14,6 @@ from isotherm.base.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
     from isotherm.replay.model import OwnRecords
-    from isotherm.replay.report import Report
-    from isotherm.replay.simulated.outcome import Simulation
 
 __all__ = ["register"]
 
@@ -117,7 +115,10 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
         url, key = find_platform()
         try:
             from isotherm.replay.orders import parse_kill, parse_strategies
+            from isotherm.replay.picture import draw_report
+            from isotherm.replay.report import to_json
             from isotherm.replay.service import Options, replay_live
+            from isotherm.replay.summary import summarise
         except ModuleNotFoundError as exc:
             raise _without_extra(exc) from exc
         options = Options(
@@ -151,7 +152,8 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
             keep=keep,
         )
         report = replay_live(options, lambda line: typer.echo(line, err=True))
-        _deliver(report, out, json_)
+        body = to_json(report)
+        _deliver(body, lambda: summarise(report), "replay", lambda picture: draw_report(body, picture), out, json_)
 
     @group.command()
     def simulate(
@@ -186,8 +188,11 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
         out."""
         try:
             from isotherm.replay.drivers.own import read_own
+            from isotherm.replay.picture import draw_front
+            from isotherm.replay.simulated.outcome import to_json
             from isotherm.replay.simulated.service import START_MS, Options, parse_options, simulate_log
             from isotherm.replay.simulated.service import simulate as simulated
+            from isotherm.replay.simulated.summary import summarise
         except ModuleNotFoundError as exc:
             raise _without_extra(exc) from exc
         options: Options = parse_options(
@@ -211,7 +216,10 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
             with find_records(namespace, days) as records:
                 log = read_own(records, say)
             simulation = simulate_log(log, options, say)
-        _deliver_simulation(simulation, out, json_)
+        body = to_json(simulation)
+        _deliver(
+            body, lambda: summarise(simulation), "simulation", lambda picture: draw_front(body, picture), out, json_
+        )
 
     @group.command()
     def compare(
@@ -223,50 +231,39 @@ def register(app: typer.Typer, find_platform: FindPlatform, find_records: FindRe
         """Put two runs side by side: what differed in their settings, and in what came of them."""
         try:
             from isotherm.replay.compare import compare_reports, lines_of
+            from isotherm.replay.picture import draw_comparison
             from isotherm.replay.report import read_report, to_json
         except ModuleNotFoundError as exc:
             raise _without_extra(exc) from exc
         a, b = read_report(before), read_report(after)
         comparison = compare_reports(a, b)
-        text = json.dumps(to_json(comparison), ensure_ascii=False)
-        if out is not None:
-            from isotherm.replay.picture import draw_comparison
-
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "comparison.json").write_text(text + "\n", encoding="utf-8")
-            draw_comparison(to_json(a), to_json(b), to_json(comparison), out / "comparison.png")
-        typer.echo(text if json_ else "\n".join(lines_of(comparison)))
+        body = to_json(comparison)
+        _deliver(
+            body,
+            lambda: "\n".join(lines_of(comparison)),
+            "comparison",
+            lambda picture: draw_comparison(to_json(a), to_json(b), body, picture),
+            out,
+            json_,
+        )
 
 
 def _without_extra(exc: ModuleNotFoundError) -> Unavailable:
     return Unavailable(f"replay needs {exc.name}: pip install 'isotherm[replay]'")
 
 
-def _deliver(report: "Report", out: Path | None, as_json: bool) -> None:
-    from isotherm.replay.report import to_json
-    from isotherm.replay.summary import summarise
-
-    body = to_json(report)
+def _deliver(
+    body: dict[str, Any],
+    said: Callable[[], str],
+    name: str,
+    draw: Callable[[Path], None],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """As JSON or as text; in a folder, where one is named, as JSON and as a picture."""
     text = json.dumps(body, ensure_ascii=False)
     if out is not None:
-        from isotherm.replay.picture import draw_report
-
         out.mkdir(parents=True, exist_ok=True)
-        (out / "replay.json").write_text(text + "\n", encoding="utf-8")
-        draw_report(body, out / "replay.png")
-    typer.echo(text if as_json else summarise(report))
-
-
-def _deliver_simulation(simulation: "Simulation", out: Path | None, as_json: bool) -> None:
-    from isotherm.replay.simulated.outcome import to_json
-    from isotherm.replay.simulated.summary import summarise
-
-    body = to_json(simulation)
-    text = json.dumps(body, ensure_ascii=False)
-    if out is not None:
-        from isotherm.replay.picture import draw_front
-
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "simulation.json").write_text(text + "\n", encoding="utf-8")
-        draw_front(body, out / "simulation.png")
-    typer.echo(text if as_json else summarise(simulation))
+        (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+        draw(out / f"{name}.png")
+    typer.echo(text if as_json else said())
